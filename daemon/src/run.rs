@@ -1,0 +1,3 @@
+//! Runs: what one is, and how it is carried from the queue to its outcome.
+
+pub mod record;

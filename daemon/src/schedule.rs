@@ -1,0 +1,1 @@
+//! What is due, and why. Pure: the clock is an argument.

@@ -1,0 +1,3 @@
+//! The journal of everything that happens, in SQLite.
+
+pub mod transition;
