@@ -1,0 +1,51 @@
+//! `upkeep.toml`: what concerns the daemon as a whole.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `upkeep.toml`. Every key has a default; an empty file is valid. Paths that are relative start at the file's folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DaemonSettings {
+    /// Journal, task state, cache of compiled plugins.
+    pub state_dir: PathBuf,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// Group that may use the control socket beside the daemon's own user.
+    pub socket_group: Option<String>,
+    /// Where plugins are: `NAME.wasm`.
+    pub plugin_dir: PathBuf,
+    /// IANA time zone of tasks that name none.
+    pub timezone: String,
+    /// Runs that may be under way at the same time; others wait in the queue.
+    pub max_running: u32,
+    /// Threads that guests run on; 0 for as many as there are cores.
+    pub workers: u32,
+    /// Time that running tasks get to end when the daemon stops. Those that do not are resumed at the next start.
+    #[serde(with = "crate::config::duration")]
+    #[schemars(with = "String")]
+    pub stop_deadline: Duration,
+    /// Runs and slots older than this are removed from the journal; the newest of each task stay.
+    #[serde(with = "crate::config::duration")]
+    #[schemars(with = "String")]
+    pub keep_history: Duration,
+}
+
+impl Default for DaemonSettings {
+    fn default() -> Self {
+        Self {
+            state_dir: "/var/lib/upkeep".into(),
+            socket: "/run/upkeep/upkeep.sock".into(),
+            socket_group: None,
+            plugin_dir: "/usr/lib/upkeep/plugins".into(),
+            timezone: "UTC".into(),
+            max_running: 64,
+            workers: 0,
+            stop_deadline: Duration::from_secs(30),
+            keep_history: Duration::from_secs(90 * 24 * 3600),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `[grant]` of a task file: what the task may touch. What is not named here is denied.
+//!
+//! The effective right is what the plugin's manifest asks for and this grants; the two are compared when the
+//! configuration is loaded.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::secret::Secret;
+
+/// All that a task may touch, by capability and name.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Grants {
+    /// Key-value state of this task.
+    pub state: bool,
+    /// Counters, gauges and histograms.
+    pub metrics: bool,
+    /// Groups of read-only facts about the server.
+    pub system: Vec<SystemGroup>,
+    /// Folders, by the name that the plugin's config uses.
+    pub files: BTreeMap<String, FilesGrant>,
+    /// Backup repositories, by name.
+    pub repository: BTreeMap<String, RepositoryGrant>,
+    /// Databases to dump, by name.
+    pub dump: BTreeMap<String, DumpGrant>,
+    /// Databases to query, by name. `private` is reserved for the task's own.
+    pub sql: BTreeMap<String, SqlGrant>,
+}
+
+/// A group of facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names are those of the host API")]
+pub enum SystemGroup {
+    Os,
+    Disks,
+    Memory,
+    Load,
+    Packages,
+    Sockets,
+    Services,
+}
+
+/// A folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FilesGrant {
+    /// The folder; absolute.
+    pub path: PathBuf,
+    /// Rights; reading by default.
+    #[serde(default = "read_files")]
+    pub access: Vec<FilesAccess>,
+}
+
+/// A right on a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FilesAccess {
+    /// Walk and read.
+    Read,
+    /// Make and replace files.
+    Write,
+    /// Remove files and empty folders.
+    Remove,
+}
+
+fn read_files() -> Vec<FilesAccess> {
+    vec![FilesAccess::Read]
+}
+
+/// A backup repository in restic's format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RepositoryGrant {
+    /// Where it is: an absolute path, or `opendal:...` where the build has the feature `s3`.
+    pub url: String,
+    /// Where the password is. Never the password itself.
+    pub password: Secret,
+    /// Rights; appending by default.
+    #[serde(default = "append_repository")]
+    pub access: Vec<RepositoryAccess>,
+}
+
+/// A right on a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RepositoryAccess {
+    /// Add snapshots.
+    Append,
+    /// See which snapshots there are.
+    List,
+}
+
+fn append_repository() -> Vec<RepositoryAccess> {
+    vec![RepositoryAccess::Append]
+}
+
+/// A database to dump.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DumpGrant {
+    /// The SQLite database file; absolute.
+    pub sqlite: PathBuf,
+}
+
+/// A database to query.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SqlGrant {
+    /// The SQLite database file; absolute. Left out for `private`.
+    pub sqlite: Option<PathBuf>,
+    /// Rights; reading by default.
+    #[serde(default = "read_sql")]
+    pub access: Vec<SqlAccess>,
+}
+
+/// A right on a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SqlAccess {
+    /// Query.
+    Read,
+    /// Change rows and tables.
+    Write,
+}
+
+fn read_sql() -> Vec<SqlAccess> {
+    vec![SqlAccess::Read]
+}
