@@ -1,3 +1,4 @@
 //! Runs: what one is, and how it is carried from the queue to its outcome.
 
+pub mod event;
 pub mod record;

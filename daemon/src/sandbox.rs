@@ -1,0 +1,3 @@
+//! The sandbox that plugins run in.
+
+pub mod limiter;
