@@ -6,6 +6,7 @@
 pub mod abi;
 pub mod capability;
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod outcome;
 pub mod run;

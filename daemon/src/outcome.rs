@@ -91,3 +91,23 @@ impl Outcome {
         )
     }
 }
+
+impl std::fmt::Display for Outcome {
+    /// One line for people: the name, and why.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.name();
+        match self {
+            Self::Succeeded => f.write_str(name),
+            Self::Failed { message, .. }
+            | Self::Trapped { message }
+            | Self::Denied { message }
+            | Self::Interrupted { message } => write!(f, "{name}: {message}"),
+            Self::TimedOut { after_ms } => {
+                write!(f, "{name} after {}", humantime::format_duration(std::time::Duration::from_millis(*after_ms)))
+            }
+            Self::LimitExceeded { limit, message } => write!(f, "{name} ({limit}): {message}"),
+            Self::Cancelled { by } => write!(f, "{name} by {by}"),
+            Self::Skipped { reason } => write!(f, "{name}: {reason}"),
+        }
+    }
+}
