@@ -5,11 +5,16 @@
 
 pub mod abi;
 pub mod capability;
+pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod daemon;
 pub mod outcome;
+pub mod plugin;
+pub mod reload;
 pub mod run;
 pub mod sandbox;
 pub mod schedule;
+pub mod server;
 pub mod store;

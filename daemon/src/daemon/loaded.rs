@@ -1,0 +1,57 @@
+//! A configuration that is ready to be used: validated, its plugins compiled, its schedules compiled. It is built whole
+//! before anything of the old one is let go.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::clock::{self, Timestamp};
+use crate::config::{self, load::Config, load::Task};
+use crate::sandbox::{Plugin, Sandbox};
+
+/// See the module.
+pub(super) struct Loaded {
+    pub(super) config: Config,
+    pub(super) at: Timestamp,
+    plugins: HashMap<PathBuf, Arc<Plugin>>,
+}
+
+impl Loaded {
+    /// Loads the folder `dir`. Compiled plugins that are the same are taken over from `before`. Blocks.
+    ///
+    /// The error is what the operator reads.
+    pub(super) fn load(dir: &Path, sandbox: &Sandbox, before: &HashMap<PathBuf, Arc<Plugin>>) -> Result<Self, String> {
+        let config = config::load(dir).map_err(|diagnostics| diagnostics.to_string())?;
+        let mut plugins = HashMap::new();
+        for task in config.tasks.values() {
+            let wanted = &task.plugin;
+            if plugins.contains_key(&wanted.path) {
+                continue;
+            }
+            let digest = wanted.digest.to_string();
+            let plugin = match before.get(&wanted.path) {
+                Some(plugin) if plugin.digest == digest => Arc::clone(plugin),
+                _ => Arc::new(sandbox.load(&wanted.path).map_err(|error| error.to_string())?),
+            };
+            if plugin.digest != digest {
+                return Err(format!("{} changed while it was being loaded; it is tried again", wanted.path.display()));
+            }
+            plugins.insert(wanted.path.clone(), plugin);
+        }
+        Ok(Self { config, at: clock::now(), plugins })
+    }
+
+    /// The compiled plugins, by file.
+    pub(super) fn plugins(&self) -> &HashMap<PathBuf, Arc<Plugin>> {
+        &self.plugins
+    }
+
+    pub(super) fn task(&self, name: &str) -> Option<&Arc<Task>> {
+        self.config.tasks.get(name)
+    }
+
+    /// The compiled plugin of a task of this configuration.
+    pub(super) fn plugin(&self, task: &Task) -> Option<&Arc<Plugin>> {
+        self.plugins.get(&task.plugin.path)
+    }
+}
