@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod config;
 pub mod outcome;
+pub mod plugin;
 pub mod run;
 pub mod schedule;
 pub mod store;
