@@ -1,0 +1,3 @@
+//! What a plugin file says of itself.
+
+pub mod manifest;
