@@ -115,7 +115,7 @@ pub async fn standalone(
     runner.store.commit(vec![Transition::Queue(vec![run.clone()])]).await?;
     let job = Job {
         run: run.clone(),
-        timezone: task.timezone(),
+        timezone: task.schedule.timezone(),
         task,
         plugin,
         cancel: cancel.clone(),

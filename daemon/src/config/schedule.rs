@@ -186,3 +186,17 @@ impl JsonSchema for Window {
         })
     }
 }
+
+impl std::fmt::Display for ScheduleSettings {
+    /// The triggers, for people: `cron 30 3 * * *, startup`; `by hand` when there are none.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut triggers = Vec::new();
+        triggers.extend(self.cron.iter().map(|expression| format!("cron {expression}")));
+        triggers.extend(self.quartz.iter().map(|expression| format!("quartz {expression}")));
+        triggers.extend(self.every.iter().map(|every| format!("every {}", humantime::format_duration(*every))));
+        triggers.extend(self.startup.then(|| "startup".to_owned()));
+        triggers.extend(self.watch.iter().map(|path| format!("watch {}", path.display())));
+        triggers.extend(self.after.iter().map(|after| format!("after {}", after.task)));
+        f.write_str(&if triggers.is_empty() { "by hand".to_owned() } else { triggers.join(", ") })
+    }
+}

@@ -143,7 +143,7 @@ impl Dispatcher {
         match self.loaded.task(name) {
             Some(task) if task.enabled && task.schedule.is_clocked() => {
                 let seed = Seed::of(&self.runner.host, name);
-                self.timetable.insert(Arc::clone(name), Arc::clone(&task.compiled), seed, cursor, now);
+                self.timetable.insert(Arc::clone(name), Arc::clone(&task.schedule), seed, cursor, now);
             }
             _ => {
                 self.timetable.remove(name);
@@ -216,7 +216,7 @@ impl Dispatcher {
             let (cancel, tally) = (Cancel::default(), Arc::new(Tally::default()));
             let job = Job {
                 run: waiting.run.clone(),
-                timezone: task.compiled.timezone(),
+                timezone: task.schedule.timezone(),
                 task,
                 plugin,
                 cancel: cancel.clone(),
@@ -346,8 +346,8 @@ impl Dispatcher {
             description: task.description.to_string(),
             plugin: task.plugin.manifest.name.clone(),
             enabled: task.enabled,
-            schedule: task.schedule.to_string(),
-            timezone: task.compiled.timezone().name().to_owned(),
+            schedule: task.triggers.to_string(),
+            timezone: task.schedule.timezone().name().to_owned(),
             next: self.timetable.next_of(&task.name).map(|slot| slot.due),
             last: self.last.get(&*task.name).cloned(),
         };
@@ -360,7 +360,7 @@ impl Dispatcher {
         if path.starts_with(&self.config_dir) || path.starts_with(&settings.plugin_dir) {
             self.reload_at = Some(at);
         }
-        let watched = |task: &Arc<Task>| task.schedule.watch.iter().find(|watched| path.starts_with(watched)).cloned();
+        let watched = |task: &Arc<Task>| task.triggers.watch.iter().find(|watched| path.starts_with(watched)).cloned();
         for watched in self.loaded.config.tasks.values().filter_map(watched) {
             self.unsettled.insert(watched, at);
         }
@@ -442,7 +442,7 @@ impl Dispatcher {
             folder(&self.loaded.config.settings.plugin_dir),
         ]);
         for task in self.loaded.config.tasks.values().filter(|task| task.enabled) {
-            wanted.extend(task.schedule.watch.iter().map(|path| Watched { path: path.clone(), recursive: true }));
+            wanted.extend(task.triggers.watch.iter().map(|path| Watched { path: path.clone(), recursive: true }));
         }
         for (path, reason) in self.watcher.watch(wanted) {
             tracing::warn!(path = %path.display(), "changes here go unnoticed: {reason}");

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::{self, Timestamp};
-use crate::config::{self, load::Config, load::Task};
+use crate::config::check::Surroundings;
+use crate::config::diagnostic::Style;
+use crate::config::load::{Config, Task, load};
+use crate::plugin::section;
 use crate::sandbox::{Plugin, Sandbox};
 
 /// See the module.
@@ -21,7 +24,13 @@ impl Loaded {
     ///
     /// The error is what the operator reads.
     pub(super) fn load(dir: &Path, sandbox: &Sandbox, before: &HashMap<PathBuf, Arc<Plugin>>) -> Result<Self, String> {
-        let config = config::load(dir).map_err(|diagnostics| diagnostics.to_string())?;
+        let surroundings = Surroundings {
+            read_manifest: &|bytes| section::manifest(bytes).map_err(|error| error.to_string()),
+            variable: &|name| std::env::var(name).ok(),
+            daemon: true,
+            now: clock::now(),
+        };
+        let config = load(dir, &surroundings).map_err(|diagnostics| diagnostics.render(Style::PLAIN))?;
         let mut plugins = HashMap::new();
         for task in config.tasks.values() {
             let wanted = &task.plugin;

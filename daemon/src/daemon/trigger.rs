@@ -71,7 +71,7 @@ impl Dispatcher {
     fn slot(&mut self, task: &Arc<Task>, slot: &schedule::Slot, trigger: Trigger, batch: &mut Batch) {
         let caught_up = trigger == Trigger::CatchUp;
         let (waiting, running) = (self.queue.waiting(&task.name), self.queue.running(&task.name));
-        let busy = match task.schedule.overlap {
+        let busy = match task.triggers.overlap {
             Overlap::Allow => None,
             // Slots that are caught up come one after the other by their nature.
             Overlap::Skip if running > 0 || (waiting > 0 && !caught_up) => Some("the run before is not over (overlap = \"skip\")"),
@@ -124,13 +124,13 @@ impl Dispatcher {
 
     /// The daemon is up.
     pub(super) fn startup(&mut self) {
-        self.each(|task| task.schedule.startup, &Trigger::Startup);
+        self.each(|task| task.triggers.startup, &Trigger::Startup);
     }
 
     /// Something changed at a path that tasks watch. A run that waits will see it; one that is under way may have looked already.
     pub(super) fn changed(&mut self, path: &Path) {
         let trigger = Trigger::Watch { path: path.display().to_string() };
-        self.each(|task| task.schedule.watch.iter().any(|watched| path.starts_with(watched)), &trigger);
+        self.each(|task| task.triggers.watch.iter().any(|watched| path.starts_with(watched)), &trigger);
     }
 
     /// A run is over, and nothing is left to try.
@@ -140,7 +140,7 @@ impl Dispatcher {
         }
         let succeeded = *outcome == Outcome::Succeeded;
         let wants = |task: &Task| {
-            task.schedule.after.iter().any(|after| {
+            task.triggers.after.iter().any(|after| {
                 after.task == run.task
                     && match after.on {
                         AfterOn::Success => succeeded,
@@ -187,7 +187,7 @@ impl Dispatcher {
         Waiting {
             run,
             task: Arc::clone(&task.name),
-            beside: task.schedule.overlap == Overlap::Allow,
+            beside: task.triggers.overlap == Overlap::Allow,
             group: task.group.clone(),
             resumed,
         }
