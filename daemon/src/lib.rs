@@ -8,6 +8,8 @@ pub mod capability;
 pub mod clock;
 pub mod config;
 pub mod outcome;
+pub mod repository;
+pub mod root;
 pub mod run;
 pub mod sandbox;
 pub mod schedule;
