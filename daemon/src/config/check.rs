@@ -22,6 +22,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::plugin::{Plugin, ReadManifest};
 use crate::config::source::{Document, KeyPath};
 use crate::config::task::TaskSettings;
+use crate::schedule::Schedule;
 
 /// What validation has to know beside the files.
 pub struct Surroundings<'a> {
@@ -131,9 +132,9 @@ impl<'a> TaskFile<'a> {
     }
 }
 
-/// Looks at all parts of a task file.
-pub(crate) fn task(file: &mut TaskFile<'_>, plugin: Option<&Plugin>, site: &Site<'_>) {
-    timing::check(file, site);
+/// Looks at all parts of a task file; gives the schedule when that is right.
+pub(crate) fn task(file: &mut TaskFile<'_>, plugin: Option<&Plugin>, site: &Site<'_>) -> Option<Arc<Schedule>> {
+    let schedule = timing::check(file, site);
     limits::check(file);
     if let Some(plugin) = plugin {
         plugin_config::check(file, plugin);
@@ -143,6 +144,7 @@ pub(crate) fn task(file: &mut TaskFile<'_>, plugin: Option<&Plugin>, site: &Site
         places::check(file, site);
         secrets::check(file, site);
     }
+    schedule
 }
 
 /// How to write a time zone that was written differently.

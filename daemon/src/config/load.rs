@@ -23,6 +23,7 @@ use crate::config::schedule::ScheduleSettings;
 use crate::config::shape::Shape;
 use crate::config::source::{Document, KeyPath, Source};
 use crate::config::task::{Retry, TaskSettings};
+use crate::schedule::Schedule;
 
 /// A configuration in which nothing is wrong.
 #[derive(Debug)]
@@ -48,8 +49,10 @@ pub struct Task {
     pub description: Box<str>,
     /// Whether the schedule is followed.
     pub enabled: bool,
-    /// When it is due.
-    pub schedule: Arc<ScheduleSettings>,
+    /// When a clock makes it due.
+    pub schedule: Arc<Schedule>,
+    /// The `[schedule]` as it is written: events, and what happens when runs overlap.
+    pub triggers: Arc<ScheduleSettings>,
     /// A run that takes longer is ended.
     pub timeout: Duration,
     /// What happens after a failure that may pass.
@@ -245,9 +248,9 @@ impl Reader<'_> {
                 None
             }
         };
-        check::task(&mut file, plugin.as_deref(), &self.site);
+        let schedule = check::task(&mut file, plugin.as_deref(), &self.site);
         self.links.extend(check::chain::links(&file));
-        Some(self.shared.task(path.name.clone(), settings, plugin?, &json, self.site.settings))
+        Some(self.shared.task(path.name.clone(), settings, plugin?, schedule?, &json, self.site.settings))
     }
 }
 
@@ -255,7 +258,7 @@ impl Reader<'_> {
 #[derive(Default)]
 struct Shared {
     texts: BTreeSet<Arc<str>>,
-    schedules: BTreeMap<String, Arc<ScheduleSettings>>,
+    triggers: BTreeMap<String, Arc<ScheduleSettings>>,
     grants: BTreeMap<String, Arc<Grants>>,
     limits: BTreeMap<String, Arc<Limits>>,
 }
@@ -266,6 +269,7 @@ impl Shared {
         name: Arc<str>,
         settings: TaskSettings,
         plugin: Arc<Plugin>,
+        schedule: Arc<Schedule>,
         written: &Value,
         daemon: &DaemonSettings,
     ) -> Task {
@@ -280,7 +284,8 @@ impl Shared {
             name,
             description: settings.description.into(),
             enabled: settings.enabled,
-            schedule: one(&mut self.schedules, settings.schedule),
+            schedule,
+            triggers: one(&mut self.triggers, settings.schedule),
             timeout: settings.timeout,
             retry: settings.retry,
             group: settings.group.map(|group| self.text(group)),

@@ -14,11 +14,13 @@ pub struct ScheduleError {
     pub problem: String,
     /// What to write instead.
     pub remedy: String,
+    /// The bytes of the expression that are wrong, where it is a part of one.
+    pub within: Option<std::ops::Range<usize>>,
 }
 
 impl ScheduleError {
     pub(super) fn new(key: &'static str, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { key, problem: problem.into(), remedy: remedy.into() }
+        Self { key, problem: problem.into(), remedy: remedy.into(), within: None }
     }
 }
 

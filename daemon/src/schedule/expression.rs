@@ -184,7 +184,22 @@ impl<'a> Expression<'a> {
             "" => format!("field {number} ({name}) of `{}` has an empty place in its list", self.source),
             _ => format!("field {number} ({name}) of `{}` cannot be `{token}`", self.source),
         };
-        ScheduleError::new(self.dialect.key(), problem, self.dialect.advice(field, token))
+        let error = ScheduleError::new(self.dialect.key(), problem, self.dialect.advice(field, token));
+        ScheduleError { within: self.place(field, token), ..error }
+    }
+
+    /// The bytes of the source at which a token of a field stands; none for a nickname, which has no fields.
+    fn place(&self, field: Field, token: &str) -> Option<std::ops::Range<usize>> {
+        let mut fields = self.source.split_whitespace();
+        let text = fields.nth((field as usize).checked_sub(self.left_out)?)?;
+        let mut start = text.as_ptr().addr() - self.source.as_ptr().addr();
+        for part in text.split(',') {
+            if part == token {
+                return Some(start..start + part.len().max(1));
+            }
+            start += part.len() + 1;
+        }
+        None
     }
 }
 
