@@ -12,17 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::daemon::DaemonSettings;
 use crate::outcome::Outcome;
-use crate::run::cancel::{Cancel, Reason};
+use crate::run::cancel::Cancel;
 use crate::run::event::Events;
 use crate::run::execute::{Ended, Job, Runner, Tally};
 use crate::run::record::{Phase, Run, RunId, Trigger};
 use crate::sandbox::Sandbox;
+use crate::server::{self, ServerState, Socket, SocketError};
 use crate::store::{Store, StoreError, Transition};
-use crate::{config, server};
 
 mod dispatcher;
 mod loaded;
@@ -48,8 +48,8 @@ pub enum DaemonError {
     #[error(transparent)]
     Sandbox(#[from] crate::sandbox::LoadError),
     /// The control socket cannot be opened.
-    #[error("{0}")]
-    Socket(String),
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// The kernel does not give what is needed: signals, timers, watches.
     #[error("failed to set up {what}: {error}")]
     Kernel {
@@ -70,14 +70,13 @@ pub enum DaemonError {
 /// When it does not come up. Once it is up, it ends only by a signal.
 pub async fn serve(config_dir: &Path, socket: Option<PathBuf>) -> Result<(), DaemonError> {
     let signals = Signals::new()?;
-    let (settings, store, sandbox, loaded) = bring_up(config_dir).await?;
-    let runner = runner(store, sandbox, &settings);
+    let (loaded, runner) = bring_up(config_dir, Events::default()).await?;
+    let settings = loaded.config.settings.clone();
     let (commands, commands_in) = mpsc::channel(256);
-    let listener = server::listen(&socket.unwrap_or(settings.socket), settings.socket_group.as_deref())
-        .map_err(|error| DaemonError::Socket(error.to_string()))?;
-    let state = server::State { commands, reader: runner.store.read().clone(), events: runner.events.clone() };
-    let stop_serving = tokio_util::sync::CancellationToken::new();
-    let server = tokio::spawn(server::serve(listener, state, stop_serving.clone()));
+    let socket = Socket::bind(&socket.unwrap_or(settings.socket), settings.socket_group.as_deref())?;
+    let state = ServerState::new(commands, runner.store.read().clone(), runner.events.clone());
+    let stop_serving = CancellationToken::new();
+    let server = tokio::spawn(server::serve(socket, state, stop_serving.clone()));
 
     let store = runner.store.clone();
     let dispatcher = Dispatcher::new(config_dir, loaded, runner, commands_in).await?;
@@ -105,8 +104,7 @@ pub async fn standalone(
     events: Events,
     cancel: Cancel,
 ) -> Result<(RunId, Outcome, Store), DaemonError> {
-    let (settings, store, sandbox, loaded) = bring_up(config_dir).await?;
-    let runner = Runner { events, ..runner(store, sandbox, &settings) };
+    let (loaded, runner) = bring_up(config_dir, events).await?;
     let unknown = || DaemonError::NoTask(task.to_owned());
     let task = Arc::clone(loaded.task(task).ok_or_else(unknown)?);
     let plugin = Arc::clone(loaded.plugin(&task).ok_or_else(unknown)?);
@@ -133,27 +131,22 @@ pub async fn standalone(
     Ok((run.id, outcome, store))
 }
 
-/// Loads the configuration, locks the state directory and opens what is in it.
-async fn bring_up(config_dir: &Path) -> Result<(DaemonSettings, Store, Sandbox, Loaded), DaemonError> {
-    let settings = config::settings(config_dir).map_err(|diagnostics| DaemonError::Config(diagnostics.to_string()))?;
+/// Loads the configuration, locks the state directory, opens what is in it, and compiles the plugins.
+async fn bring_up(config_dir: &Path, events: Events) -> Result<(Loaded, Runner), DaemonError> {
+    let config = loaded::validate(config_dir).map_err(DaemonError::Config)?;
+    let settings = config.settings.clone();
     let store = Store::open_dir(&settings.state_dir).await?;
-    let dir = config_dir.to_owned();
-    let (cache, workers) = (settings.state_dir.join("cache"), settings.workers);
     let (sandbox, loaded) = tokio::task::spawn_blocking(move || {
-        let sandbox = Sandbox::new(&cache, workers)?;
-        let loaded = Loaded::load(&dir, &sandbox, &HashMap::new()).map_err(DaemonError::Config)?;
+        let sandbox = Sandbox::new(&config.settings.state_dir.join("cache"), config.settings.workers)?;
+        let loaded = Loaded::compile(config, &sandbox, &HashMap::new()).map_err(DaemonError::Config)?;
         Ok::<_, DaemonError>((sandbox, loaded))
     })
     .await
     .map_err(|error| DaemonError::Kernel { what: "the sandbox", error: error.to_string() })??;
     // What a crashed daemon left of its runs' files is of no use to anyone.
     let _ = std::fs::remove_dir_all(settings.state_dir.join("scratch"));
-    Ok((settings, store, sandbox, loaded))
-}
-
-fn runner(store: Store, sandbox: Sandbox, settings: &DaemonSettings) -> Runner {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Runner { sandbox, store, events: Events::default(), host: host.into(), state_dir: settings.state_dir.clone().into() }
+    Ok((loaded, Runner { sandbox, store, events, host: host.into(), state_dir: settings.state_dir.into() }))
 }
 
 fn new_run(task: &str, trigger: Trigger, due: clock::Timestamp, dry_run: bool) -> Run {

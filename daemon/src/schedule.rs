@@ -24,9 +24,13 @@
 //! a gap take a run from an interval: there `dst_gap` applies to it as well.
 
 mod calendar;
+#[cfg(test)]
+mod clock_changes;
 mod error;
 mod expression;
 mod nominal;
+#[cfg(test)]
+mod oracle;
 mod passed;
 mod slot;
 pub mod timetable;

@@ -11,14 +11,15 @@ use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::loaded::Loaded;
+use super::loaded::{Loaded, validate};
 use super::queue::{Queue, Waiting};
 use super::signals::{Asked, Signals};
 use super::{DaemonError, Runner};
 use crate::clock::wall_timer::{Wake, WallTimer};
 use crate::clock::{self, Timestamp};
 use crate::command::{Command, CommandError, NextSlot, Reloaded, Running, Status, TaskStatus};
-use crate::config::{self, load::Task};
+use crate::config::diff::diff;
+use crate::config::load::Task;
 use crate::outcome::Outcome;
 use crate::reload::{Watched, Watcher};
 use crate::run::cancel::{Cancel, Reason};
@@ -33,6 +34,9 @@ const SETTLE: Duration = Duration::from_millis(300);
 
 /// How long guests get to notice that the daemon stops, after the deadline.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
+
+/// Runs of each task that stay in the journal, however old.
+const KEEP_RUNS: u32 = 20;
 
 /// How often the journal is rid of what is old, at most.
 const PRUNE_EVERY_MS: i64 = 24 * 3600 * 1000;
@@ -397,7 +401,7 @@ impl Dispatcher {
         let (dir, sandbox) = (self.config_dir.clone(), self.runner.sandbox.clone());
         let (plugins, notes) = (self.loaded.plugins().clone(), self.notes.clone());
         tokio::task::spawn_blocking(move || {
-            let loaded = Loaded::load(&dir, &sandbox, &plugins).map(Box::new);
+            let loaded = validate(&dir).and_then(|config| Loaded::compile(config, &sandbox, &plugins)).map(Box::new);
             let _ = notes.send(Note::Loaded(loaded, replies));
         });
     }
@@ -420,9 +424,10 @@ impl Dispatcher {
     }
 
     fn swap(&mut self, loaded: Loaded) -> Reloaded {
-        let diff = config::diff(&self.loaded.config, &loaded.config);
-        if diff.needs_restart {
-            tracing::warn!("state_dir, socket or workers changed in upkeep.toml: they take effect at the next start");
+        let diff = diff(&self.loaded.config, &loaded.config);
+        let (old, new) = (&self.loaded.config.settings, &loaded.config.settings);
+        if (&old.state_dir, &old.socket, old.workers) != (&new.state_dir, &new.socket, new.workers) {
+            tracing::warn!("state_dir, socket or workers changed in upkeep.toml: that takes effect at the next start");
         }
         self.loaded = loaded;
         self.queue.set_permits(self.loaded.config.settings.max_running as usize);
@@ -453,7 +458,7 @@ impl Dispatcher {
         self.pruned = now;
         let (store, keep) = (self.runner.store.clone(), self.loaded.config.settings.keep_history);
         tokio::spawn(async move {
-            if let Err(error) = store.prune(now, &Retention { keep, ..Retention::default() }).await {
+            if let Err(error) = store.prune(now, &Retention { keep, keep_runs: KEEP_RUNS }).await {
                 tracing::warn!("old runs could not be removed from the journal: {error}");
             }
         });

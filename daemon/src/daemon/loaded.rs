@@ -12,32 +12,43 @@ use crate::config::load::{Config, Task, load};
 use crate::plugin::section;
 use crate::sandbox::{Plugin, Sandbox};
 
+/// Compiled plugins, by file.
+pub(super) type Plugins = HashMap<PathBuf, Arc<Plugin>>;
+
+/// Reads and validates the folder `dir`. Blocks. The error is what the operator reads.
+pub(super) fn validate(dir: &Path) -> Result<Config, String> {
+    let surroundings = Surroundings {
+        read_manifest: &|bytes| Ok(section::read(bytes, Path::new("plugin")).map_err(|error| error.to_string())?.manifest),
+        variable: &|name| std::env::var(name).ok(),
+        daemon: true,
+        now: clock::now(),
+    };
+    let config = load(dir, &surroundings).map_err(|diagnostics| diagnostics.render(Style::Plain))?;
+    for warning in &config.warnings.0 {
+        tracing::warn!("{warning}");
+    }
+    Ok(config)
+}
+
 /// See the module.
 pub(super) struct Loaded {
     pub(super) config: Config,
     pub(super) at: Timestamp,
-    plugins: HashMap<PathBuf, Arc<Plugin>>,
+    plugins: Plugins,
 }
 
 impl Loaded {
-    /// Loads the folder `dir`. Compiled plugins that are the same are taken over from `before`. Blocks.
+    /// Compiles what a configuration needs. Compiled plugins that are the same are taken over from `before`. Blocks.
     ///
     /// The error is what the operator reads.
-    pub(super) fn load(dir: &Path, sandbox: &Sandbox, before: &HashMap<PathBuf, Arc<Plugin>>) -> Result<Self, String> {
-        let surroundings = Surroundings {
-            read_manifest: &|bytes| section::manifest(bytes).map_err(|error| error.to_string()),
-            variable: &|name| std::env::var(name).ok(),
-            daemon: true,
-            now: clock::now(),
-        };
-        let config = load(dir, &surroundings).map_err(|diagnostics| diagnostics.render(Style::PLAIN))?;
-        let mut plugins = HashMap::new();
+    pub(super) fn compile(config: Config, sandbox: &Sandbox, before: &Plugins) -> Result<Self, String> {
+        let mut plugins = Plugins::new();
         for task in config.tasks.values() {
             let wanted = &task.plugin;
             if plugins.contains_key(&wanted.path) {
                 continue;
             }
-            let digest = wanted.digest.to_string();
+            let digest = wanted.digest;
             let plugin = match before.get(&wanted.path) {
                 Some(plugin) if plugin.digest == digest => Arc::clone(plugin),
                 _ => Arc::new(sandbox.load(&wanted.path).map_err(|error| error.to_string())?),
@@ -51,7 +62,7 @@ impl Loaded {
     }
 
     /// The compiled plugins, by file.
-    pub(super) fn plugins(&self) -> &HashMap<PathBuf, Arc<Plugin>> {
+    pub(super) fn plugins(&self) -> &Plugins {
         &self.plugins
     }
 

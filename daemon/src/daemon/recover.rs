@@ -6,7 +6,7 @@ use super::dispatcher::Dispatcher;
 use super::queue::Waiting;
 use crate::outcome::Outcome;
 use crate::run::record::{Phase, Run};
-use crate::store::{StoreError, Transition};
+use crate::store::StoreError;
 
 /// A run that takes the daemon down with it is not resumed for ever.
 const MOST_RESUMPTIONS: u32 = 3;

@@ -80,7 +80,8 @@ impl Runner {
     pub async fn run(&self, job: Job) -> Ended {
         let started = std::time::Instant::now();
         let scratch = self.scratch(&job);
-        let shared = Arc::new(capability::Run::new(
+        let shared = Arc::new(
+            capability::Run::new(
             job.run.id.clone(),
             Arc::clone(&job.task.name),
             Arc::clone(&job.task.grants),
@@ -89,7 +90,8 @@ impl Runner {
             scratch.clone(),
             job.cancel.token().clone(),
             self.events.clone(),
-        ));
+        )
+        .with_private(self.state_dir.join("private")));
         let timeout = job.task.timeout;
         let conclusion = tokio::select! {
             biased;
@@ -138,7 +140,7 @@ impl Runner {
         let mut steps = steps;
         if steps.is_empty() {
             self.phase(job, Phase::Planning);
-            steps = match self.sandbox.plan(&job.plugin, shared, &context, &job.task.config).await {
+            steps = match self.sandbox.plan(&job.plugin, shared, &context, &job.task.config_json).await {
                 Ok(steps) => steps,
                 Err(outcome) => return Ok((outcome, None)),
             };
@@ -238,7 +240,8 @@ impl Runner {
         let (sandbox, plugin, shared) = (self.sandbox.clone(), Arc::clone(&job.plugin), Arc::clone(shared));
         let (context, task, step) = (context.clone(), Arc::clone(&job.task), step.clone());
         let run = job.run.id.clone();
-        self.events.send(Event::StepStarted { run, ordinal: step.ordinal, title: step.title.clone() });
+        let (title, weight) = (step.title.clone(), step.weight);
+        self.events.send(Event::StepStarted { run, ordinal: step.ordinal, title, weight });
         executing.spawn(async move {
             let result = sandbox.execute(&plugin, &shared, &context, &task.config_json, &step).await;
             (step.ordinal as usize, result)
