@@ -6,6 +6,7 @@
 pub mod abi;
 pub mod api;
 pub mod capability;
+pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod config;
