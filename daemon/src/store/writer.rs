@@ -79,6 +79,15 @@ impl Writer {
                     }
                 }
             }
+            if open {
+                // Callers of the commit before are being woken: a moment for them to join this one.
+                tokio::task::yield_now().await;
+                while batch.len() < MOST_REQUESTS
+                    && let Ok(request) = requests.try_recv()
+                {
+                    batch.push(request);
+                }
+            }
             let close = |request: &mut Request| matches!(request, Request::Close { .. });
             for request in batch.extract_if(.., close) {
                 if let Request::Close { answer } = request {
