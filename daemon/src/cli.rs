@@ -1,0 +1,3 @@
+//! The commands, as an operator types them.
+
+pub mod schedule;
