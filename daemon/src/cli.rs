@@ -1,3 +1,4 @@
-//! The command line.
+//! The commands, as an operator types them.
 
 pub mod plugin;
+pub mod schedule;
