@@ -270,7 +270,7 @@ impl Repository {
             )));
         }
         Ok(Summary {
-            snapshot: snapshot.id.to_string(),
+            snapshot: snapshot.id.to_hex().as_str().to_owned(),
             files: summary.total_files_processed,
             files_new: summary.files_new,
             files_changed: summary.files_changed,
@@ -324,7 +324,7 @@ fn message(error: &RusticError) -> String {
 
 fn snapshot(file: &SnapshotFile) -> Snapshot {
     Snapshot {
-        id: file.id.to_string(),
+        id: file.id.to_hex().as_str().to_owned(),
         time: Timestamp(file.time.timestamp().as_millisecond()),
         host: file.hostname.clone(),
         paths: file.paths.iter().cloned().collect(),
