@@ -4,7 +4,10 @@
 //! the [`sandbox`] through the [`capability`] that the task file grants, and the [`store`] records every transition.
 
 pub mod abi;
+pub mod api;
 pub mod capability;
+pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod command;
 pub mod config;
@@ -12,4 +15,6 @@ pub mod outcome;
 pub mod run;
 pub mod sandbox;
 pub mod schedule;
+pub mod server;
 pub mod store;
+pub mod telemetry;

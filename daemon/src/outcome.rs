@@ -68,6 +68,19 @@ pub enum Failure {
 }
 
 impl Outcome {
+    /// All names, in the order of the variants.
+    pub const NAMES: [&'static str; 9] = [
+        "succeeded",
+        "failed",
+        "trapped",
+        "timed-out",
+        "limit-exceeded",
+        "denied",
+        "cancelled",
+        "interrupted",
+        "skipped",
+    ];
+
     /// The name of the variant, as in the database, the API and the documentation.
     pub fn name(&self) -> &'static str {
         match self {
