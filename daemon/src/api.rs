@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::{CommandError, TaskStatus};
 use crate::run::record::{LogRecord, Metric, Report, Run, RunId, Slot, Step};
+use crate::store::{Reader, StoreError};
 
 /// The version that stands first in every path.
 pub const VERSION: &str = "v1";
@@ -66,6 +67,20 @@ pub struct RunDetail {
     pub report: Option<Report>,
     /// Its metrics; present when it is over.
     pub metrics: Vec<Metric>,
+}
+
+impl RunDetail {
+    /// Reads from the journal what it knows of a run.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn read(journal: &Reader, run: Run) -> Result<Self, StoreError> {
+        let steps = journal.steps(&run.id).await?;
+        let report = journal.report(&run.id).await?;
+        let metrics = journal.metrics(&run.id).await?;
+        Ok(Self { run, steps, report, metrics })
+    }
 }
 
 /// A line of `GET /v1/runs/{id}/logs`.

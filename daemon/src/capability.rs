@@ -59,6 +59,8 @@ pub struct Run {
     pub store: Store,
     /// Folder for files that the host needs while the run lasts, such as the copy of a database.
     pub scratch: std::path::PathBuf,
+    /// Folder for the tasks' private databases; none where there is no state directory.
+    pub private: Option<std::path::PathBuf>,
     /// Ends the run. Host calls that take long look at it.
     pub cancel: CancellationToken,
     /// Who is told of progress.
@@ -92,10 +94,17 @@ impl Run {
             limits,
             store,
             scratch,
+            private: None,
             cancel,
             events,
             denials: Mutex::default(),
         }
+    }
+
+    /// Keeps the private databases of the tasks in this folder, which need not exist yet.
+    pub fn with_private(mut self, folder: std::path::PathBuf) -> Self {
+        self.private = Some(folder);
+        self
     }
 
     /// What was denied so far, in order.
@@ -158,6 +167,14 @@ impl Host {
             }
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Does work that waits for a disk or another program, on a thread made for waiting.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, HostError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done),
+        Err(error) => Err(HostError::Trap(wasmtime::Error::msg(format!("the host failed in a call: {error}")))),
     }
 }
 

@@ -14,12 +14,13 @@
 //! | `progress` | a run while it lasts                         |
 //! | others     | one command each, as they are named          |
 
-pub mod failure;
 mod cancel;
+pub mod failure;
 mod history;
 mod list;
 mod logs;
 mod place;
+pub mod plugin;
 mod progress;
 mod reload;
 mod report;
@@ -59,6 +60,7 @@ enum Verb {
     Show(show::ShowArgs),
     Logs(logs::LogsArgs),
     Reload(reload::ReloadArgs),
+    Plugin(plugin::PluginArgs),
     /// Run as the daemon, in the foreground
     Daemon,
 }
@@ -93,13 +95,14 @@ impl Verb {
             Self::Show(args) => wait(args.run(place, out)),
             Self::Logs(args) => wait(args.run(place, out)),
             Self::Reload(args) => wait(args.run(place, out)),
+            Self::Plugin(args) => args.run(out).map(|()| Exit::Done),
             Self::Daemon => daemon(place),
         }
     }
 }
 
 fn daemon(place: &Place) -> anyhow::Result<Exit> {
-    daemon_runtime()?.block_on(crate::daemon::serve(&place.config_dir()))?;
+    daemon_runtime()?.block_on(crate::daemon::serve(&place.config_dir(), place.own_socket()))?;
     Ok(Exit::Done)
 }
 

@@ -49,19 +49,15 @@ pub enum ClientError {
 }
 
 /// Which runs [`Client::runs`] asks for. The default is the newest of all.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunQuery {
     /// Only of this task.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
     /// Only with this outcome.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
     /// At most so many.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// Only those before this one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
 }
 

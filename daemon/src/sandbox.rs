@@ -15,6 +15,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 
 use crate::abi::v0_1::PluginPre;
 use crate::capability::{self, Host};
+use crate::config::digest::Digest;
 use crate::plugin::manifest::Manifest;
 use crate::plugin::section;
 
@@ -47,13 +48,8 @@ pub enum LoadError {
         error: std::io::Error,
     },
     /// The manifest is missing or not valid.
-    #[error("failed to read the manifest of {path}: {error}")]
-    Manifest {
-        /// The file.
-        path: String,
-        /// Why.
-        error: String,
-    },
+    #[error("failed to read a manifest: {0}")]
+    Manifest(String),
     /// It does not compile, or imports what the host does not have.
     #[error("failed to compile the plugin {path}: {error}")]
     Compile {
@@ -76,8 +72,8 @@ pub enum LoadError {
 pub struct Plugin {
     /// What it says of itself.
     pub manifest: Manifest,
-    /// SHA-256 of its file, hexadecimal.
-    pub digest: String,
+    /// SHA-256 of its file.
+    pub digest: Digest,
     pre: PluginPre<Host>,
 }
 
@@ -184,10 +180,9 @@ impl Sandbox {
     pub fn load(&self, path: &Path) -> Result<Plugin, LoadError> {
         let name = || path.display().to_string();
         let bytes = std::fs::read(path).map_err(|error| LoadError::Read { path: name(), error })?;
-        let manifest = section::manifest(&bytes)
-            .map_err(|error| LoadError::Manifest { path: name(), error: error.to_string() })?;
-        let digest = section::digest(&bytes);
-        let component = self.shared.cache.component(&self.shared.engine, &digest, &bytes, path)?;
+        let manifest = section::read(&bytes, path).map_err(|error| LoadError::Manifest(error.to_string()))?.manifest;
+        let digest = Digest::of([&*bytes]);
+        let component = self.shared.cache.component(&self.shared.engine, &digest.to_string(), &bytes, path)?;
         let pre = self.prepare(&component).map_err(|error| LoadError::Compile { path: name(), error })?;
         Ok(Plugin { manifest, digest, pre })
     }

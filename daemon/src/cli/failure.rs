@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use crate::api::ErrorCode;
 use crate::cli::screen::plain;
 use crate::client::ClientError;
+use crate::daemon::DaemonError;
+use crate::store::StoreError;
 
 /// How the process ends. `docs/cli.md` and `upkeep --help` list them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +65,14 @@ impl Failure {
     pub fn new(exit: Exit, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { exit, message: message.into(), help: Some(help.into()) }
     }
+
+    /// A failure whose message holds the remedy already, behind a semicolon: it gets a line of its own.
+    fn split(exit: Exit, message: String) -> Self {
+        match message.split_once("; ") {
+            Some((message, help)) => Self::new(exit, message, help),
+            None => Self { exit, message, help: None },
+        }
+    }
 }
 
 impl From<ClientError> for Failure {
@@ -80,11 +90,6 @@ impl From<ClientError> for Failure {
                 "use sudo, or join the group that `socket_group` in upkeep.toml names",
             ),
             ClientError::Refused(body) => {
-                // The message already holds the remedy; where it follows a semicolon it gets its own line.
-                let (message, help) = match body.message.split_once("; ") {
-                    Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
-                    None => (body.message, None),
-                };
                 let exit = match body.error {
                     ErrorCode::BadRequest | ErrorCode::Config | ErrorCode::AmbiguousRun => Exit::Usage,
                     ErrorCode::NoTask | ErrorCode::NoRun | ErrorCode::RunOver => Exit::NotFound,
@@ -96,7 +101,7 @@ impl From<ClientError> for Failure {
                     | ErrorCode::Journal
                     | ErrorCode::Unknown => Exit::Internal,
                 };
-                Self { exit, message, help }
+                Self::split(exit, message)
             }
             ClientError::Broken(_) => Self::new(
                 Exit::Internal,
@@ -112,13 +117,38 @@ impl From<ClientError> for Failure {
     }
 }
 
+impl From<DaemonError> for Failure {
+    fn from(error: DaemonError) -> Self {
+        let exit = match &error {
+            DaemonError::Config(_) => Exit::Usage,
+            DaemonError::NoTask(_) => Exit::NotFound,
+            DaemonError::Store(StoreError::Locked { .. }) => Exit::Unsuccessful,
+            DaemonError::Store(_) | DaemonError::Sandbox(_) | DaemonError::Socket(_) | DaemonError::Kernel { .. } => {
+                Exit::Internal
+            }
+        };
+        match &error {
+            DaemonError::Config(diagnostics) => Self::new(
+                exit,
+                format!("the configuration is not valid\n{}", diagnostics.trim_end()),
+                "`upkeep check` checks it again without running anything",
+            ),
+            DaemonError::Kernel { .. } => Self { exit, message: error.to_string(), help: None },
+            _ => Self::split(exit, error.to_string()),
+        }
+    }
+}
+
 /// Writes what went wrong to `err`, and gives how the process ends.
 pub fn report(error: anyhow::Error, colour: bool, err: &mut dyn Write) -> Exit {
     // `upkeep history | head` closes the pipe: nothing went wrong.
     if error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)) {
         return Exit::Done;
     }
-    let failure = error.downcast::<Failure>().or_else(|error| error.downcast::<ClientError>().map(Failure::from));
+    let failure = error
+        .downcast::<Failure>()
+        .or_else(|error| error.downcast::<ClientError>().map(Failure::from))
+        .or_else(|error| error.downcast::<DaemonError>().map(Failure::from));
     let failure = failure.unwrap_or_else(|bug| {
         Failure::new(
             Exit::Internal,

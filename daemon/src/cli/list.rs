@@ -35,7 +35,8 @@ fn write(screen: &Screen, tasks: &[TaskStatus], out: &mut dyn Write) -> io::Resu
     if tasks.is_empty() {
         return writeln!(out, "There are no tasks. A task is a file in tasks.d of the configuration folder.");
     }
-    let headings = ["TASK".to_owned(), "SCHEDULE".to_owned(), format!("NEXT ({})", screen.zone_note()), "LAST".to_owned()];
+    let headings =
+        ["TASK".to_owned(), "SCHEDULE".to_owned(), format!("NEXT ({})", screen.zone_note()), "LAST".to_owned()];
     let mut table = Table::new(headings, 1);
     for task in tasks {
         let schedule = if task.schedule.is_empty() { "by hand".into() } else { Cell::from(task.schedule.as_str()) };
@@ -91,11 +92,7 @@ mod tests {
                 ..task("backup-app", "cron 30 3 * * *")
             },
             TaskStatus { enabled: false, next: None, ..task("cleanup", "every 15m; watch /var/www/uploads/incoming") },
-            TaskStatus {
-                next: None,
-                last: Some(ended(run_at(2, "push", now - 90_000), failed)),
-                ..task("push", "")
-            },
+            TaskStatus { next: None, last: Some(ended(run_at(2, "push", now - 90_000), failed)), ..task("push", "") },
             TaskStatus { last: Some(run_at(3, "stats", now)), ..task("stats", "quartz 0 0 4 ? * MON-FRI") },
         ];
         insta::assert_snapshot!(shown(&tasks));

@@ -30,9 +30,8 @@ pub(super) struct LogsArgs {
 }
 
 fn level_parser() -> impl TypedValueParser<Value = Level> {
-    PossibleValuesParser::new(LEVELS.map(name)).map(|given| {
-        LEVELS.into_iter().find(|level| name(*level) == given).unwrap_or(Level::Trace)
-    })
+    PossibleValuesParser::new(LEVELS.map(name))
+        .map(|given| LEVELS.into_iter().find(|level| name(*level) == given).unwrap_or(Level::Trace))
 }
 
 const LEVELS: [Level; 5] = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];

@@ -11,7 +11,7 @@ use crate::config::daemon::DaemonSettings;
 
 /// Options of every command.
 #[derive(Debug, Args)]
-pub struct Place {
+pub(super) struct Place {
     /// Folder of upkeep.toml and tasks.d [default: $UPKEEP_CONFIG, else /etc/upkeep]
     #[arg(long, global = true, value_name = "DIR")]
     config: Option<PathBuf>,
@@ -22,20 +22,25 @@ pub struct Place {
 
 impl Place {
     /// The configuration folder.
-    pub fn config_dir(&self) -> PathBuf {
+    pub(super) fn config_dir(&self) -> PathBuf {
         let named = || std::env::var_os("UPKEEP_CONFIG").filter(|dir| !dir.is_empty()).map(PathBuf::from);
         self.config.clone().or_else(named).unwrap_or_else(|| "/etc/upkeep".into())
     }
 
+    /// The socket that the command line names, which goes before that of the configuration.
+    pub(super) fn own_socket(&self) -> Option<PathBuf> {
+        self.socket.clone()
+    }
+
     /// A client of the daemon.
-    pub fn client(&self) -> Result<Client, Failure> {
+    pub(super) fn client(&self) -> Result<Client, Failure> {
         Ok(Client::new(self.socket()?))
     }
 
     /// The socket: as given, or from `upkeep.toml`. Of that file only the one key is read, so that a daemon that runs
     /// can be asked although its configuration has been broken since. Who may not read it gets the default: the group
     /// that may use the socket need not see the configuration.
-    pub fn socket(&self) -> Result<PathBuf, Failure> {
+    pub(super) fn socket(&self) -> Result<PathBuf, Failure> {
         if let Some(socket) = &self.socket {
             return Ok(socket.clone());
         }

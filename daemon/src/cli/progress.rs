@@ -104,8 +104,11 @@ mod tests {
             Event::Log { record: LogRecord { run, at: Timestamp(0), step: None, level, message, fields: vec![] } }
         };
         let broken = Outcome::Failed { failure: Failure::Transient, message: "the database is locked".into() };
-        let started = |ordinal, title: &str| {
-            Event::StepStarted { run: run.clone(), ordinal, title: title.into(), weight: 10 * u64::from(ordinal) }
+        let started = |ordinal, title: &str| Event::StepStarted {
+            run: run.clone(),
+            ordinal,
+            title: title.into(),
+            weight: 10 * u64::from(ordinal),
         };
         let read = |done| {
             let unit = "bytes".to_owned();

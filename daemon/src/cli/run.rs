@@ -3,11 +3,11 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure};
 use super::place::Place;
@@ -19,7 +19,8 @@ use crate::api::{Queued, RunDetail};
 use crate::client::{Client, ClientError};
 use crate::clock;
 use crate::outcome::Outcome;
-use crate::run::event::{Event, Events};
+use crate::run::cancel::{Cancel, Reason};
+use crate::run::event::Events;
 use crate::run::record::RunId;
 
 /// Run a task now, and wait for its end
@@ -97,11 +98,11 @@ impl RunArgs {
         let mut tick = ticks();
         let events = Events::default();
         let mut heard = events.listen();
-        let cancel = CancellationToken::new();
+        let cancel = Cancel::default();
         let config_dir = place.config_dir();
         let run = crate::daemon::standalone(&config_dir, &self.task, self.dry_run, events, cancel.clone());
         let mut run = std::pin::pin!(run);
-        let detail: RunDetail = loop {
+        let (id, _, store) = loop {
             tokio::select! {
                 biased;
                 event = heard.recv() => match event {
@@ -118,16 +119,19 @@ impl RunArgs {
                 }
                 _ = tick.tick() => progress.tick(clock::now())?,
                 _ = interrupt.recv() => {
-                    if cancel.is_cancelled() {
+                    if cancel.token().is_cancelled() {
                         let help = "the next start of upkeep finds it interrupted";
                         return Err(Failure::new(Exit::Unsuccessful, "the run was left before it had ended", help).into());
                     }
-                    cancel.cancel();
+                    cancel.cancel(Reason::By("Ctrl-C".to_owned()));
                     progress.say("cancelling; Ctrl-C once more leaves at once")?;
                 }
             }
         };
         progress.clear();
+        let run = store.read().run(&id).await?.context("the journal does not know the run")?;
+        let detail = RunDetail::read(store.read(), run).await?;
+        store.close().await;
         self.conclude(&detail, out)
     }
 

@@ -212,9 +212,9 @@ pub fn plain(text: &str) -> Cow<'_, str> {
 /// The same on one line.
 pub fn line(text: &str) -> Cow<'_, str> {
     match plain(text) {
-        text if text.contains(['\n', '\t']) => {
-            Cow::Owned(text.split(['\n', '\t']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "))
-        }
+        text if text.contains(['\n', '\t']) => Cow::Owned(
+            text.split(['\n', '\t']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "),
+        ),
         text => text,
     }
 }

@@ -143,8 +143,7 @@ mod tests {
             resumed: 1,
             ..ended(run_at(1, "backup-app", now - 400_000), trapped.clone())
         };
-        let steps =
-            vec![step(0, "uploads", StepPhase::Done, None), step(1, "app.db", StepPhase::Done, Some(trapped))];
+        let steps = vec![step(0, "uploads", StepPhase::Done, None), step(1, "app.db", StepPhase::Done, Some(trapped))];
         let labels = vec![("root".to_owned(), "uploads".to_owned())];
         let seconds = MetricValue::Histogram { count: 3, sum: 6.5, min: 1.0, max: 4.25 };
         let metrics = vec![

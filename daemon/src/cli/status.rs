@@ -157,10 +157,7 @@ mod tests {
             config_error: Some("tasks.d/cleanup.toml:7:1: unknown key `shedule`\nhelp: write `schedule`\n".into()),
             disabled: 2,
             next: Some(NextSlot { task: "cleanup".into(), due: Timestamp(now + 44_700_000) }),
-            running: vec![
-                Running { run, steps_done: 3, steps: 7 },
-                Running { run: planning, steps_done: 0, steps: 0 },
-            ],
+            running: vec![Running { run, steps_done: 3, steps: 7 }, Running { run: planning, steps_done: 0, steps: 0 }],
             queued: (3..15).map(|n| run_at(n, "stats", now - 500)).collect(),
             queue_length: 214,
             failing: vec![ended(ended_run(now), failure)],

@@ -94,7 +94,8 @@ impl Table {
 fn write_row(row: &Vec<Cell>, widths: &[usize], screen: &Screen, indent: usize, out: &mut dyn Write) -> io::Result<()> {
     let mut text = " ".repeat(indent);
     for (place, (cell, width)) in row.iter().zip(widths).enumerate() {
-        let shown = if screen.width.is_some() { truncate_str(&cell.text, *width, "…") } else { cell.text.as_str().into() };
+        let shown =
+            if screen.width.is_some() { truncate_str(&cell.text, *width, "…") } else { cell.text.as_str().into() };
         let padding = width.saturating_sub(measure_text_width(&shown));
         text.push_str(&screen.ink(cell.ink, &shown));
         if place + 1 < row.len() {

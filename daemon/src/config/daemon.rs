@@ -1,6 +1,6 @@
 //! `upkeep.toml`: what concerns the daemon as a whole.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -26,11 +26,11 @@ pub struct DaemonSettings {
     pub workers: u32,
     /// Time that running tasks get to end when the daemon stops. Those that do not are resumed at the next start.
     #[serde(with = "crate::config::duration")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "crate::config::schema::duration")]
     pub stop_deadline: Duration,
     /// Runs and slots older than this are removed from the journal; the newest of each task stay.
     #[serde(with = "crate::config::duration")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "crate::config::schema::duration")]
     pub keep_history: Duration,
 }
 
@@ -47,5 +47,16 @@ impl Default for DaemonSettings {
             stop_deadline: Duration::from_secs(30),
             keep_history: Duration::from_secs(90 * 24 * 3600),
         }
+    }
+}
+
+impl DaemonSettings {
+    /// The same, with relative paths made absolute against the folder of `upkeep.toml`.
+    #[must_use]
+    pub fn absolute(mut self, dir: &Path) -> Self {
+        for path in [&mut self.state_dir, &mut self.socket, &mut self.plugin_dir] {
+            *path = dir.join(&*path);
+        }
+        self
     }
 }

@@ -17,7 +17,7 @@ pub struct ScheduleSettings {
     pub quartz: Option<String>,
     /// A fixed distance, `15m`, counted from midnight of 1970-01-01 UTC, so that a restart does not move it.
     #[serde(with = "crate::config::duration::option")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(schema_with = "crate::config::schema::optional_duration")]
     pub every: Option<Duration>,
     /// Once when the daemon starts.
     pub startup: bool,
@@ -38,7 +38,7 @@ pub struct ScheduleSettings {
     pub overlap: Overlap,
     /// Spreads the start over this time. The delay is the same for each slot of a task on a host.
     #[serde(with = "crate::config::duration")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "crate::config::schema::duration")]
     pub jitter: Duration,
     /// Local hours in which slots may start: `22:00-06:00`. Slots outside are suppressed.
     pub window: Option<Window>,
@@ -181,8 +181,22 @@ impl JsonSchema for Window {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": "^[0-9]{1,2}:[0-9]{2} *- *[0-9]{1,2}:[0-9]{2}$",
+            "format": crate::config::schema::WINDOW,
             "examples": ["22:00-06:00"],
         })
+    }
+}
+
+impl std::fmt::Display for ScheduleSettings {
+    /// The triggers, for people: `cron 30 3 * * *, startup`; `by hand` when there are none.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut triggers = Vec::new();
+        triggers.extend(self.cron.iter().map(|expression| format!("cron {expression}")));
+        triggers.extend(self.quartz.iter().map(|expression| format!("quartz {expression}")));
+        triggers.extend(self.every.iter().map(|every| format!("every {}", humantime::format_duration(*every))));
+        triggers.extend(self.startup.then(|| "startup".to_owned()));
+        triggers.extend(self.watch.iter().map(|path| format!("watch {}", path.display())));
+        triggers.extend(self.after.iter().map(|after| format!("after {}", after.task)));
+        f.write_str(&if triggers.is_empty() { "by hand".to_owned() } else { triggers.join(", ") })
     }
 }

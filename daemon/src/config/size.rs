@@ -35,7 +35,8 @@ impl std::str::FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (number, unit) = text.trim().split_at(text.trim().find(|c: char| !c.is_ascii_digit()).unwrap_or(text.trim().len()));
+        let (number, unit) =
+            text.trim().split_at(text.trim().find(|c: char| !c.is_ascii_digit()).unwrap_or(text.trim().len()));
         let factor = match unit.trim() {
             "" => Some(1),
             unit => UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor),
@@ -78,7 +79,7 @@ impl JsonSchema for Size {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": "^[0-9]+ *([kKmMgGtT]i?)?[bB]?$",
+            "format": crate::config::schema::SIZE,
             "examples": ["512 KiB", "64 MiB", "1 GiB"],
         })
     }

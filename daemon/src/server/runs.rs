@@ -92,8 +92,5 @@ pub(super) async fn list(State(state): State<ServerState>, Asked(query): Asked<R
 /// `GET /v1/runs/{id}`
 pub(super) async fn show(State(state): State<ServerState>, Path(name): Path<String>) -> Reply<RunDetail> {
     let run = state.find(&name).await?;
-    let steps = state.journal.steps(&run.id).await?;
-    let report = state.journal.report(&run.id).await?;
-    let metrics = state.journal.metrics(&run.id).await?;
-    Ok(Json(RunDetail { run, steps, report, metrics }))
+    Ok(Json(RunDetail::read(&state.journal, run).await?))
 }
