@@ -1,4 +1,166 @@
-//! The commands, as an operator types them.
+//! The command line: what the operator asks, and how the answer looks.
+//!
+//! `upkeep daemon` and `upkeep run --standalone` are the daemon; `check`, `schema`, `schedule`, `plugin` and `backup`
+//! work on files; all others ask the daemon over its socket (`client`). Answers go to standard output, as text for
+//! people or with `--json` for programs; progress and errors go to standard error.
+//!
+//! | module     | holds                                        |
+//! |------------|----------------------------------------------|
+//! | `place`    | where configuration and socket are           |
+//! | `failure`  | exit codes and errors                        |
+//! | `screen`   | colours, times, durations, sizes             |
+//! | `table`    | tables                                       |
+//! | `report`   | what a plugin summed up                      |
+//! | `progress` | a run while it lasts                         |
+//! | others     | one command each, as they are named          |
 
+mod cancel;
+pub mod failure;
+mod history;
+mod list;
+mod logs;
+mod place;
 pub mod plugin;
+mod progress;
+mod reload;
+mod report;
+mod run;
 pub mod schedule;
+pub mod screen;
+mod show;
+mod status;
+pub mod table;
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+use self::failure::{EXIT_CODES, Exit, Failure};
+use self::place::Place;
+use self::screen::Screen;
+use crate::telemetry;
+
+/// Maintenance of a backend server: sandboxed tasks on schedule
+#[derive(Debug, Parser)]
+#[command(name = "upkeep", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Status(status::StatusArgs),
+    List(list::ListArgs),
+    Run(run::RunArgs),
+    Cancel(cancel::CancelArgs),
+    History(history::HistoryArgs),
+    Show(show::ShowArgs),
+    Logs(logs::LogsArgs),
+    Reload(reload::ReloadArgs),
+    Plugin(plugin::PluginArgs),
+    /// Run as the daemon, in the foreground
+    Daemon,
+}
+
+impl Cli {
+    /// Does what was asked for. What goes wrong is told on standard error.
+    pub fn run(self) -> Exit {
+        let colour = io::stderr().is_terminal() && screen::colours_wanted();
+        let started = telemetry::start(self.log_level(), colour).map_err(|error| {
+            let help = "set it to error, warn, info, debug or trace, or to a list such as `upkeep=debug,sqlx=info`";
+            Failure::new(Exit::Usage, error.to_string(), help).into()
+        });
+        started
+            .and_then(|()| self.verb.run(&self.place, &mut io::stdout().lock()))
+            .unwrap_or_else(|error| failure::report(error, colour, &mut io::stderr()))
+    }
+
+    /// The daemon tells what it does. A command that only asks is silent unless something is wrong.
+    fn log_level(&self) -> &'static str {
+        if matches!(self.verb, Verb::Daemon) { "info" } else { "warn" }
+    }
+}
+
+impl Verb {
+    fn run(self, place: &Place, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        match self {
+            Self::Status(args) => wait(args.run(place, out)),
+            Self::List(args) => wait(args.run(place, out)),
+            Self::Run(args) => args.run(place, out),
+            Self::Cancel(args) => wait(args.run(place, out)),
+            Self::History(args) => wait(args.run(place, out)),
+            Self::Show(args) => wait(args.run(place, out)),
+            Self::Logs(args) => wait(args.run(place, out)),
+            Self::Reload(args) => wait(args.run(place, out)),
+            Self::Plugin(args) => args.run(out).map(|()| Exit::Done),
+            Self::Daemon => daemon(place),
+        }
+    }
+}
+
+fn daemon(place: &Place) -> anyhow::Result<Exit> {
+    daemon_runtime()?.block_on(crate::daemon::serve(&place.config_dir(), place.own_socket()))?;
+    Ok(Exit::Done)
+}
+
+/// For the loop, the API and the journal; guests run on threads of their own.
+fn daemon_runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("upkeep").enable_all().build()
+}
+
+/// Waits for a conversation with the daemon.
+fn wait<T>(conversation: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(conversation)
+}
+
+/// Writes an answer as it came over the API.
+fn write_json<T: Serialize>(value: &T, out: &mut dyn Write) -> anyhow::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// Standard output, now.
+fn stdout_screen() -> Screen {
+    Screen::of_stdout(crate::clock::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_may_stand_anywhere() {
+        let parsed = Cli::try_parse_from(["upkeep", "status", "--socket", "/tmp/s", "--config", "/tmp/c"]).unwrap();
+        assert_eq!(parsed.place.config_dir(), std::path::Path::new("/tmp/c"));
+        assert_eq!(parsed.place.socket().unwrap(), std::path::Path::new("/tmp/s"));
+    }
+
+    #[test]
+    fn what_excludes_each_other_is_refused() {
+        for wrong in [
+            &["upkeep", "run", "t", "--standalone", "--detach"][..],
+            &["upkeep", "run"],
+            &["upkeep", "history", "--outcome", "bad"],
+            &["upkeep"],
+        ] {
+            assert_eq!(Cli::try_parse_from(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn help_names_commands_and_exit_codes() {
+        insta::assert_snapshot!(Cli::command().render_long_help());
+    }
+}
