@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode, SourceSpan};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -112,7 +114,7 @@ impl Diagnostics {
             Style::Colour => GraphicalTheme::unicode(),
             Style::Ascii => GraphicalTheme::none(),
         };
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(80).with_context_lines(0).with_links(false);
+        let handler = GraphicalReportHandler::new_themed(theme).with_width(80).with_context_lines(1).with_links(false);
         let mut text = String::new();
         for diagnostic in &self.0 {
             let report = Report::of(diagnostic);
@@ -206,7 +208,7 @@ struct Report {
     message: String,
     help: String,
     severity: Severity,
-    source: NamedSource<String>,
+    source: Line,
     label: Option<LabeledSpan>,
 }
 
@@ -226,7 +228,37 @@ impl Report {
             (None, false) => format!("{}: {key}: {}", diagnostic.source.name, diagnostic.message),
         };
         let (help, severity) = (diagnostic.help.clone(), diagnostic.severity);
-        Self { message, help, severity, source: NamedSource::new(&diagnostic.source.name, text), label }
+        Self { message, help, severity, source: Line { name: diagnostic.source.name.clone(), text }, label }
+    }
+}
+
+/// The text of a file, of which miette gets no more than the line in question: the lines around it say nothing about it.
+#[derive(Debug)]
+struct Line {
+    name: String,
+    text: String,
+}
+
+impl SourceCode for Line {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let (start, end) = (span.offset(), span.offset() + span.len());
+        let text = self.text.get(start..end).and_then(|_| self.text.get(..start)).ok_or(MietteError::OutOfBounds)?;
+        let line_start = text.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = text.matches('\n').count();
+        // Without context the place itself is asked for, with its column; with context, what to show of it.
+        let (from, to, column) = if before + after == 0 {
+            (start, end, text[line_start..].chars().count())
+        } else {
+            (line_start, self.text[end..].find('\n').map_or(self.text.len(), |newline| end + newline), 0)
+        };
+        let data = &self.text.as_bytes()[from..to];
+        let contents = MietteSpanContents::new_named(self.name.clone(), data, (from..to).into(), line, column, 1);
+        Ok(Box::new(contents))
     }
 }
 

@@ -202,6 +202,8 @@ fn read_as<T: serde::de::DeserializeOwned>(
     for misfit in misfits {
         broken.extend(misfit.path.section().map(str::to_owned));
         let span = if misfit.at_key { document.key_span(&misfit.path) } else { document.value_span(&misfit.path) };
+        // What is missing on top has no place: the file's first line stands for it.
+        let span = span.or(Some(0..0));
         problems.push(Diagnostic::error(source, misfit.path, misfit.message).at(span).help(misfit.help));
     }
     if let Value::Object(table) = &mut json {

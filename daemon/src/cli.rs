@@ -1,0 +1,4 @@
+//! The commands of the one binary.
+
+pub mod check;
+pub mod schema;
