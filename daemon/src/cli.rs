@@ -1,4 +1,5 @@
-//! The commands of the one binary.
+//! The command line.
 
 pub mod check;
+pub mod plugin;
 pub mod schema;

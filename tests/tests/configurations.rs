@@ -40,7 +40,8 @@ fn messages(cases: &[Case], worst: Severity) -> String {
         for everything in [&shown, &diagnostics.to_string(), &diagnostics.to_json().to_string()] {
             assert!(!everything.contains("hunter2"), "{name}: the secret is shown: {everything}");
         }
-        let is_prose = |line: &&str| ["  ×", "  ⚠", "  │", "  help", "     "].iter().any(|start| line.starts_with(start));
+        let is_prose =
+            |line: &&str| ["  ×", "  ⚠", "  │", "  help", "     "].iter().any(|start| line.starts_with(start));
         let widest = shown.lines().filter(is_prose).map(|line| line.chars().count()).max().unwrap_or(0);
         assert!(widest <= 80, "{name}: a line of {widest} columns");
         writeln!(text, "# {name}\n\n{}\n", stage.steady(shown.trim_end())).expect("a string can be written to");

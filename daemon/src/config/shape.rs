@@ -92,7 +92,8 @@ impl Shape {
             Kind::Required { property } => {
                 let key = property.as_str().unwrap_or_default();
                 let schema = self.around(error).get("properties").and_then(|properties| properties.get(key));
-                tell(format!("`{key}` is missing"), format!("add {}", example(key, schema)));
+                let (message, help) = (format!("`{key}` is missing"), format!("add {}", example(key, schema)));
+                problems.push(Problem { path: path.key(key), at_key: false, message, help });
             }
             Kind::Type { .. } => {
                 let schema = self.around(error);

@@ -1,7 +1,7 @@
 //! Everything that an operator can get wrong, by theme: a name, and the files that are written.
 
 /// A name, and files by path.
-pub type Case = (&'static str, &'static [(&'static str, &'static str)]);
+pub(crate) type Case = (&'static str, &'static [(&'static str, &'static str)]);
 
 macro_rules! cases {
     ($($name:literal: $($path:literal = $text:literal),+;)+) => {
@@ -10,7 +10,7 @@ macro_rules! cases {
 }
 
 /// What cannot even be read.
-pub const SYNTAX: &[Case] = cases! {
+pub(crate) const SYNTAX: &[Case] = cases! {
     "text without quotes": "tasks.d/site.toml" = "plugin = noop\n";
     "a quote is missing": "tasks.d/site.toml" = "plugin = \"noop\ntimeout = \"1h\"\n";
     "a key without a value": "tasks.d/site.toml" = "plugin = \"noop\"\ntimeout =\n";
@@ -21,7 +21,7 @@ pub const SYNTAX: &[Case] = cases! {
 };
 
 /// What has the wrong shape.
-pub const SHAPE: &[Case] = cases! {
+pub(crate) const SHAPE: &[Case] = cases! {
     "a mistyped key": "tasks.d/site.toml" = "plugin = \"noop\"\ntimeuot = \"1h\"\n";
     "a mistyped section": "tasks.d/site.toml" = "plugin = \"noop\"\n[shedule]\nevery = \"1h\"\n";
     "a key that nobody knows": "tasks.d/site.toml" = "plugin = \"noop\"\ncolour = \"red\"\n";
@@ -40,7 +40,7 @@ pub const SHAPE: &[Case] = cases! {
 };
 
 /// What is wrong with `[schedule]`, `retry` and `group`.
-pub const SCHEDULE: &[Case] = cases! {
+pub(crate) const SCHEDULE: &[Case] = cases! {
     "an hour that does not exist": "tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\ncron = \"30 25 * * *\"\n";
     "too few fields": "tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\ncron = \"30 3 * *\"\n";
     "Quartz without a question mark": "tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nquartz = \"0 30 3 * * MON-FRI\"\n";
@@ -67,7 +67,7 @@ pub const SCHEDULE: &[Case] = cases! {
 };
 
 /// What is wrong with the plugin or its `[config]`.
-pub const PLUGIN: &[Case] = cases! {
+pub(crate) const PLUGIN: &[Case] = cases! {
     "a mistyped plugin": "tasks.d/site.toml" = "plugin = \"backpu\"\n";
     "a plugin by a relative path": "tasks.d/site.toml" = "plugin = \"plugins/noop.wasm\"\n";
     "a plugin by an absolute path that is not there": "tasks.d/site.toml" = "plugin = \"/opt/noop.wasm\"\n";
@@ -84,7 +84,7 @@ pub const PLUGIN: &[Case] = cases! {
 };
 
 /// What is wrong with `[grant]`.
-pub const GRANT: &[Case] = cases! {
+pub(crate) const GRANT: &[Case] = cases! {
     "nothing is granted": "tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n";
     "a switch and a list are missing": "tasks.d/site.toml" = "plugin = \"facts\"\n";
     "a group is missing": "tasks.d/site.toml" = "plugin = \"facts\"\n[grant]\nstate = true\nsystem = [\"os\"]\n";
@@ -98,14 +98,14 @@ pub const GRANT: &[Case] = cases! {
 };
 
 /// Folders, repositories and databases that are not what they should be.
-pub const PLACES: &[Case] = cases! {
+pub(crate) const PLACES: &[Case] = cases! {
     "a mistyped folder": "tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/ap\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/main\" }\n";
     "a relative folder": "tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"~/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/main\" }\n";
     "the whole machine": "tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"/\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/main\" }\n";
     "a file as folder": "tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/shop.db\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/main\" }\n";
     "the repository in the folder that it saves": "tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv\"\n[grant.repository.main]\nurl = \"{root}/srv/backup\"\npassword = { file = \"{root}/secrets/main\" }\n";
     "the folder in the repository": "tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/backup/main/data\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/main\" }\n", "backup/main/config" = "", "backup/main/data/x" = "";
-    "a plugin that could change the configuration": "tasks.d/site.toml" = "plugin = \"{root}/plugins/cleaner.wasm\"\n[grant.files.all]\npath = \"{root}/tasks.d\"\naccess = [\"read\", \"remove\"]\n", "plugins/cleaner.wasm" = "{\"format\": 1, \"name\": \"cleaner\", \"version\": \"0.1.0\", \"summary\": \"\", \"author\": \"\", \"license\": \"\", \"api\": \"0.1\", \"capabilities\": {\"files\": {\"reason\": \"remove what is old\", \"access\": [\"read\", \"remove\"]}}}";
+    "a plugin that could change the configuration": "tasks.d/site.toml" = "plugin = \"{root}/plugins/cleaner.wasm\"\n[grant.files.all]\npath = \"{root}/tasks.d\"\naccess = [\"read\", \"remove\"]\n", "plugins/cleaner.wasm" = "{\"format\": 1, \"name\": \"cleaner\", \"version\": \"0.1.0\", \"summary\": \"x\", \"author\": \"x\", \"license\": \"MIT\", \"api\": \"0.1\", \"capabilities\": {\"files\": {\"reason\": \"remove what is old\", \"access\": [\"read\", \"remove\"]}}}";
     "a repository whose disk is not mounted": "tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/mnt/disk/main\"\npassword = { file = \"{root}/secrets/main\" }\n";
     "a repository in a folder of other things": "tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/empty\"\n[grant.repository.main]\nurl = \"{root}/srv/app\"\npassword = { file = \"{root}/secrets/main\" }\n";
     "a repository that this build cannot reach": "tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"sftp://me:hunter2@backup.example/main\"\npassword = { file = \"{root}/secrets/main\" }\n";
@@ -116,7 +116,7 @@ pub const PLACES: &[Case] = cases! {
 };
 
 /// Secrets that are not there, or not secret.
-pub const SECRETS: &[Case] = cases! {
+pub(crate) const SECRETS: &[Case] = cases! {
     "the password itself": "tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = \"hunter2\"\n";
     "the password under another key": "tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { value = \"hunter2\" }\n";
     "two sources": "tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/main\", env = \"UPKEEP_SET\" }\n";
@@ -130,7 +130,7 @@ pub const SECRETS: &[Case] = cases! {
 };
 
 /// Limits that protect nobody, or let nothing run.
-pub const LIMITS: &[Case] = cases! {
+pub(crate) const LIMITS: &[Case] = cases! {
     "memory beyond the maximum": "tasks.d/site.toml" = "plugin = \"noop\"\n[limits]\nmemory = \"2 GiB\"\n";
     "no memory": "tasks.d/site.toml" = "plugin = \"noop\"\n[limits]\nmemory = \"0 MiB\"\n";
     "no handles, too many steps": "tasks.d/site.toml" = "plugin = \"noop\"\n[limits]\nhandles = 0\nsteps = 5000000\n";
@@ -139,7 +139,7 @@ pub const LIMITS: &[Case] = cases! {
 };
 
 /// What is wrong with `upkeep.toml`.
-pub const DAEMON: &[Case] = cases! {
+pub(crate) const DAEMON: &[Case] = cases! {
     "a mistyped key": "upkeep.toml" = "plugin-dir = \"plugins\"\n";
     "a key of a task": "upkeep.toml" = "timeout = \"1h\"\n";
     "a time zone by its abbreviation": "upkeep.toml" = "timezone = \"CST\"\n";
@@ -151,13 +151,13 @@ pub const DAEMON: &[Case] = cases! {
 };
 
 /// Files that are not what they should be.
-pub const FILES: &[Case] = cases! {
+pub(crate) const FILES: &[Case] = cases! {
     "a task with a space in its name": "tasks.d/my site.toml" = "plugin = \"noop\"\n";
     "a bad file among good ones": "tasks.d/a.toml" = "plugin = \"noop\"\n", "tasks.d/b.toml" = "plugin = 1\n", "tasks.d/c.toml" = "plugin = \"noop\"\n", "tasks.d/.hidden.toml" = "?", "tasks.d/c.toml~" = "?", "tasks.d/#c.toml#" = "?", "tasks.d/c.toml.example" = "?";
 };
 
 /// What is allowed, but likely not meant.
-pub const WARNINGS: &[Case] = cases! {
+pub(crate) const WARNINGS: &[Case] = cases! {
     "the state and the secret in the folder": "tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}\"\n[grant.repository.main]\nurl = \"/tmp/elsewhere\"\npassword = { file = \"{root}/secrets/main\" }\n";
     "a watched path that is not there": "tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nwatch = [\"{root}/uploads\"]\n";
 };

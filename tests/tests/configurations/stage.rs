@@ -11,10 +11,10 @@ use upkeep::config::load::{Examined, examine};
 use upkeep::plugin::manifest::Manifest;
 
 /// 2026-01-05 12:00 UTC, a Monday.
-pub const NOW: Timestamp = Timestamp(1_767_614_400_000);
+pub(crate) const NOW: Timestamp = Timestamp(1_767_614_400_000);
 
 /// What a right task for the plugin `backup` grants.
-pub const GRANTS: &str = r#"
+pub(crate) const GRANTS: &str = r#"
 [grant.files.app]
 path = "{root}/srv/app"
 
@@ -76,13 +76,13 @@ const PLUGINS: [(&str, &str); 7] = [
 ];
 
 /// The server.
-pub struct Stage {
+pub(crate) struct Stage {
     root: TempDir,
 }
 
 impl Stage {
     /// A server with nothing wrong and no task.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // The name always has the same length, so that lines wrap at the same words.
         let root =
             tempfile::Builder::new().prefix("upkeep-").rand_bytes(6).tempdir_in("/tmp").expect("/tmp is writable");
@@ -104,17 +104,17 @@ impl Stage {
     }
 
     /// The folder of the configuration.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.root.path()
     }
 
     /// A path on this server.
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.path().join(path)
     }
 
     /// Writes a file; `{root}` and `{grants}` stand for the server's folder and for [`GRANTS`].
-    pub fn write(&self, path: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, path: &str, text: &str) -> PathBuf {
         let text = text.replace("{grants}", GRANTS.trim()).replace("{root}", &self.root());
         let file = self.path(path);
         std::fs::write(&file, text).expect("a file");
@@ -122,19 +122,19 @@ impl Stage {
     }
 
     /// Looks at the configuration as the daemon does.
-    pub fn examine(&self) -> Examined {
+    pub(crate) fn examine(&self) -> Examined {
         self.examine_as(true)
     }
 
     /// Looks at the configuration as the daemon or as `upkeep check` does.
-    pub fn examine_as(&self, daemon: bool) -> Examined {
+    pub(crate) fn examine_as(&self, daemon: bool) -> Examined {
         let variable = |name: &str| (name == "UPKEEP_SET").then(|| "value".to_owned());
         let surroundings = Surroundings { read_manifest: &read_manifest, variable: &variable, daemon, now: NOW };
         examine(self.dir(), &surroundings)
     }
 
     /// A text without the part of the path that changes from run to run.
-    pub fn steady(&self, text: &str) -> String {
+    pub(crate) fn steady(&self, text: &str) -> String {
         text.replace(&self.root(), "/tmp/upkeep-000000")
     }
 
@@ -143,7 +143,10 @@ impl Stage {
     }
 }
 
-/// The file is the manifest.
-pub fn read_manifest(bytes: &[u8]) -> Result<Manifest, String> {
-    serde_json::from_slice(bytes).map_err(|_| "it is not a WebAssembly component".to_owned())
+/// What begins as JSON is the manifest itself; anything else has to be a component.
+pub(crate) fn read_manifest(bytes: &[u8], file: &Path) -> Result<Manifest, String> {
+    match bytes {
+        [b'{', ..] => Manifest::from_json(bytes, file).map_err(|error| error.to_string()),
+        component => upkeep::config::plugin::read_manifest(component, file),
+    }
 }
