@@ -110,12 +110,22 @@ impl Diagnostics {
 
     /// The text that people read: each with its source line, secrets masked, at most 80 columns.
     pub fn render(&self, style: Style) -> String {
-        let theme = match style {
+        let mut theme = match style {
             Style::Plain => GraphicalTheme::unicode_nocolor(),
             Style::Colour => GraphicalTheme::unicode(),
             Style::Ascii => GraphicalTheme::none(),
         };
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(80).with_context_lines(1).with_links(false);
+        // The words say more than signs do, and can be searched for.
+        theme.characters.error = "error:".to_owned();
+        theme.characters.warning = "warning:".to_owned();
+        // Only between words: a path that was broken in two can neither be read nor pasted.
+        let handler = GraphicalReportHandler::new_themed(theme)
+            .with_width(80)
+            .with_break_words(false)
+            .with_word_separator(textwrap::WordSeparator::AsciiSpace)
+            .with_word_splitter(textwrap::WordSplitter::NoHyphenation)
+            .with_context_lines(1)
+            .with_links(false);
         let mut text = String::new();
         for diagnostic in &self.0 {
             let report = Report::of(diagnostic);
@@ -219,7 +229,10 @@ impl Report {
         let label = diagnostic.span.clone().map(|span| {
             // A table spans many lines; its first says enough.
             let end = text[span.start..].find('\n').map_or(span.end, |newline| span.end.min(span.start + newline));
-            LabeledSpan::new_with_span(None, SourceSpan::from(span.start..end.max(span.start)))
+            // Where nothing is, at the end of a line, the last that is there is marked.
+            let before = text[..span.start].char_indices().next_back().filter(|(_, last)| *last != '\n');
+            let start = before.filter(|_| end <= span.start).map_or(span.start, |(place, _)| place);
+            LabeledSpan::new_with_span(None, SourceSpan::from(start..end.max(span.start)))
         });
         let key = diagnostic.key.to_string();
         let message = match (&diagnostic.span, key.is_empty()) {
@@ -272,13 +285,6 @@ impl std::fmt::Display for Report {
 impl std::error::Error for Report {}
 
 impl miette::Diagnostic for Report {
-    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        Some(Box::new(match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        }))
-    }
-
     fn severity(&self) -> Option<miette::Severity> {
         Some(match self.severity {
             Severity::Error => miette::Severity::Error,

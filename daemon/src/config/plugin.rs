@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::digest::Digest;
+use crate::config::files::in_words;
 use crate::config::shape::Shape;
 use crate::config::suggest::{list, nearest};
 use crate::plugin::manifest::Manifest;
@@ -98,7 +99,7 @@ impl<'a> Plugins<'a> {
     fn unreadable(&self, name: &str, path: &Path, error: &std::io::Error) -> Unusable {
         if error.kind() != std::io::ErrorKind::NotFound || name.starts_with('/') {
             return Unusable {
-                message: format!("the plugin {} cannot be read: {error}", path.display()),
+                message: format!("the plugin {} cannot be read: {}", path.display(), in_words(error)),
                 help: "correct the path, or make the file readable for the daemon's user".to_owned(),
             };
         }

@@ -87,10 +87,10 @@ impl Stage {
         let root =
             tempfile::Builder::new().prefix("upkeep-").rand_bytes(6).tempdir_in("/tmp").expect("/tmp is writable");
         let stage = Self { root };
-        for folder in ["tasks.d", "plugins", "state", "srv/app", "srv/empty", "backup", "secrets"] {
+        for folder in ["etc/tasks.d", "plugins", "state", "srv/app", "srv/empty", "backup", "secrets"] {
             std::fs::create_dir_all(stage.path(folder)).expect("a folder");
         }
-        stage.write("upkeep.toml", "plugin_dir = \"plugins\"\nstate_dir = \"state\"\n");
+        stage.write("etc/upkeep.toml", "plugin_dir = \"../plugins\"\nstate_dir = \"{root}/state\"\n");
         stage.write("srv/app/index.html", "hello");
         stage.write("srv/shop.db", "SQLite format 3\0 and more");
         for (secret, content, mode) in [("main", "s", 0o600), ("open", "s", 0o644), ("empty", "", 0o600)] {
@@ -104,8 +104,8 @@ impl Stage {
     }
 
     /// The folder of the configuration.
-    pub(crate) fn dir(&self) -> &Path {
-        self.root.path()
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.path("etc")
     }
 
     /// A path on this server.
@@ -130,7 +130,7 @@ impl Stage {
     pub(crate) fn examine_as(&self, daemon: bool) -> Examined {
         let variable = |name: &str| (name == "UPKEEP_SET").then(|| "value".to_owned());
         let surroundings = Surroundings { read_manifest: &read_manifest, variable: &variable, daemon, now: NOW };
-        examine(self.dir(), &surroundings)
+        examine(&self.dir(), &surroundings)
     }
 
     /// A text without the part of the path that changes from run to run.

@@ -89,7 +89,7 @@ fn missing(file: &mut TaskFile<'_>, plugin: &Plugin, capability: &str, request: 
                     span,
                     KeyPath::of(place),
                     message,
-                    format!("the plugin's reason: {reason}.\nIf you agree: {line}"),
+                    format!("the plugin's reason: {reason}.\nIf you agree, write: {line}"),
                 );
             }
         }
