@@ -15,6 +15,7 @@
 //! | others     | one command each, as they are named          |
 
 mod cancel;
+pub mod check;
 pub mod failure;
 mod history;
 mod list;
@@ -26,6 +27,7 @@ mod reload;
 mod report;
 mod run;
 pub mod schedule;
+pub mod schema;
 pub mod screen;
 mod show;
 mod status;

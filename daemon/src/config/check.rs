@@ -152,8 +152,14 @@ pub(crate) fn timezone_help(wrong: &str) -> String {
     let zones = || chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
     let city = wrong.rsplit('/').next().unwrap_or(wrong).replace(' ', "_");
     let by_city = zones().find(|zone| zone.rsplit('/').next().is_some_and(|name| name.eq_ignore_ascii_case(&city)));
-    if city.eq_ignore_ascii_case("beijing") || wrong.eq_ignore_ascii_case("CST") {
+    if city.eq_ignore_ascii_case("beijing") {
         return "write `Asia/Shanghai`, which is the time of all of China".to_owned();
+    }
+    if wrong.eq_ignore_ascii_case("CST") {
+        return "this means several zones: write `Asia/Shanghai` or `America/Chicago`".to_owned();
+    }
+    if wrong.contains(['+', '-']) && wrong.contains(|digit: char| digit.is_ascii_digit()) {
+        return "write a place, so that changes of its clock are known: `Asia/Shanghai` is UTC+8".to_owned();
     }
     match by_city.or_else(|| crate::config::suggest::nearest(wrong, zones())) {
         Some(zone) => format!("did you mean `{zone}`?"),

@@ -21,8 +21,10 @@ pub struct DaemonSettings {
     /// IANA time zone of tasks that name none.
     pub timezone: String,
     /// Runs that may be under way at the same time; others wait in the queue.
+    #[schemars(range(min = 1, max = 10_000))]
     pub max_running: u32,
     /// Threads that guests run on; 0 for as many as there are cores.
+    #[schemars(range(max = 1024))]
     pub workers: u32,
     /// Time that running tasks get to end when the daemon stops. Those that do not are resumed at the next start.
     #[serde(with = "crate::config::duration")]

@@ -4,7 +4,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode, SourceSpan};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan,
+    SpanContents,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -107,12 +110,22 @@ impl Diagnostics {
 
     /// The text that people read: each with its source line, secrets masked, at most 80 columns.
     pub fn render(&self, style: Style) -> String {
-        let theme = match style {
+        let mut theme = match style {
             Style::Plain => GraphicalTheme::unicode_nocolor(),
             Style::Colour => GraphicalTheme::unicode(),
             Style::Ascii => GraphicalTheme::none(),
         };
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(80).with_context_lines(0).with_links(false);
+        // The words say more than signs do, and can be searched for.
+        theme.characters.error = "error:".to_owned();
+        theme.characters.warning = "warning:".to_owned();
+        // Only between words: a path that was broken in two can neither be read nor pasted.
+        let handler = GraphicalReportHandler::new_themed(theme)
+            .with_width(80)
+            .with_break_words(false)
+            .with_word_separator(textwrap::WordSeparator::AsciiSpace)
+            .with_word_splitter(textwrap::WordSplitter::NoHyphenation)
+            .with_context_lines(1)
+            .with_links(false);
         let mut text = String::new();
         for diagnostic in &self.0 {
             let report = Report::of(diagnostic);
@@ -206,7 +219,7 @@ struct Report {
     message: String,
     help: String,
     severity: Severity,
-    source: NamedSource<String>,
+    source: Line,
     label: Option<LabeledSpan>,
 }
 
@@ -216,7 +229,10 @@ impl Report {
         let label = diagnostic.span.clone().map(|span| {
             // A table spans many lines; its first says enough.
             let end = text[span.start..].find('\n').map_or(span.end, |newline| span.end.min(span.start + newline));
-            LabeledSpan::new_with_span(None, SourceSpan::from(span.start..end.max(span.start)))
+            // Where nothing is, at the end of a line, the last that is there is marked.
+            let before = text[..span.start].char_indices().next_back().filter(|(_, last)| *last != '\n');
+            let start = before.filter(|_| end <= span.start).map_or(span.start, |(place, _)| place);
+            LabeledSpan::new_with_span(None, SourceSpan::from(start..end.max(span.start)))
         });
         let key = diagnostic.key.to_string();
         let message = match (&diagnostic.span, key.is_empty()) {
@@ -226,7 +242,37 @@ impl Report {
             (None, false) => format!("{}: {key}: {}", diagnostic.source.name, diagnostic.message),
         };
         let (help, severity) = (diagnostic.help.clone(), diagnostic.severity);
-        Self { message, help, severity, source: NamedSource::new(&diagnostic.source.name, text), label }
+        Self { message, help, severity, source: Line { name: diagnostic.source.name.clone(), text }, label }
+    }
+}
+
+/// The text of a file, of which miette gets no more than the line in question: the lines around it say nothing about it.
+#[derive(Debug)]
+struct Line {
+    name: String,
+    text: String,
+}
+
+impl SourceCode for Line {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let (start, end) = (span.offset(), span.offset() + span.len());
+        let text = self.text.get(start..end).and_then(|_| self.text.get(..start)).ok_or(MietteError::OutOfBounds)?;
+        let line_start = text.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = text.matches('\n').count();
+        // Without context the place itself is asked for, with its column; with context, what to show of it.
+        let (from, to, column) = if before + after == 0 {
+            (start, end, text[line_start..].chars().count())
+        } else {
+            (line_start, self.text[end..].find('\n').map_or(self.text.len(), |newline| end + newline), 0)
+        };
+        let data = &self.text.as_bytes()[from..to];
+        let contents = MietteSpanContents::new_named(self.name.clone(), data, (from..to).into(), line, column, 1);
+        Ok(Box::new(contents))
     }
 }
 
@@ -239,13 +285,6 @@ impl std::fmt::Display for Report {
 impl std::error::Error for Report {}
 
 impl miette::Diagnostic for Report {
-    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        Some(Box::new(match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        }))
-    }
-
     fn severity(&self) -> Option<miette::Severity> {
         Some(match self.severity {
             Severity::Error => miette::Severity::Error,

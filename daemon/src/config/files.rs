@@ -38,7 +38,7 @@ pub(crate) fn tasks(dir: &Path, problems: &mut Vec<Diagnostic>) -> Vec<TaskPath>
         }
         Err(error) => {
             let help = "make the folder readable for the daemon's user".to_owned();
-            problems.push(whole(&folder, format!("the folder cannot be read: {error}")).help(help));
+            problems.push(whole(&folder, format!("the folder cannot be read: {}", in_words(&error))).help(help));
             return Vec::new();
         }
     };
@@ -86,7 +86,10 @@ pub(crate) fn read(file: &Path, problems: &mut Vec<Diagnostic>) -> Option<Arc<So
             );
         }
         Err(error) => {
-            return refuse(format!("the file cannot be read: {error}"), "run as the user of the daemon, or as root");
+            return refuse(
+                format!("the file cannot be read: {}", in_words(&error)),
+                "run as the user of the daemon, or as root",
+            );
         }
     };
     if size > LARGEST {
@@ -98,7 +101,10 @@ pub(crate) fn read(file: &Path, problems: &mut Vec<Diagnostic>) -> Option<Arc<So
     let bytes = match std::fs::read(file) {
         Ok(bytes) => bytes,
         Err(error) => {
-            return refuse(format!("the file cannot be read: {error}"), "run as the user of the daemon, or as root");
+            return refuse(
+                format!("the file cannot be read: {}", in_words(&error)),
+                "run as the user of the daemon, or as root",
+            );
         }
     };
     match String::from_utf8(bytes) {
@@ -112,6 +118,12 @@ pub(crate) fn read(file: &Path, problems: &mut Vec<Diagnostic>) -> Option<Arc<So
             )
         }
     }
+}
+
+/// What the system says, without its number.
+pub(crate) fn in_words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 /// A diagnostic about a file or folder as a whole.

@@ -169,7 +169,18 @@ fn read_settings(dir: &Path, problems: &mut Vec<Diagnostic>) -> DaemonSettings {
         }
     };
     let shape = Shape::of_settings::<DaemonSettings>().map_err(|error| error.to_string());
+    let before = problems.len();
     let read = read_as::<DaemonSettings>(&document, &shape, problems);
+    if let Ok(task) = Shape::of_settings::<TaskSettings>() {
+        for problem in &mut problems[before..] {
+            if problem.key.0.len() == 1
+                && problem.key.section().is_some_and(|key| task.knows(key))
+                && problem.message.starts_with("there is no key")
+            {
+                problem.help = "this belongs into the file of a task: tasks.d/NAME.toml".to_owned();
+            }
+        }
+    }
     let settings = read.settings.unwrap_or_default().absolute(dir);
     check::settings::check(&document, &settings, &read.broken, problems);
     settings
@@ -202,6 +213,8 @@ fn read_as<T: serde::de::DeserializeOwned>(
     for misfit in misfits {
         broken.extend(misfit.path.section().map(str::to_owned));
         let span = if misfit.at_key { document.key_span(&misfit.path) } else { document.value_span(&misfit.path) };
+        // What is missing on top has no place: the file's first line stands for it.
+        let span = span.or(Some(0..0));
         problems.push(Diagnostic::error(source, misfit.path, misfit.message).at(span).help(misfit.help));
     }
     if let Value::Object(table) = &mut json {

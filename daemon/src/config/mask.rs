@@ -23,7 +23,7 @@ pub(crate) fn masked(source: &Arc<Source>) -> String {
     match Document::parse(source) {
         Ok(document) => {
             for (path, span) in document.strings() {
-                if holds_secret(&path) {
+                if holds_secret(&path) || is_no_name(&path, &source.text[shrink(&span)]) {
                     hide(&mut bytes, &shrink(&span));
                 }
                 hide_user_info(&source.text, &span, &mut bytes);
@@ -56,6 +56,12 @@ pub(crate) fn holds_secret(path: &KeyPath) -> bool {
     let names: Vec<&str> = names.collect();
     let place = names.iter().position(|name| is_secret(name));
     place.is_some_and(|place| !matches!(names[place + 1..], ["file" | "env" | "credential"]))
+}
+
+/// Whether a variable or a credential is named by what is no name, and so may be the secret itself.
+fn is_no_name(path: &KeyPath, value: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    matches!(path.last_key(), Some("env" | "credential")) && !value.bytes().all(plain)
 }
 
 /// Without the quotes, so that the line still reads as TOML.
@@ -98,6 +104,7 @@ mod tests {
             ("pasword = 'hünter2'\n", "pasword = '********'\n"),
             ("password = { value = \"hunter2\" }\n", "password = { value = \"*******\" }\n"),
             ("password = { file = \"/etc/p\" }\n", "password = { file = \"/etc/p\" }\n"),
+            ("password = { env = \"hunter2!\" }\n", "password = { env = \"********\" }\n"),
             ("[password]\nvalue = \"hunter2\"\n", "[password]\nvalue = \"*******\"\n"),
             ("url = \"opendal://me:hunter2@host/x\"\n", "url = \"opendal://**********@host/x\"\n"),
             ("broken = \npassword = \"hunter2\"\n", "broken = \npassword = *********\n"),

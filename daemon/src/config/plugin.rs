@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::digest::Digest;
+use crate::config::files::in_words;
 use crate::config::shape::Shape;
 use crate::config::suggest::{list, nearest};
 use crate::plugin::manifest::Manifest;
-
-/// The version of the host API that this daemon speaks.
-pub const API: &str = "0.1";
+use crate::plugin::section;
 
 /// A plugin that tasks name.
 #[derive(Debug)]
@@ -34,8 +33,18 @@ pub struct Unusable {
     pub help: String,
 }
 
-/// Reads the manifest from the bytes of a component, without executing it; the error finishes "the file ...".
-pub type ReadManifest<'a> = &'a dyn Fn(&[u8]) -> Result<Manifest, String>;
+/// Reads the manifest from the bytes of a component, without executing it; the path is for messages. The daemon's own
+/// is [`read_manifest`]; tests do without components.
+pub type ReadManifest<'a> = &'a dyn Fn(&[u8], &Path) -> Result<Manifest, String>;
+
+/// Reads the manifest out of a component.
+///
+/// # Errors
+///
+/// What is wrong with the component, naming the file.
+pub fn read_manifest(component: &[u8], file: &Path) -> Result<Manifest, String> {
+    section::read(component, file).map(|described| described.manifest).map_err(|error| error.to_string())
+}
 
 /// The plugins of one configuration; each file is read once.
 pub struct Plugins<'a> {
@@ -72,20 +81,11 @@ impl<'a> Plugins<'a> {
 
     fn read(&self, name: &str, path: &Path) -> Result<Arc<Plugin>, Unusable> {
         let bytes = std::fs::read(path).map_err(|error| self.unreadable(name, path, &error))?;
-        let manifest = (self.read_manifest)(&bytes).map_err(|error| Unusable {
-            message: format!("{} cannot be used as a plugin: {error}", path.display()),
-            help: "`upkeep plugin build` makes a plugin; `upkeep plugin inspect FILE` shows what a file holds"
+        let manifest = (self.read_manifest)(&bytes, path).map_err(|message| Unusable {
+            message: format!("not a plugin that this upkeep can run: {message}"),
+            help: "`upkeep plugin inspect FILE` shows what a file holds; install a build for this version of upkeep"
                 .to_owned(),
         })?;
-        if manifest.api != API {
-            return Err(Unusable {
-                message: format!(
-                    "{} {} is made for version {} of the host API; this daemon speaks {API}",
-                    manifest.name, manifest.version, manifest.api
-                ),
-                help: "install a build of the plugin for this version, or another version of upkeep".to_owned(),
-            });
-        }
         let shape = match &manifest.config_schema {
             Some(schema) => Some(Shape::new(schema.clone()).map_err(|error| Unusable {
                 message: format!("the config schema in the manifest of {} {error}", path.display()),
@@ -99,7 +99,7 @@ impl<'a> Plugins<'a> {
     fn unreadable(&self, name: &str, path: &Path, error: &std::io::Error) -> Unusable {
         if error.kind() != std::io::ErrorKind::NotFound || name.starts_with('/') {
             return Unusable {
-                message: format!("the plugin {} cannot be read: {error}", path.display()),
+                message: format!("the plugin {} cannot be read: {}", path.display(), in_words(error)),
                 help: "correct the path, or make the file readable for the daemon's user".to_owned(),
             };
         }

@@ -92,11 +92,14 @@ impl Shape {
             Kind::Required { property } => {
                 let key = property.as_str().unwrap_or_default();
                 let schema = self.around(error).get("properties").and_then(|properties| properties.get(key));
-                tell(format!("`{key}` is missing"), format!("add {}", example(key, schema)));
+                let (message, help) = (format!("`{key}` is missing"), format!("add {}", self.line_to_add(key, schema)));
+                problems.push(Problem { path: path.key(key), at_key: false, message, help });
             }
             Kind::Type { .. } => {
                 let schema = self.around(error);
-                tell(format!("this has to be {}, not {found}", self.wanted(schema)), self.purpose(schema));
+                let message = format!("this has to be {}, not {found}", self.wanted(schema));
+                let help = retyped(schema, error.instance()).unwrap_or_else(|| self.purpose(schema));
+                tell(message, help);
             }
             Kind::Format { format } => {
                 let text = error.instance().as_str().unwrap_or_default();
@@ -206,28 +209,28 @@ impl Shape {
     fn known_keys(&self, error: &ValidationError<'_>, key: &str) -> String {
         let properties = self.around(error).get("properties").and_then(Value::as_object);
         let names: Vec<&str> = properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-        let elsewhere = self.section_of(key, &names);
-        match nearest(key, names.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if names.is_empty() => "remove it".to_owned(),
-            None => format!("{elsewhere}possible here: {}", list(names)),
+        match (nearest(key, names.iter().copied()), self.section_of(key, &names)) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, Some(elsewhere)) => elsewhere,
+            (None, None) if names.is_empty() => "remove it".to_owned(),
+            (None, None) => format!("possible here: {}", list(names)),
         }
     }
 
+    /// Whether `key` is one of the first level.
+    pub fn knows(&self, key: &str) -> bool {
+        self.schema["properties"].get(key).is_some()
+    }
+
     /// A key that stands in the wrong section is the most common slip: a line that was added below another `[header]`.
-    fn section_of(&self, key: &str, here: &[&str]) -> String {
-        let Some(sections) = self.schema["properties"].as_object() else { return String::new() };
+    fn section_of(&self, key: &str, here: &[&str]) -> Option<String> {
+        let sections = self.schema["properties"].as_object()?;
         if sections.contains_key(key) && !here.contains(&key) {
-            return format!("`{key}` belongs above the first `[section]` of the file; ");
+            return Some(format!("`{key}` belongs above the first `[section]` of the file"));
         }
-        let holds = |schema: &Value| {
-            let reference = schema.get("$ref").map_or(schema, |_| self.resolve(schema));
-            reference["properties"].as_object().is_some_and(|properties| properties.contains_key(key))
-        };
-        match sections.iter().find(|(_, schema)| holds(schema)) {
-            Some((section, _)) => format!("`{key}` belongs into `[{section}]`; "),
-            None => String::new(),
-        }
+        let holds = |schema: &Value| self.resolve(schema)["properties"].get(key).is_some();
+        let (section, _) = sections.iter().find(|(_, schema)| holds(schema))?;
+        Some(format!("`{key}` belongs into `[{section}]`"))
     }
 
     /// What a schema asks for, as the end of "this has to be ...".
@@ -241,16 +244,33 @@ impl Shape {
         if words.is_empty() { "something else".to_owned() } else { words.join(" or ") }
     }
 
-    /// What the schema says that a value is for, with an example where it gives one.
+    /// How a value is written, and what the schema says that it is for.
     fn purpose(&self, schema: &Value) -> String {
-        let text = schema["description"].as_str().or_else(|| self.resolve(schema)["description"].as_str());
-        let example = self.resolve(schema)["examples"].get(0).map(|example| format!("for example {example}"));
-        match (text, example) {
-            (Some(text), Some(example)) => format!("{} ({example})", text.replace('\n', " ")),
-            (Some(text), None) => text.replace('\n', " "),
-            (None, Some(example)) => example,
-            (None, None) => "see `upkeep schema` and docs/configuration.md".to_owned(),
+        let resolved = self.resolve(schema);
+        let meaning = schema["description"].as_str().or_else(|| resolved["description"].as_str());
+        let meaning = meaning.map(|text| text.replace('\n', " "));
+        match (resolved["examples"].get(0), meaning) {
+            (Some(example), Some(meaning)) => format!("write for example {}. {meaning}", in_toml(example)),
+            (Some(example), None) => format!("write for example {}", in_toml(example)),
+            (None, Some(meaning)) => format!("what belongs here: {meaning}"),
+            (None, None) => "docs/configuration.md and `upkeep schema` describe every key".to_owned(),
         }
+    }
+
+    /// A line to add, with what it is for.
+    fn line_to_add(&self, key: &str, schema: Option<&Value>) -> String {
+        let Some(schema) = schema else { return format!("`{key} = ...`") };
+        let resolved = self.resolve(schema);
+        let value = match (resolved["examples"].get(0), resolved["type"].as_str()) {
+            (Some(example), _) => in_toml(example),
+            (None, Some("string")) => "\"...\"".to_owned(),
+            (None, Some("array")) => "[ ... ]".to_owned(),
+            (None, Some("boolean")) => "true".to_owned(),
+            _ => "...".to_owned(),
+        };
+        let meaning =
+            schema["description"].as_str().map(|text| format!(" - {}", text.replace('\n', " "))).unwrap_or_default();
+        format!("`{key} = {value}`{meaning}")
     }
 
     /// The schema that holds the keyword which failed.
@@ -338,17 +358,25 @@ fn in_words(kind: &str) -> &str {
     }
 }
 
-/// A line to add, with what it is for.
-fn example(key: &str, schema: Option<&Value>) -> String {
-    let Some(schema) = schema else { return format!("`{key} = ...`") };
-    let value = match (schema["examples"].get(0), schema["type"].as_str()) {
-        (Some(example), _) => example.to_string(),
-        (None, Some("string")) => "\"...\"".to_owned(),
-        (None, Some("array")) => "[ ... ]".to_owned(),
-        (None, Some("boolean")) => "true".to_owned(),
-        _ => "...".to_owned(),
-    };
-    let purpose =
-        schema["description"].as_str().map(|text| format!(": {}", text.replace('\n', " "))).unwrap_or_default();
-    format!("`{key} = {value}`{purpose}")
+/// A value as it is written in a TOML file.
+fn in_toml(value: &Value) -> String {
+    match value {
+        Value::Object(table) => {
+            let pairs: Vec<String> = table.iter().map(|(key, value)| format!("{key} = {}", in_toml(value))).collect();
+            format!("{{ {} }}", pairs.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// How to write what only has the wrong type.
+fn retyped(schema: &Value, found: &Value) -> Option<String> {
+    let text = found.as_str()?.trim();
+    match schema["type"].as_str()? {
+        "boolean" if ["yes", "on", "1", "true"].contains(&text) => Some("write `true`, without quotes".to_owned()),
+        "boolean" if ["no", "off", "0", "false"].contains(&text) => Some("write `false`, without quotes".to_owned()),
+        "integer" if text.parse::<i64>().is_ok() => Some(format!("write `{text}`, without quotes")),
+        "array" => Some(format!("write `[{}]`", in_toml(found))),
+        _ => None,
+    }
 }

@@ -116,13 +116,9 @@ impl<'s> Document<'s> {
             // One slip often upsets the parser more than once in its line: the first message is the one that helps.
             let line = source.text[..span.start.min(source.text.len())].matches('\n').count();
             if lines.insert(line) {
-                let message = error.message().lines().collect::<Vec<_>>().join("; ");
-                let help = syntax_help(&source.text, &span);
-                problems.push(
-                    Diagnostic::error(source, KeyPath::default(), format!("this is not TOML: {message}"))
-                        .at(Some(span))
-                        .help(help),
-                );
+                let (message, help) = syntax_words(error.message(), &source.text, &span);
+                let message = format!("this is not TOML: {message}");
+                problems.push(Diagnostic::error(source, KeyPath::default(), message).at(Some(span)).help(help));
             }
         }
         Err(problems)
@@ -237,23 +233,43 @@ fn value_json(value: &DeValue<'_>) -> Value {
     }
 }
 
-/// What most often lies behind a mistake of syntax.
-fn syntax_help(text: &str, span: &Range<usize>) -> String {
+/// What is wrong with a line, and how it was most likely meant. The parser knows where it could not go on; the line
+/// itself mostly tells why.
+fn syntax_words(parser: &str, text: &str, span: &Range<usize>) -> (String, String) {
     let start = text[..span.start.min(text.len())].rfind('\n').map_or(0, |newline| newline + 1);
-    let line = text[start..].lines().next().unwrap_or_default();
+    let line = text[start..].lines().next().unwrap_or_default().trim();
+    let parser = parser.lines().collect::<Vec<_>>().join("; ");
     let Some((key, value)) = line.split_once('=') else {
-        return "a line is `key = value`, or `[section]`, or begins with `#`".to_owned();
+        let help = match (line.strip_prefix('['), line.split_once(':')) {
+            (Some(section), _) => format!("close the bracket: `[{}]`", section.trim_matches(['[', ']'])),
+            (None, Some((key, value))) => format!("write `{} = \"{}\"`", key.trim(), value.trim().trim_matches('"')),
+            _ => "a line is `key = value`, or `[section]`, or begins with `#`".to_owned(),
+        };
+        return (parser, help);
     };
     let (key, value) = (key.trim(), value.trim());
     if mask::is_secret(key) {
-        return "values in TOML stand in quotes; a secret is never written here, only where it is: \
-                `password = { file = \"/etc/upkeep/secrets/NAME\" }`"
-            .to_owned();
+        let help = "a text stands in quotes; and a secret is never written here, only where it is: \
+                    `password = { file = \"/etc/upkeep/secrets/NAME\" }`";
+        return (parser, help.to_owned());
+    }
+    if parser.contains("duplicate key") {
+        let first = text.lines().position(|line| line.split('=').next().is_some_and(|other| other.trim() == key));
+        let first = first.map(|line| format!(", first in line {}", line + 1)).unwrap_or_default();
+        return (format!("the key `{key}` is here twice{first}"), "remove one of the two lines".to_owned());
     }
     match value.chars().next() {
-        None => format!("give `{key}` a value, or remove the line"),
-        Some('"' | '\'' | '[' | '{') => "look for a quote, bracket or comma that is missing or too many".to_owned(),
-        Some(_) => format!("text stands in quotes: `{key} = \"{value}\"`"),
+        None => (format!("`{key}` has no value"), "write one, or remove the line".to_owned()),
+        Some(quote @ ('"' | '\'')) if value.len() == 1 || !value.ends_with(quote) => {
+            ("the quote is not closed".to_owned(), format!("write `{key} = {value}{quote}`"))
+        }
+        Some('[' | '{' | '"' | '\'') => {
+            (parser, "look for a quote, bracket or comma that is missing or too many".to_owned())
+        }
+        Some(first) if first.is_alphabetic() || first == '/' => {
+            ("the text is not in quotes".to_owned(), format!("write `{key} = \"{value}\"`"))
+        }
+        Some(_) => (parser, format!("a text stands in quotes, `{key} = \"{value}\"`; a number has none")),
     }
 }
 

@@ -37,6 +37,7 @@ pub struct TaskSettings {
     pub group: Option<String>,
     /// Steps of one run that are executed at the same time; 0 for as many as there are cores.
     #[serde(default)]
+    #[schemars(range(max = 1024))]
     pub parallel: u32,
     /// What the plugin needs to know; the plugin's own schema says which keys there are.
     #[serde(default)]
@@ -62,6 +63,7 @@ fn one_hour() -> Duration {
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
     /// Further attempts after the first.
+    #[schemars(range(max = 100))]
     pub attempts: u32,
     /// Wait before the second attempt; doubles each time.
     #[serde(with = "crate::config::duration")]

@@ -65,7 +65,9 @@ pub(crate) fn problems(links: &[Link], names: &BTreeSet<Arc<str>>) -> Vec<(Arc<s
                 _ => format!("the tasks start each other in a circle: {}", way.join(" after ")),
             };
             if let Some(first) = circle.first() {
-                tell(first, message, "remove one of these entries of `after`".to_owned());
+                let help =
+                    if circle.len() == 1 { "remove this entry" } else { "remove one of these entries of `after`" };
+                tell(first, message, help.to_owned());
             }
         }
     }

@@ -16,18 +16,6 @@ use crate::config::source::KeyPath;
 use crate::config::suggest::list;
 use crate::plugin::manifest::Request;
 
-/// The capabilities that this daemon has, with the rights that each knows.
-const CAPABILITIES: [(&str, &[&str]); 8] = [
-    ("log", &[]),
-    ("state", &[]),
-    ("metrics", &[]),
-    ("system", &["os", "disks", "memory", "load", "packages", "sockets", "services"]),
-    ("files", &["read", "write", "remove"]),
-    ("repository", &["append", "list"]),
-    ("dump", &[]),
-    ("sql", &["read", "write"]),
-];
-
 /// What a task file grants of one capability.
 #[derive(Default)]
 struct Given {
@@ -37,29 +25,14 @@ struct Given {
 
 pub(crate) fn check(file: &mut TaskFile<'_>, plugin: &Plugin) {
     let name = &plugin.manifest.name;
-    for (capability, request) in &plugin.manifest.capabilities {
-        let known = CAPABILITIES.iter().find(|(name, _)| name == capability);
-        let unknown_right =
-            known.and_then(|(_, rights)| request.access.iter().find(|right| !rights.contains(&right.as_str())));
-        let lacking = match (known, unknown_right) {
-            (None, _) => format!("`{capability}`"),
-            (_, Some(right)) => format!("the right `{right}` of `{capability}`"),
-            _ => continue,
-        };
-        if !request.optional {
-            let message = format!("the plugin {name} asks for {lacking}, which this version of upkeep does not have");
-            file.error(KeyPath::of(["plugin"]), message, "update upkeep, or install an older version of the plugin");
-        }
-    }
     if !file.is_sound("grant") {
         return;
     }
     let given = given(&file.settings.grant);
     for (capability, request) in &plugin.manifest.capabilities {
-        if capability == "log" || request.optional || !CAPABILITIES.iter().any(|(name, _)| name == capability) {
-            continue;
+        if !request.optional {
+            missing(file, plugin, capability, request, given.get(capability.as_str()));
         }
-        missing(file, plugin, capability, request, given.get(capability.as_str()));
     }
     for (capability, given) in &given {
         let key = KeyPath::of(["grant", capability]);
@@ -116,7 +89,7 @@ fn missing(file: &mut TaskFile<'_>, plugin: &Plugin, capability: &str, request: 
                     span,
                     KeyPath::of(place),
                     message,
-                    format!("the plugin's reason: {reason}.\nIf you agree: {line}"),
+                    format!("the plugin's reason: {reason}.\nIf you agree, write: {line}"),
                 );
             }
         }

@@ -7,45 +7,24 @@ use crate::config::limits::Limits;
 use crate::config::size::Size;
 use crate::config::source::KeyPath;
 
-/// The least and the most of a limit.
-enum Bounds {
-    Size(Size, Size, Size),
-    Count(u64, u64, u64),
-}
-
-/// Key, value, least and most of every limit.
-fn bounds(limits: &Limits) -> [(&'static str, Bounds); 12] {
+/// Key, value, least and most of the limits that are sizes; those of counts are in the schema.
+fn sizes(limits: &Limits) -> [(&'static str, Size, Size, Size); 5] {
     let kib = |count: u64| Size(count << 10);
     let mib = Size::mebibytes;
     [
-        ("memory", Bounds::Size(limits.memory, mib(1), mib(1024))),
-        ("table_elements", Bounds::Count(limits.table_elements.into(), 1, 10_000_000)),
-        ("instances", Bounds::Count(limits.instances.into(), 1, 1_000)),
-        ("stack", Bounds::Size(limits.stack, kib(64), mib(16))),
-        ("handles", Bounds::Count(limits.handles.into(), 1, 100_000)),
-        ("call", Bounds::Size(limits.call, kib(64), mib(256))),
-        ("log", Bounds::Size(limits.log, kib(1), mib(1024))),
-        ("log_rate", Bounds::Count(limits.log_rate.into(), 1, 100_000)),
-        ("state", Bounds::Size(limits.state, kib(1), mib(1024))),
-        ("metrics", Bounds::Count(limits.metrics.into(), 1, 100_000)),
-        ("steps", Bounds::Count(limits.steps.into(), 1, 1_000_000)),
-        ("rows", Bounds::Count(limits.rows, 1, 10_000_000_000)),
+        ("memory", limits.memory, mib(1), mib(1024)),
+        ("stack", limits.stack, kib(64), mib(16)),
+        ("call", limits.call, kib(64), mib(256)),
+        ("log", limits.log, kib(1), mib(1024)),
+        ("state", limits.state, kib(1), mib(1024)),
     ]
 }
 
 pub(crate) fn check(file: &mut TaskFile<'_>) {
     if file.is_sound("limits") {
-        for (key, bounds) in bounds(&file.settings.limits) {
-            let (is_within, value, least, most) = match bounds {
-                Bounds::Size(value, least, most) => {
-                    ((least..=most).contains(&value), value.to_string(), least.to_string(), most.to_string())
-                }
-                Bounds::Count(value, least, most) => {
-                    ((least..=most).contains(&value), value.to_string(), least.to_string(), most.to_string())
-                }
-            };
-            if !is_within {
-                let message = format!("{value} is not a possible limit");
+        for (key, size, least, most) in sizes(&file.settings.limits) {
+            if !(least..=most).contains(&size) {
+                let message = format!("{size} is too {}", if size < least { "small" } else { "large" });
                 file.error(KeyPath::of(["limits", key]), message, format!("write {least} or more, and at most {most}"));
             }
         }
@@ -59,16 +38,8 @@ pub(crate) fn check(file: &mut TaskFile<'_>) {
             "write `1s` or more, and at most `31d`",
         );
     }
-    if file.is_sound("parallel") && settings.parallel > 1_024 {
-        let message = format!("{} steps at the same time are too many", settings.parallel);
-        file.error(KeyPath::of(["parallel"]), message, "write at most 1024, or 0 for as many as there are cores");
-    }
     if file.is_sound("retry") {
         let retry = &settings.retry;
-        if retry.attempts > 100 {
-            let message = format!("{} further attempts are too many", retry.attempts);
-            file.error(KeyPath::of(["retry", "attempts"]), message, "write at most 100");
-        }
         if retry.attempts > 0 && retry.backoff.is_zero() {
             let message = "a retry without any wait strains what has just failed";
             file.error(KeyPath::of(["retry", "backoff"]), message, "write `1s` or more");

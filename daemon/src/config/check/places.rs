@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 
 use crate::config::check::{Site, TaskFile};
+use crate::config::files::in_words;
 use crate::config::grant::FilesAccess;
 use crate::config::secret::Secret;
 use crate::config::source::KeyPath;
@@ -77,7 +78,7 @@ fn existing(file: &mut TaskFile<'_>, site: &Site<'_>, key: &KeyPath, path: &Path
         }
         Err(error) => {
             let help = "run the check as the daemon's user; the unit needs CAP_DAC_READ_SEARCH to read everything";
-            let message = format!("{shown} cannot be looked at: {error}");
+            let message = format!("{shown} cannot be looked at: {}", in_words(&error));
             file.error_if(site.surroundings.daemon, key.clone(), message, help);
             return None;
         }
@@ -134,7 +135,8 @@ fn check_overlaps(
         let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         let shown = folder.display();
         if may_change && (root.starts_with(&folder) || folder.starts_with(root)) {
-            let message = format!("a plugin that may change {what} ({shown}) could give itself every right");
+            let message =
+                format!("with this the plugin could change {what} in {shown}, and so give itself every right");
             file.error(key.clone(), message, "grant a folder that neither holds it nor lies in it, or only `read`");
         } else if what == "the daemon's state" && folder.starts_with(root) {
             let message = format!("{shown}, {what}, lies in this folder");
@@ -217,7 +219,12 @@ fn check_repository(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, url:
         }
         Err(error) => {
             let help = "run the check as the daemon's user, or correct the rights of the folder";
-            file.error_if(site.surroundings.daemon, key, format!("{shown} cannot be looked at: {error}"), help);
+            file.error_if(
+                site.surroundings.daemon,
+                key,
+                format!("{shown} cannot be looked at: {}", in_words(&error)),
+                help,
+            );
             None
         }
     }
@@ -236,7 +243,7 @@ fn check_database(file: &mut TaskFile<'_>, site: &Site<'_>, key: &KeyPath, path:
         }
         Err(error) => {
             let help = "run the check as the daemon's user, or correct the rights of the file";
-            let message = format!("{} cannot be read: {error}", path.display());
+            let message = format!("{} cannot be read: {}", path.display(), in_words(&error));
             file.error_if(site.surroundings.daemon, key.clone(), message, help);
         }
     }

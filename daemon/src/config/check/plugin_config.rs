@@ -24,12 +24,12 @@ pub(crate) fn check(file: &mut TaskFile<'_>, plugin: &Plugin) {
         let help = format!("{} (says the plugin {})", problem.help, plugin.manifest.name);
         if problem.at_key {
             file.error_at_key(path, problem.message, help);
-        } else if file.document.has(&config) || path.0.len() > 1 {
+        } else if file.document.has(&config) {
             file.error(path, problem.message, help);
         } else {
             // There is no section to point at: the line that names the plugin is why one is needed.
             let span = file.document.value_span(&KeyPath(vec![Segment::Key("plugin".to_owned())]));
-            file.error_at(span, path, problem.message, format!("{help}\nThe section `[config]` holds it."));
+            file.error_at(span, path, problem.message, format!("in a section `[config]`, {help}"));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::config::check::{Site, TaskFile};
+use crate::config::files::in_words;
 use crate::config::secret::Secret;
 use crate::config::source::KeyPath;
 
@@ -34,7 +35,12 @@ fn check_file(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, path: &Pat
         }
         Err(error) => {
             let help = "run the check as the daemon's user, or correct the rights of the folder";
-            return file.error_if(site.surroundings.daemon, key, format!("{shown} cannot be looked at: {error}"), help);
+            return file.error_if(
+                site.surroundings.daemon,
+                key,
+                format!("{shown} cannot be looked at: {}", in_words(&error)),
+                help,
+            );
         }
     };
     if !metadata.is_file() {
@@ -44,7 +50,7 @@ fn check_file(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, path: &Pat
         file.error(key.clone(), format!("the file {shown} is empty"), "write the secret into it");
     }
     if metadata.mode() & 0o077 != 0 {
-        let message = format!("other users can get at {shown} (mode {:03o})", metadata.mode() & 0o777);
+        let message = format!("{shown} is open to other users (mode {:03o})", metadata.mode() & 0o777);
         file.error(key, message, format!("chmod 600 {shown}; if they may have read it, change the secret"));
     }
 }

@@ -58,17 +58,6 @@ pub(crate) fn check(
             tell("socket_group", format!("there is no group \"{group}\""), help);
         }
     }
-    if !(1..=10_000).contains(&settings.max_running) {
-        let message = format!("{} runs at the same time are not possible", settings.max_running);
-        tell("max_running", message, "write 1 or more, and at most 10000".to_owned());
-    }
-    if settings.workers > 1_024 {
-        tell(
-            "workers",
-            format!("{} threads are too many", settings.workers),
-            "write 0 for as many as there are cores".to_owned(),
-        );
-    }
     if settings.stop_deadline > Duration::from_secs(3600) {
         let help = "write at most `1h`; a run that is not over by then is resumed at the next start".to_owned();
         tell("stop_deadline", "a service that takes so long to stop holds up the server".to_owned(), help);

@@ -39,7 +39,15 @@ pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) -> Option<Arc<Sche
     match Schedule::compile(&schedule, timezone) {
         Ok(schedule) => Some(Arc::new(schedule)),
         Err(error) => {
-            let key = error.key.split('.').fold(KeyPath::default(), |path, key| path.key(key));
+            // Of several clocks, the one that stands last is the one that came on top.
+            let clocks = ["cron", "quartz", "every"].map(|clock| KeyPath::of(["schedule", clock]));
+            let last = clocks.into_iter().max_by_key(|clock| {
+                file.document.value_span(clock).filter(|_| file.document.has(clock)).map(|span| span.start)
+            });
+            let key = match (error.key, last) {
+                ("schedule", Some(last)) => last,
+                (key, _) => key.split('.').fold(KeyPath::default(), |path, key| path.key(key)),
+            };
             match error.within {
                 Some(part) => file.error_within(key, part, error.problem, error.remedy),
                 None => file.error(key, error.problem, error.remedy),
