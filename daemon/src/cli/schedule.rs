@@ -333,7 +333,7 @@ impl std::fmt::Display for Policies {
 
 /// The error for a task names the key of its file, that for an expression names the option.
 fn explain(args: &ScheduleArgs, error: ScheduleError) -> anyhow::Error {
-    let ScheduleError { key, problem, remedy } = &error;
+    let ScheduleError { key, problem, remedy, .. } = &error;
     match &args.task {
         Some(task) => anyhow::anyhow!("task `{task}`: {error}"),
         None => anyhow::anyhow!("--{}: {problem}; {remedy}", key.trim_start_matches("schedule.")),

@@ -172,7 +172,14 @@ impl Dispatcher {
                 () = async { match &mut watchdog { Some(watchdog) => { watchdog.tick().await; } None => std::future::pending().await } } => {
                     let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
                 }
-                wake = self.timer.sleep_until(due) => self.wake(wake),
+                wake = self.timer.sleep_until(due) => match wake {
+                    Ok(wake) => self.wake(wake),
+                    Err(error) => {
+                        tracing::error!("the timer is broken, due tasks may start a second late: {error}");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        self.wake(Wake::Due);
+                    }
+                },
                 Some(note) = self.inbox.recv() => self.note(note),
                 Some(command) = self.commands.recv() => self.command(command),
                 Some(path) = self.changes.recv() => self.path_changed(path),

@@ -9,7 +9,7 @@ use crate::clock::{self, Timestamp};
 use crate::config::check::Surroundings;
 use crate::config::diagnostic::Style;
 use crate::config::load::{Config, Task, load};
-use crate::plugin::section;
+use crate::config::plugin::read_manifest;
 use crate::sandbox::{Plugin, Sandbox};
 
 /// Compiled plugins, by file.
@@ -18,7 +18,7 @@ pub(super) type Plugins = HashMap<PathBuf, Arc<Plugin>>;
 /// Reads and validates the folder `dir`. Blocks. The error is what the operator reads.
 pub(super) fn validate(dir: &Path) -> Result<Config, String> {
     let surroundings = Surroundings {
-        read_manifest: &|bytes| Ok(section::read(bytes, Path::new("plugin")).map_err(|error| error.to_string())?.manifest),
+        read_manifest: &read_manifest,
         variable: &|name| std::env::var(name).ok(),
         daemon: true,
         now: clock::now(),
