@@ -41,6 +41,9 @@ use serde::Serialize;
 use self::failure::{EXIT_CODES, Exit, Failure};
 use self::place::Place;
 use self::screen::Screen;
+use crate::config::check::Surroundings;
+use crate::config::diagnostic::Style;
+use crate::config::load::examine;
 use crate::telemetry;
 
 /// Maintenance of a backend server: sandboxed tasks on schedule
@@ -63,6 +66,9 @@ enum Verb {
     Show(show::ShowArgs),
     Logs(logs::LogsArgs),
     Reload(reload::ReloadArgs),
+    Check(check::CheckArgs),
+    Schedule(schedule::ScheduleArgs),
+    Schema(schema::SchemaArgs),
     Plugin(plugin::PluginArgs),
     /// Run as the daemon, in the foreground
     Daemon,
@@ -98,10 +104,45 @@ impl Verb {
             Self::Show(args) => wait(args.run(place, out)),
             Self::Logs(args) => wait(args.run(place, out)),
             Self::Reload(args) => wait(args.run(place, out)),
+            Self::Check(args) => check(&args, place, out),
+            Self::Schedule(args) => schedule(&args, place, out),
+            Self::Schema(args) => Ok(schema::schema(&args, out).map(|()| Exit::Done)?),
             Self::Plugin(args) => args.run(out).map(|()| Exit::Done),
             Self::Daemon => daemon(place),
         }
     }
+}
+
+fn check(args: &check::CheckArgs, place: &Place, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let style = Style::suited(io::stdout().is_terminal(), variable);
+    let surroundings = Surroundings::of_process(&variable, false);
+    let code = check::check(args, &place.config_dir(), &surroundings, &host(), style, out)?;
+    Ok(if code == check::FINE { Exit::Done } else { Exit::Usage })
+}
+
+fn schedule(args: &schedule::ScheduleArgs, place: &Place, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let host = host();
+    let variable = |name: &str| std::env::var(name).ok();
+    let now = crate::clock::now();
+    let place_of = |timezone| schedule::Place { timezone, host: &host, now };
+    let Some(name) = &args.task else {
+        schedule::schedule(args, None, place_of(chrono_tz::UTC), out)?;
+        return Ok(Exit::Done);
+    };
+    let dir = place.config_dir();
+    let examined = examine(&dir, &Surroundings::of_process(&variable, false));
+    let Some(task) = examined.config.tasks.get(&**name) else {
+        let message = format!("there is no valid task `{name}` in {}", dir.display());
+        return Err(Failure::new(Exit::NotFound, message, "`upkeep check` shows what there is, and what is wrong").into());
+    };
+    schedule::schedule(args, Some(&task.triggers), place_of(task.schedule.timezone()), out)?;
+    Ok(Exit::Done)
+}
+
+/// Name of this machine.
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn daemon(place: &Place) -> anyhow::Result<Exit> {

@@ -9,7 +9,6 @@ use crate::clock::{self, Timestamp};
 use crate::config::check::Surroundings;
 use crate::config::diagnostic::Style;
 use crate::config::load::{Config, Task, load};
-use crate::config::plugin::read_manifest;
 use crate::sandbox::{Plugin, Sandbox};
 
 /// Compiled plugins, by file.
@@ -17,12 +16,8 @@ pub(super) type Plugins = HashMap<PathBuf, Arc<Plugin>>;
 
 /// Reads and validates the folder `dir`. Blocks. The error is what the operator reads.
 pub(super) fn validate(dir: &Path) -> Result<Config, String> {
-    let surroundings = Surroundings {
-        read_manifest: &read_manifest,
-        variable: &|name| std::env::var(name).ok(),
-        daemon: true,
-        now: clock::now(),
-    };
+    let variable = |name: &str| std::env::var(name).ok();
+    let surroundings = Surroundings::of_process(&variable, true);
     let config = load(dir, &surroundings).map_err(|diagnostics| diagnostics.render(Style::Plain))?;
     for warning in &config.warnings.0 {
         tracing::warn!("{warning}");
