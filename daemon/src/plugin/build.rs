@@ -149,13 +149,13 @@ impl Build {
         let toolchain = toolchain::obtain(&self.dir, self.may_install)?;
         writeln!(tell, "toolchain: {toolchain}")?;
         let modules = self.compile(&toolchain)?;
-        match &self.out {
-            Some(out) if is_file_name(out) && modules.len() > 1 => {
-                return Err(BuildError::OneFile { dir: self.dir.clone(), count: modules.len(), out: out.clone() });
-            }
-            _ if modules.is_empty() => return Err(BuildError::NoPlugin { dir: self.dir.clone() }),
-            _ => modules.iter().map(|module| self.wrap(module, tell)).collect(),
+        if modules.is_empty() {
+            return Err(BuildError::NoPlugin { dir: self.dir.clone() });
         }
+        if let Some(out) = self.out.as_ref().filter(|it| is_file_name(it) && modules.len() > 1) {
+            return Err(BuildError::OneFile { dir: self.dir.clone(), count: modules.len(), out: out.clone() });
+        }
+        modules.iter().map(|module| self.wrap(module, tell)).collect()
     }
 
     /// One call of cargo; what it made, as it says.
