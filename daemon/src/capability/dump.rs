@@ -26,7 +26,7 @@ const PAGES: i32 = 512;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// When writers have made the copy begin anew for so long, it is done in one piece: they wait once, instead of us for ever.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long another program may keep the database locked before we give up.
 const BUSY: Duration = Duration::from_secs(60);
@@ -186,7 +186,8 @@ mod tests {
             writer.busy_timeout(Duration::from_secs(10)).unwrap();
             let done = AtomicBool::new(false);
             let written = std::thread::scope(|scope| {
-                let writes = scope.spawn(|| {
+                let done = &done;
+                let writes = scope.spawn(move || {
                     let mut longest = Duration::ZERO;
                     let mut number = 10_000;
                     while !done.load(Ordering::Relaxed) {
