@@ -1,10 +1,27 @@
 //! What the operator wrote: `upkeep.toml` and `tasks.d/*.toml`, loaded and validated as a whole.
+//!
+//! The flow: [`source`] parses a file and remembers where each key stands, [`shape`] compares it with the schema of the
+//! settings types ([`daemon`], [`task`] and the parts of those), [`check`] compares what was read with the machine, the
+//! plugins and the other tasks, and [`load`] puts it together: a [`load::Config`], or [`diagnostic::Diagnostics`] that
+//! name all that is wrong at once. [`diff`] says what a reload has to change.
 
+pub mod check;
 pub mod daemon;
+pub mod diagnostic;
+pub mod diff;
+pub mod digest;
 pub mod duration;
+pub mod files;
 pub mod grant;
 pub mod limits;
+pub mod load;
+mod mask;
+pub mod plugin;
 pub mod schedule;
+pub mod schema;
 pub mod secret;
+pub mod shape;
 pub mod size;
+pub mod source;
+pub mod suggest;
 pub mod task;

@@ -4,13 +4,22 @@
 //! the [`sandbox`] through the [`capability`] that the task file grants, and the [`store`] records every transition.
 
 pub mod abi;
+pub mod api;
 pub mod capability;
+pub mod cli;
+pub mod client;
 pub mod clock;
+pub mod command;
 pub mod config;
+pub mod daemon;
 pub mod outcome;
+pub mod plugin;
+pub mod reload;
 pub mod repository;
 pub mod root;
 pub mod run;
 pub mod sandbox;
 pub mod schedule;
+pub mod server;
 pub mod store;
+pub mod telemetry;

@@ -13,6 +13,7 @@
 //! | `writer`       | the task that commits                                               |
 //! | `wave`         | which transitions can share a statement                             |
 //! | `apply`        | the statements                                                      |
+//! | `rows`         | how many rows go with one statement                                 |
 //! | `row`          | how values are written in columns                                   |
 //! | `log_buffer`   | log records that wait for a commit                                  |
 //! | `state`        | the tasks' keys and values                                          |
@@ -27,6 +28,7 @@ mod log_buffer;
 mod read;
 pub mod retention;
 mod row;
+mod rows;
 mod state;
 pub mod transition;
 mod wave;

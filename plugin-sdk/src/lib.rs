@@ -1,1 +1,52 @@
+//! Write a maintenance task for upkeep: this crate is what a plugin depends on.
+//!
+//! A plugin is a small Rust library that `upkeep plugin build` turns into one file. It runs in a sandbox: it has no
+//! files, no network and no clock but what the host gives it, and the host gives what the plugin's manifest asks for
+//! *and* the operator's task file grants.
+//!
+//! ```
+//! use upkeep_plugin::{Context, Result, info};
+//!
+//! fn hello(ctx: &Context) -> Result<()> {
+//!     info!("Hello, {}!", ctx.host);
+//!     Ok(())
+//! }
+//!
+//! upkeep_plugin::export!(fn hello);
+//! # fn main() {}
+//! ```
+//!
+//! A function is enough for a task of one step; [`Task`] is for tasks with steps that run in parallel and are not done
+//! again after a crash. Each capability has its module: [`log`], [`state`], [`files`], [`repository`], [`dump`],
+//! [`sql`], [`system`], [`metrics`]. Calls of the host fail with a [`HostError`], which `?` turns into an [`Error`].
+//!
+//! Compiled for the author's machine instead of the sandbox, the same code runs against an in-memory host: see
+//! [`test`].
 
+#[doc(hidden)]
+pub mod bindings;
+mod entry;
+mod error;
+mod export;
+mod host;
+mod report;
+mod task;
+
+pub mod dump;
+pub mod files;
+pub mod log;
+pub mod metrics;
+pub mod repository;
+pub mod sql;
+pub mod state;
+pub mod system;
+#[cfg(not(target_family = "wasm"))]
+pub mod test;
+
+pub use entry::{Call, Entry, Reply, function, task};
+pub use error::{Error, Result};
+#[doc(hidden)]
+pub use export::glue as __export;
+pub use host::{HostError, HostResult};
+pub use report::{Finding, Report, Severity, Table};
+pub use task::{Context, Outcome, Step, Task};

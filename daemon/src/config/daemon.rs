@@ -1,6 +1,6 @@
 //! `upkeep.toml`: what concerns the daemon as a whole.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -21,16 +21,18 @@ pub struct DaemonSettings {
     /// IANA time zone of tasks that name none.
     pub timezone: String,
     /// Runs that may be under way at the same time; others wait in the queue.
+    #[schemars(range(min = 1, max = 10_000))]
     pub max_running: u32,
     /// Threads that guests run on; 0 for as many as there are cores.
+    #[schemars(range(max = 1024))]
     pub workers: u32,
     /// Time that running tasks get to end when the daemon stops. Those that do not are resumed at the next start.
     #[serde(with = "crate::config::duration")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "crate::config::schema::duration")]
     pub stop_deadline: Duration,
     /// Runs and slots older than this are removed from the journal; the newest of each task stay.
     #[serde(with = "crate::config::duration")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "crate::config::schema::duration")]
     pub keep_history: Duration,
 }
 
@@ -47,5 +49,16 @@ impl Default for DaemonSettings {
             stop_deadline: Duration::from_secs(30),
             keep_history: Duration::from_secs(90 * 24 * 3600),
         }
+    }
+}
+
+impl DaemonSettings {
+    /// The same, with relative paths made absolute against the folder of `upkeep.toml`.
+    #[must_use]
+    pub fn absolute(mut self, dir: &Path) -> Self {
+        for path in [&mut self.state_dir, &mut self.socket, &mut self.plugin_dir] {
+            *path = dir.join(&*path);
+        }
+        self
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serializer};
 /// Reads a duration; the error says how to write one.
 pub fn parse(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text.trim())
-        .map_err(|error| format!("`{text}` is not a duration ({error}); write it as `90s`, `15m`, `26h` or `7d`"))
+        .map_err(|_| format!("`{text}` is not a duration; write it as `90s`, `15m`, `26h` or `7d`"))
 }
 
 pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

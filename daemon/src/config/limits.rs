@@ -9,29 +9,36 @@ use crate::config::size::Size;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Memory of one instance, summed over all of its linear memories. At most 1 GiB.
+    /// Memory of one instance, summed over all of its linear memories. 1 MiB to 1 GiB.
     pub memory: Size,
     /// Elements of one instance, summed over all of its tables.
+    #[schemars(range(min = 1, max = 10_000_000))]
     pub table_elements: u32,
     /// Core instances in one component instance.
+    #[schemars(range(min = 1, max = 1_000))]
     pub instances: u32,
-    /// Stack of the guest.
+    /// Stack of the guest. 64 KiB to 16 MiB.
     pub stack: Size,
     /// Handles that one instance may hold open.
+    #[schemars(range(min = 1, max = 100_000))]
     pub handles: u32,
-    /// Bytes that one host call may hand over, in either direction.
+    /// Bytes that one host call may hand over, in either direction. 64 KiB to 256 MiB.
     pub call: Size,
-    /// Bytes that a run may log; what is beyond is dropped and counted, and the run goes on.
+    /// Bytes that a run may log; what is beyond is dropped and counted, and the run goes on. 1 KiB to 1 GiB.
     pub log: Size,
     /// Log records per second; what is beyond is dropped and counted.
+    #[schemars(range(min = 1, max = 100_000))]
     pub log_rate: u32,
-    /// Bytes of keys and values that the task may keep as state.
+    /// Bytes of keys and values that the task may keep as state. 1 KiB to 1 GiB.
     pub state: Size,
     /// Series of metrics in one run.
+    #[schemars(range(min = 1, max = 100_000))]
     pub metrics: u32,
     /// Steps that a plan may have.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub steps: u32,
     /// Rows that one query may give.
+    #[schemars(range(min = 1, max = 10_000_000_000_u64))]
     pub rows: u64,
 }
 

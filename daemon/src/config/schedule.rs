@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct ScheduleSettings {
     /// A crontab expression of 5 to 7 fields (minute hour day month weekday; seconds first with 6; year last with 7).
-    /// The two day fields are OR-ed, 0 and 7 are Sunday; `L`, `W` and `#` work.
+    /// The two day fields are OR-ed unless one begins with `*`, 0 and 7 are Sunday; `L`, `W` and `#` work.
     pub cron: Option<String>,
-    /// A Quartz expression of 6 or 7 fields (second minute hour day month weekday year). 1 is Sunday.
+    /// A Quartz expression of 6 or 7 fields (second minute hour day month weekday year). 1 is Sunday; one day field is `?`.
     pub quartz: Option<String>,
     /// A fixed distance, `15m`, counted from midnight of 1970-01-01 UTC, so that a restart does not move it.
     #[serde(with = "crate::config::duration::option")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(schema_with = "crate::config::schema::optional_duration")]
     pub every: Option<Duration>,
     /// Once when the daemon starts.
     pub startup: bool,
@@ -38,7 +38,7 @@ pub struct ScheduleSettings {
     pub overlap: Overlap,
     /// Spreads the start over this time. The delay is the same for each slot of a task on a host.
     #[serde(with = "crate::config::duration")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "crate::config::schema::duration")]
     pub jitter: Duration,
     /// Local hours in which slots may start: `22:00-06:00`. Slots outside are suppressed.
     pub window: Option<Window>,
@@ -75,7 +75,7 @@ pub enum CatchUp {
     /// The last of them runs, the others are recorded as missed.
     #[default]
     Last,
-    /// The last so many run, oldest first, the others are recorded as missed.
+    /// The last so many run, at most 1000, oldest first; the others are recorded as missed.
     All(u32),
 }
 
@@ -181,8 +181,22 @@ impl JsonSchema for Window {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": "^[0-9]{1,2}:[0-9]{2} *- *[0-9]{1,2}:[0-9]{2}$",
+            "format": crate::config::schema::WINDOW,
             "examples": ["22:00-06:00"],
         })
+    }
+}
+
+impl std::fmt::Display for ScheduleSettings {
+    /// The triggers, for people: `cron 30 3 * * *, startup`; `by hand` when there are none.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut triggers = Vec::new();
+        triggers.extend(self.cron.iter().map(|expression| format!("cron {expression}")));
+        triggers.extend(self.quartz.iter().map(|expression| format!("quartz {expression}")));
+        triggers.extend(self.every.iter().map(|every| format!("every {}", humantime::format_duration(*every))));
+        triggers.extend(self.startup.then(|| "startup".to_owned()));
+        triggers.extend(self.watch.iter().map(|path| format!("watch {}", path.display())));
+        triggers.extend(self.after.iter().map(|after| format!("after {}", after.task)));
+        f.write_str(&if triggers.is_empty() { "by hand".to_owned() } else { triggers.join(", ") })
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The source of a secret; exactly one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(extend("examples" = [{ "file": "/etc/upkeep/secrets/main" }]))]
 pub enum Secret {
     /// A file that only its owner can read. A newline at the end is not part of the secret.
     File(PathBuf),

@@ -79,7 +79,7 @@ impl JsonSchema for Size {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": "^[0-9]+ *([kKmMgGtT]i?)?[bB]?$",
+            "format": crate::config::schema::SIZE,
             "examples": ["512 KiB", "64 MiB", "1 GiB"],
         })
     }

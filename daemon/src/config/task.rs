@@ -27,7 +27,7 @@ pub struct TaskSettings {
     pub schedule: ScheduleSettings,
     /// A run that takes longer is ended.
     #[serde(default = "one_hour", with = "crate::config::duration")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "crate::config::schema::duration")]
     pub timeout: Duration,
     /// What happens after a failure that may pass.
     #[serde(default)]
@@ -37,11 +37,11 @@ pub struct TaskSettings {
     pub group: Option<String>,
     /// Steps of one run that are executed at the same time; 0 for as many as there are cores.
     #[serde(default)]
+    #[schemars(range(max = 1024))]
     pub parallel: u32,
     /// What the plugin needs to know; the plugin's own schema says which keys there are.
     #[serde(default)]
-    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
-    pub config: toml::Table,
+    pub config: serde_json::Map<String, serde_json::Value>,
     /// What it may touch.
     #[serde(default)]
     pub grant: Grants,
@@ -63,14 +63,15 @@ fn one_hour() -> Duration {
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
     /// Further attempts after the first.
+    #[schemars(range(max = 100))]
     pub attempts: u32,
     /// Wait before the second attempt; doubles each time.
     #[serde(with = "crate::config::duration")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "crate::config::schema::duration")]
     pub backoff: Duration,
     /// The longest wait.
     #[serde(with = "crate::config::duration")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "crate::config::schema::duration")]
     pub max_backoff: Duration,
 }
 

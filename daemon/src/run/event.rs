@@ -38,6 +38,8 @@ pub enum Event {
         ordinal: u32,
         /// One line for people.
         title: String,
+        /// Its weight: what it adds to the run's when it is over.
+        weight: u64,
     },
     /// A step said how far it is.
     Progress {

@@ -21,6 +21,8 @@ const APPLICATION: i64 = 0x7570_6b70;
 const READERS: u32 = 2;
 /// Pages (4 KiB) in the write-ahead log before it is copied into the database: fewer pauses than SQLite's 1,000.
 const CHECKPOINT_PAGES: &str = "4000";
+/// Prepared statements that the writer keeps: all kinds in all sizes.
+const STATEMENTS: usize = 256;
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Where the journal of a state directory lies.
@@ -34,6 +36,7 @@ pub(super) async fn open(path: &Path) -> Result<SqliteConnection, StoreError> {
     let options = options(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        .statement_cache_capacity(STATEMENTS)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", "67108864");
     let sqlite = |error| StoreError::sqlite(path, error);

@@ -1,7 +1,4 @@
 //! How values are written in columns, and read back.
-//!
-//! Many rows of a kind go to SQLite as one JSON array of arrays, read there by `json_each`: one statement and one
-//! crossing to the connection's thread, whether it is one row or ten thousand.
 
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as NameError, StrDeserializer};
@@ -10,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{ColumnIndex, Decode, Row, Sqlite, Type};
 
 use super::error::StoreError;
+use super::rows::Value;
 use crate::clock::Timestamp;
 use crate::outcome::Outcome;
 use crate::run::record::{LogRecord, MetricValue, Run, RunId, Slot, Step, Trigger};
@@ -17,13 +15,6 @@ use crate::run::record::{LogRecord, MetricValue, Run, RunId, Slot, Step, Trigger
 /// JSON of rows or keys. Their types are ours and have only string keys, so this cannot fail.
 pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
-}
-
-/// The same for rows that come one by one.
-pub(super) fn json_rows<T: Serialize>(rows: impl Iterator<Item = T>) -> String {
-    let mut json = Vec::with_capacity(256);
-    let written = serde::Serializer::collect_seq(&mut serde_json::Serializer::new(&mut json), rows);
-    written.ok().and_then(|()| String::from_utf8(json).ok()).unwrap_or_default()
 }
 
 /// SQLite's integers are signed: what does not fit is written as the greatest.
@@ -59,13 +50,14 @@ pub(super) fn optional(outcome: Option<&Outcome>) -> (Option<&'static str>, Opti
     (name, detail.flatten())
 }
 
-/// The columns `value`, `count`, `min` and `max`, after `kind`.
-pub(super) fn metric(value: &MetricValue) -> (&'static str, f64, Option<i64>, Option<f64>, Option<f64>) {
+/// The columns `kind`, `value`, `count`, `min` and `max`.
+pub(super) fn metric(value: &MetricValue) -> [Value<'static>; 5] {
+    let single = |kind: &'static str, value: f64| [kind.into(), value.into(), Value::Null, Value::Null, Value::Null];
     match *value {
-        MetricValue::Counter(value) => ("counter", value, None, None, None),
-        MetricValue::Gauge(value) => ("gauge", value, None, None, None),
+        MetricValue::Counter(value) => single("counter", value),
+        MetricValue::Gauge(value) => single("gauge", value),
         MetricValue::Histogram { count, sum, min, max } => {
-            ("histogram", sum, Some(integer(count)), Some(min), Some(max))
+            ["histogram".into(), sum.into(), count.into(), min.into(), max.into()]
         }
     }
 }

@@ -98,6 +98,11 @@ impl<'a> Wave<'a> {
                 wave.add(transition);
             }
         }
+        for wave in &mut waves {
+            // SQLite's trees grow fastest in order; the identifiers of one millisecond come in none.
+            wave.queued.sort_by(|a, b| a.id.cmp(&b.id));
+            wave.slots.sort_by(|a, b| a.task.cmp(&b.task));
+        }
         waves
     }
 

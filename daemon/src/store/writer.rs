@@ -12,11 +12,12 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::apply::{self, Statement};
+use super::apply;
 use super::error::{StateError, StoreError};
 use super::lock::StateLock;
 use super::log_buffer::LogBuffer;
 use super::row;
+use super::rows::Statement;
 use super::state::{self, StateWrite};
 use super::transition::Transition;
 use super::wave::Wave;
@@ -76,6 +77,15 @@ impl Writer {
                     if let Ok(count) = timeout_at(Instant::now() + LOG_WAITS, waiting).await {
                         open = count > 0;
                     }
+                }
+            }
+            if open {
+                // Callers of the commit before are being woken: a moment for them to join this one.
+                tokio::task::yield_now().await;
+                while batch.len() < MOST_REQUESTS
+                    && let Ok(request) = requests.try_recv()
+                {
+                    batch.push(request);
                 }
             }
             let close = |request: &mut Request| matches!(request, Request::Close { .. });
@@ -193,11 +203,15 @@ impl Writer {
     /// `transition` is the one that the statement is for, where it is for one.
     async fn run_statement(
         &mut self,
-        Statement { sql, rows, expects }: Statement,
+        statement: Statement<'_>,
         transition: Option<&Transition>,
     ) -> Result<u64, StoreError> {
-        let changed = sqlx::query(sql).bind(rows).execute(&mut self.connection).await;
-        let changed = changed.map_err(|error| StoreError::sqlite(&self.path, error))?.rows_affected();
+        let expects = statement.expects;
+        let mut changed = 0;
+        for query in statement.queries() {
+            let done = query.execute(&mut self.connection).await;
+            changed += done.map_err(|error| StoreError::sqlite(&self.path, error))?.rows_affected();
+        }
         match expects {
             Some((rows, reason)) if rows != changed => {
                 let transition = transition.map(Transition::to_string).unwrap_or_default();
@@ -292,7 +306,7 @@ impl Request {
     }
 }
 
-fn statements<'a>(transitions: impl IntoIterator<Item = &'a Transition>) -> Vec<Statement> {
+fn statements<'a>(transitions: impl IntoIterator<Item = &'a Transition>) -> Vec<Statement<'a>> {
     Wave::divide(transitions).iter().flat_map(apply::statements).collect()
 }
 

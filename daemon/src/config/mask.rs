@@ -1,0 +1,116 @@
+//! Hides what may be a secret before a source line is shown.
+//!
+//! A password belongs into a file, never into the configuration. When an operator writes one there all the same, the
+//! message about it must not carry it on into a terminal, a journal or a ticket. The mask keeps every byte's place, so
+//! that spans still fit.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::config::source::{Document, KeyPath, Segment, Source};
+
+/// Whether a key's name says that a secret stands behind it.
+pub(crate) fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["passw", "pasw", "passphrase", "pwd", "secret", "token", "api_key", "apikey", "access_key", "private_key"]
+        .iter()
+        .any(|word| key.contains(word))
+}
+
+/// The text of a file without its secrets: same length, same lines.
+pub(crate) fn masked(source: &Arc<Source>) -> String {
+    let mut bytes = source.text.clone().into_bytes();
+    match Document::parse(source) {
+        Ok(document) => {
+            for (path, span) in document.strings() {
+                if holds_secret(&path) || is_no_name(&path, &source.text[shrink(&span)]) {
+                    hide(&mut bytes, &shrink(&span));
+                }
+                hide_user_info(&source.text, &span, &mut bytes);
+            }
+        }
+        // Without a tree, everything behind the equals sign of a suspicious line goes.
+        Err(_) => {
+            let mut start = 0;
+            for line in source.text.split_inclusive('\n') {
+                if let Some((key, _)) = line.split_once('=')
+                    && is_secret(key)
+                {
+                    hide(&mut bytes, &(start + key.len() + 1..start + line.len()));
+                }
+                hide_user_info(&source.text, &(start..start + line.len()), &mut bytes);
+                start += line.len();
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// Whether the string at `path` may be a secret: it stands at or below a key that is named like one, and does not say
+/// where the secret is.
+pub(crate) fn holds_secret(path: &KeyPath) -> bool {
+    let names = path.0.iter().filter_map(|segment| match segment {
+        Segment::Key(key) => Some(key.as_str()),
+        Segment::Index(_) => None,
+    });
+    let names: Vec<&str> = names.collect();
+    let place = names.iter().position(|name| is_secret(name));
+    place.is_some_and(|place| !matches!(names[place + 1..], ["file" | "env" | "credential"]))
+}
+
+/// Whether a variable or a credential is named by what is no name, and so may be the secret itself.
+fn is_no_name(path: &KeyPath, value: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    matches!(path.last_key(), Some("env" | "credential")) && !value.bytes().all(plain)
+}
+
+/// Without the quotes, so that the line still reads as TOML.
+fn shrink(span: &Range<usize>) -> Range<usize> {
+    if span.len() >= 2 { span.start + 1..span.end - 1 } else { span.clone() }
+}
+
+/// Hides `user:password` in `scheme://user:password@host`.
+fn hide_user_info(text: &str, span: &Range<usize>, bytes: &mut [u8]) {
+    let part = &text[span.clone()];
+    let Some(scheme) = part.find("://") else { return };
+    let rest = &part[scheme + 3..];
+    let end = rest.find(['/', '"', '\'', ' ', '\n']).unwrap_or(rest.len());
+    if let Some(at) = rest[..end].rfind('@') {
+        let start = span.start + scheme + 3;
+        hide(bytes, &(start..start + at));
+    }
+}
+
+fn hide(bytes: &mut [u8], span: &Range<usize>) {
+    for byte in &mut bytes[span.clone()] {
+        if !byte.is_ascii_whitespace() {
+            *byte = b'*';
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show(text: &str) -> String {
+        masked(&Arc::new(Source { name: "t.toml".into(), text: text.into() }))
+    }
+
+    #[test]
+    fn secrets_go_and_everything_else_stays_in_place() {
+        for (text, shown) in [
+            ("password = \"hunter2\"\nx = \"y\"\n", "password = \"*******\"\nx = \"y\"\n"),
+            ("pasword = 'hünter2'\n", "pasword = '********'\n"),
+            ("password = { value = \"hunter2\" }\n", "password = { value = \"*******\" }\n"),
+            ("password = { file = \"/etc/p\" }\n", "password = { file = \"/etc/p\" }\n"),
+            ("password = { env = \"hunter2!\" }\n", "password = { env = \"********\" }\n"),
+            ("[password]\nvalue = \"hunter2\"\n", "[password]\nvalue = \"*******\"\n"),
+            ("url = \"opendal://me:hunter2@host/x\"\n", "url = \"opendal://**********@host/x\"\n"),
+            ("broken = \npassword = \"hunter2\"\n", "broken = \npassword = *********\n"),
+            ("broken = \nurl = \"s3://a:b@h\"\n", "broken = \nurl = \"s3://***@h\"\n"),
+        ] {
+            assert_eq!(show(text).replace("= *", "= *"), shown.replace("=  *", "= *"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The JSON Schemas of the configuration files, made from the settings types: what `upkeep schema` prints, what
+//! editors read, and what the daemon itself compares the files with.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+/// Format of a duration: `90s`, `15m`, `1h 30m`, `7d`.
+pub const DURATION: &str = "upkeep-duration";
+/// Format of a size: `512 KiB`, `64 MiB`.
+pub const SIZE: &str = "upkeep-size";
+/// Format of a span of local time: `22:00-06:00`.
+pub const WINDOW: &str = "upkeep-window";
+
+/// The schema of a settings type.
+pub fn of<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12()
+        .with_transform(schemars::transform::RecursiveTransform(bound))
+        .into_generator()
+        .into_root_schema_for::<T>()
+}
+
+/// Says how large the integer types are: a validator that does not know would let pass what cannot be read.
+fn bound(schema: &mut Schema) {
+    let most = match schema.get("format").and_then(|format| format.as_str()) {
+        Some("uint16") => u64::from(u16::MAX),
+        Some("uint32") => u64::from(u32::MAX),
+        Some("uint64") => i64::MAX.unsigned_abs(),
+        _ => return,
+    };
+    if schema.get("maximum").is_none() {
+        schema.insert("maximum".to_owned(), most.into());
+    }
+    schema.remove("format");
+}
+
+/// Schema of a duration.
+pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "string", "format": DURATION, "examples": ["90s", "15m", "1h 30m", "7d"] })
+}
+
+/// Schema of a duration that may be left out.
+pub(crate) fn optional_duration(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": ["string", "null"], "format": DURATION, "examples": ["90s", "15m", "1h 30m", "7d"] })
+}

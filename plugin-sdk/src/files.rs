@@ -1,0 +1,268 @@
+//! Files beneath the roots that the task file names.
+//!
+//! No path leads out of its root: neither `..`, nor an absolute path, nor a symbolic link. A path is relative to its
+//! root; bytes in it that are not UTF-8 appear as `\xNN`, a backslash as `\\`.
+//!
+//! ```
+//! use std::io::Read;
+//! use upkeep_plugin::files::{Kind, Root};
+//! use upkeep_plugin::{HostError, test::Host};
+//!
+//! # fn main() -> upkeep_plugin::Result<()> {
+//! # let folder = tempfile::tempdir()?;
+//! # let _host = Host::new().root("uploads", folder.path());
+//! let root = Root::open("uploads")?;
+//! root.make_directory("2026")?;
+//! root.write("2026/a.txt", b"hello")?;
+//!
+//! let mut text = String::new();
+//! root.read("2026/a.txt")?.read_to_string(&mut text)?;
+//! assert_eq!(text, "hello");
+//!
+//! let mut old = Vec::new();
+//! for entry in root.walk().exclude("*.tmp").entries()? {
+//!     let entry = entry?;
+//!     if entry.kind == Kind::File && entry.id.size > 3 {
+//!         old.push(entry);
+//!     }
+//! }
+//! // Removed is only what still is as it was seen.
+//! root.remove(&old)?;
+//! assert!(matches!(root.stat("2026/a.txt"), Err(HostError::NotFound(_))));
+//! # Ok(())
+//! # }
+//! ```
+
+use std::io;
+
+use crate::bindings::upkeep::plugin::files as wit;
+use crate::host::{HostError, HostResult, files as host};
+pub use wit::{Entry, Identity, Kind, RemovalOutcome};
+
+/// Entries asked for at once: a call of the host costs more than an entry.
+const WALK_BATCH: u32 = 4096;
+/// Bytes read at once.
+const READ_CHUNK: u32 = 1 << 20;
+
+/// A folder that the task file names.
+#[derive(Debug)]
+pub struct Root(host::Root);
+
+impl Root {
+    /// Opens the root of this name.
+    ///
+    /// # Errors
+    /// [`HostError::Denied`] when the task file does not grant it.
+    pub fn open(name: &str) -> HostResult<Self> {
+        host::Root::open(name).map(Self)
+    }
+
+    /// Everything beneath the root, parents before children. Narrow it down with the methods of [`Walk`].
+    pub fn walk(&self) -> Walk<'_> {
+        let options =
+            wit::WalkOptions { path: String::new(), exclude: Vec::new(), max_depth: None, one_filesystem: false };
+        Walk { root: self, options }
+    }
+
+    /// What stands at `path`; a link is not followed.
+    ///
+    /// # Errors
+    /// [`HostError::NotFound`] when there is nothing.
+    pub fn stat(&self, path: &str) -> HostResult<Entry> {
+        self.0.stat(path)
+    }
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// [`HostError::NotFound`] when there is none, [`HostError::Denied`] without the right to read.
+    pub fn read(&self, path: &str) -> HostResult<Reader> {
+        Ok(Reader { file: self.0.read(path)?, position: 0, chunk: Vec::new(), used: 0 })
+    }
+
+    /// Replaces the file as a whole: after a crash it has the old content or the new.
+    ///
+    /// # Errors
+    /// [`HostError::Denied`] without the right to write.
+    pub fn write(&self, path: &str, bytes: impl AsRef<[u8]>) -> HostResult<()> {
+        self.0.write(path, bytes.as_ref())
+    }
+
+    /// Makes a folder; its parent must exist.
+    ///
+    /// # Errors
+    /// [`HostError::Denied`] without the right to write.
+    pub fn make_directory(&self, path: &str) -> HostResult<()> {
+        self.0.make_directory(path)
+    }
+
+    /// Removes what `entries` name, as long as it is what was seen; a folder only when it is empty, so hand in children
+    /// before parents. One outcome for each, in the same order.
+    ///
+    /// # Errors
+    /// [`HostError::Denied`] without the right to remove, [`HostError::Limit`] above the task's ceiling.
+    pub fn remove(&self, entries: &[Entry]) -> HostResult<Vec<RemovalOutcome>> {
+        let items: Vec<_> = entries.iter().map(|it| wit::Removal { path: it.path.clone(), id: it.id }).collect();
+        self.0.remove(&items)
+    }
+}
+
+/// What to walk over. Made by [`Root::walk`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing is read before `entries`"]
+pub struct Walk<'a> {
+    root: &'a Root,
+    options: wit::WalkOptions,
+}
+
+impl Walk<'_> {
+    /// Starts at `path` instead of at the root.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.options.path = path.into();
+        self
+    }
+
+    /// Leaves out what matches the glob pattern.
+    pub fn exclude(mut self, pattern: impl Into<String>) -> Self {
+        self.options.exclude.push(pattern.into());
+        self
+    }
+
+    /// Goes at most so many levels down.
+    pub fn max_depth(mut self, levels: u32) -> Self {
+        self.options.max_depth = Some(levels);
+        self
+    }
+
+    /// Stays on the filesystem of the root.
+    pub fn one_filesystem(mut self) -> Self {
+        self.options.one_filesystem = true;
+        self
+    }
+
+    /// Starts walking.
+    ///
+    /// # Errors
+    /// [`HostError::NotFound`] when there is no such path.
+    pub fn entries(self) -> HostResult<Entries> {
+        let walker = self.root.0.walk(&self.options)?;
+        Ok(Entries { walker, batch: Vec::new().into_iter(), ended: false })
+    }
+}
+
+/// The entries of a walk. Fetched from the host in batches.
+#[derive(Debug)]
+pub struct Entries {
+    walker: host::Walker,
+    batch: std::vec::IntoIter<Entry>,
+    ended: bool,
+}
+
+impl Entries {
+    /// Paths that could not be read so far, as `path: reason`; each is told once.
+    pub fn problems(&self) -> Vec<String> {
+        self.walker.problems()
+    }
+}
+
+impl Iterator for Entries {
+    type Item = HostResult<Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.batch.len() == 0 && !self.ended {
+            match self.walker.next(WALK_BATCH) {
+                Ok(batch) => {
+                    self.ended = batch.is_empty();
+                    self.batch = batch.into_iter();
+                }
+                Err(error) => {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        self.batch.next().map(Ok)
+    }
+}
+
+/// An open file. It reads ahead 1 MiB, so a [`io::BufReader`] around it gains nothing.
+#[derive(Debug)]
+pub struct Reader {
+    file: host::Reader,
+    /// Offset in the file of the end of `chunk`.
+    position: u64,
+    chunk: Vec<u8>,
+    /// Bytes of `chunk` that were already given out.
+    used: usize,
+}
+
+impl Reader {
+    /// What the file was when it was opened.
+    pub fn identity(&self) -> Identity {
+        self.file.identity()
+    }
+
+    /// At most `max` bytes from `offset`; empty at the end of the file. Does not move the reader.
+    ///
+    /// # Errors
+    /// As the host says.
+    pub fn read_at(&self, offset: u64, max: u32) -> HostResult<Vec<u8>> {
+        self.file.read_at(offset, max)
+    }
+}
+
+impl io::BufRead for Reader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.used == self.chunk.len() {
+            self.chunk = self.file.read_at(self.position, READ_CHUNK).map_err(to_io)?;
+            self.position += self.chunk.len() as u64;
+            self.used = 0;
+        }
+        Ok(&self.chunk[self.used..])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.used = (self.used + amount).min(self.chunk.len());
+    }
+}
+
+impl io::Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let ready = io::BufRead::fill_buf(self)?;
+        let count = ready.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&ready[..count]);
+        io::BufRead::consume(self, count);
+        Ok(count)
+    }
+}
+
+impl io::Seek for Reader {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        let here = self.position - (self.chunk.len() - self.used) as u64;
+        let target = match to {
+            io::SeekFrom::Start(offset) => Some(offset),
+            io::SeekFrom::Current(by) => here.checked_add_signed(by),
+            io::SeekFrom::End(by) => self.identity().size.checked_add_signed(by),
+        };
+        let target = target
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "seek to before the start of the file"))?;
+        let start = self.position - self.chunk.len() as u64;
+        if (start..=self.position).contains(&target) {
+            self.used = (target - start) as usize;
+        } else {
+            (self.position, self.used) = (target, 0);
+            self.chunk.clear();
+        }
+        Ok(target)
+    }
+}
+
+fn to_io(error: HostError) -> io::Error {
+    let kind = match &error {
+        HostError::Denied(_) => io::ErrorKind::PermissionDenied,
+        HostError::Invalid(_) => io::ErrorKind::InvalidInput,
+        HostError::NotFound(_) => io::ErrorKind::NotFound,
+        HostError::Conflict(_) | HostError::Limit(_) | HostError::Unavailable(_) => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}

@@ -1,0 +1,14 @@
+//! The other side of the host API: upkeep itself in a plugin, the in-memory host of [`crate::test`] in a native test.
+//!
+//! Both have the same functions, so that the wrappers are written once. The types are always those of the WIT.
+
+#[cfg(target_family = "wasm")]
+pub(crate) use crate::bindings::upkeep::plugin::{dump, files, log, metrics, repository, sql, state, system};
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use crate::test::{dump, files, log, metrics, repository, sql, state, system};
+
+pub use crate::bindings::upkeep::plugin::types::Error as HostError;
+
+/// What a call of the host gives.
+pub type HostResult<T> = Result<T, HostError>;

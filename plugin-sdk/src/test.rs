@@ -1,0 +1,161 @@
+//! An in-memory host for tests on the author's machine (`cargo test`, no sandbox, no daemon).
+//!
+//! Log, state and metrics are kept in memory; a root is a folder of the author's choice. Databases, repositories and
+//! the facts of the server need the real host: here they answer [`HostError::Unavailable`]. It checks grants of roots
+//! but is no sandbox: do not point it at files that a test must not touch.
+//!
+//! ```
+//! use upkeep_plugin::{Context, Result, function, info, state, test::Host};
+//!
+//! fn count(_: &Context) -> Result<String> {
+//!     let n = state::update("runs", |it: Option<u64>| it.unwrap_or(0) + 1)?;
+//!     info!(runs = n, "counted");
+//!     Ok(format!("run {n}"))
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! let host = Host::new();
+//! host.run(function(count), "{}")?;
+//! assert_eq!(host.run(function(count), "{}")?.summary, "run 2");
+//! assert_eq!(host.log()[1].to_string(), "info: counted runs=2");
+//! # Ok(())
+//! # }
+//! ```
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use crate::bindings::exports::upkeep::plugin::task as wit;
+use crate::log::Level;
+use crate::{Context, Entry, Error, HostError, Report, Result};
+
+pub(crate) mod absent;
+pub(crate) mod files;
+pub(crate) mod log;
+pub(crate) mod metrics;
+pub(crate) mod state;
+pub(crate) use absent::{dump, repository, sql, system};
+
+thread_local! {
+    static WORLD: RefCell<World> = RefCell::default();
+}
+
+/// What the host of this thread knows. One per thread, as the tests of a crate run in threads.
+#[derive(Default)]
+struct World {
+    roots: HashMap<String, PathBuf>,
+    state: BTreeMap<String, state::Slot>,
+    log: Vec<Record>,
+    metrics: Vec<Sample>,
+}
+
+fn with<R>(act: impl FnOnce(&mut World) -> R) -> R {
+    WORLD.with_borrow_mut(act)
+}
+
+/// One record of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// How much it matters.
+    pub level: Level,
+    /// The text.
+    pub message: String,
+    /// Key and value.
+    pub fields: Vec<(String, String)>,
+}
+
+impl std::fmt::Display for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", format!("{:?}", self.level).trim_start_matches("Level::").to_lowercase(), self.message)?;
+        self.fields.iter().try_for_each(|(key, value)| write!(f, " {key}={value}"))
+    }
+}
+
+/// One number that the task gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// `count`, `gauge` or `observe`.
+    pub kind: &'static str,
+    /// The name of the metric.
+    pub name: String,
+    /// Key and value.
+    pub labels: Vec<(String, String)>,
+    /// The number.
+    pub value: f64,
+}
+
+/// The host of this thread.
+#[derive(Debug)]
+pub struct Host(());
+
+impl Host {
+    /// An empty host: no roots, no state. It replaces the one that this thread had.
+    #[expect(clippy::new_without_default, reason = "it acts on the thread: a default would hide that")]
+    pub fn new() -> Self {
+        with(|world| *world = World::default());
+        Self(())
+    }
+
+    /// Grants the folder `path` as the root `name`, with all rights.
+    #[must_use]
+    pub fn root(self, name: &str, path: impl Into<PathBuf>) -> Self {
+        with(|world| world.roots.insert(name.to_owned(), path.into()));
+        self
+    }
+
+    /// The context that the task gets: a task and host named `test`, at the Unix epoch, in UTC.
+    pub fn context(&self) -> Context {
+        Context {
+            run: "00000000000000000000000000".to_owned(),
+            task: "test".to_owned(),
+            host: "test".to_owned(),
+            timezone: "UTC".to_owned(),
+            due: 0,
+            now: 0,
+            attempt: 1,
+            dry_run: false,
+        }
+    }
+
+    /// Runs a task as upkeep does: plan, each step, finish.
+    ///
+    /// # Errors
+    /// What planning or the summing up failed with; else what the first step that failed, failed with.
+    pub fn run(&self, task: impl Entry, config: &str) -> Result<Report> {
+        self.run_in(&self.context(), task, config)
+    }
+
+    /// Runs a task with a context of the test's choice.
+    ///
+    /// # Errors
+    /// As for [`Host::run`].
+    pub fn run_in(&self, ctx: &Context, task: impl Entry, config: &str) -> Result<Report> {
+        let mut failure: Option<Error> = None;
+        let mut outcomes = Vec::new();
+        for step in task.plan(ctx, config)? {
+            let output = task.execute(ctx, config, step.clone()).map_err(|error| {
+                let message = error.to_string();
+                failure.get_or_insert(error);
+                message
+            });
+            outcomes.push(wit::Outcome { step, output });
+        }
+        let report = task.finish(ctx, config, outcomes)?;
+        failure.map_or(Ok(report), Err)
+    }
+
+    /// What was logged so far.
+    pub fn log(&self) -> Vec<Record> {
+        with(|world| world.log.clone())
+    }
+
+    /// The numbers given so far.
+    pub fn metrics(&self) -> Vec<Sample> {
+        with(|world| world.metrics.clone())
+    }
+}
+
+fn denied(what: &str, name: &str) -> HostError {
+    HostError::Denied(format!("the test host has no {what} `{name}`: give it one with `Host::new().{what}(...)`"))
+}

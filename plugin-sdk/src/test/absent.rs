@@ -1,0 +1,115 @@
+//! The capabilities that need the real host. They are here so that a plugin compiles and links natively.
+
+use crate::host::{HostError, HostResult};
+
+fn absent<T>(capability: &str) -> HostResult<T> {
+    let message = format!("the test host has no `{capability}`: try the plugin with `upkeep run TASK --standalone`");
+    Err(HostError::Unavailable(message))
+}
+
+/// A resource that nobody can hold, because opening one fails.
+#[derive(Debug)]
+pub(crate) enum Never {}
+
+pub(crate) mod repository {
+    use super::{HostResult, Never, absent};
+    use crate::repository::{BackupOptions, Snapshot, Summary};
+
+    #[derive(Debug)]
+    pub(crate) struct Repo(Never);
+
+    impl Repo {
+        pub(crate) fn open(_: &str) -> HostResult<Self> {
+            absent("repository")
+        }
+
+        pub(crate) fn backup(&self, _: &str, _: &BackupOptions) -> HostResult<Summary> {
+            match self.0 {}
+        }
+
+        pub(crate) fn snapshots(&self) -> HostResult<Vec<Snapshot>> {
+            match self.0 {}
+        }
+    }
+}
+
+pub(crate) mod dump {
+    use super::{HostResult, absent, repository};
+    use crate::repository::Summary;
+
+    pub(crate) fn to_repository(_: &str, _: &repository::Repo, _: &[String]) -> HostResult<Summary> {
+        absent("dump")
+    }
+}
+
+pub(crate) mod sql {
+    use super::{HostResult, Never, absent};
+    use crate::sql::Value;
+
+    #[derive(Debug)]
+    pub(crate) struct Connection(Never);
+
+    #[derive(Debug)]
+    pub(crate) struct Rows(Never);
+
+    impl Connection {
+        pub(crate) fn open(_: &str) -> HostResult<Self> {
+            absent("sql")
+        }
+
+        pub(crate) fn query(&self, _: &str, _: &[Value]) -> HostResult<Rows> {
+            match self.0 {}
+        }
+
+        pub(crate) fn execute(&self, _: &str, _: &[Value]) -> HostResult<u64> {
+            match self.0 {}
+        }
+
+        pub(crate) fn batch(&self, _: &[(String, Vec<Value>)]) -> HostResult<Vec<u64>> {
+            match self.0 {}
+        }
+    }
+
+    impl Rows {
+        pub(crate) fn columns(&self) -> Vec<String> {
+            match self.0 {}
+        }
+
+        pub(crate) fn next(&self, _: u32) -> HostResult<Vec<Vec<Value>>> {
+            match self.0 {}
+        }
+    }
+}
+
+pub(crate) mod system {
+    use super::{HostResult, absent};
+    use crate::system::{Disk, Load, Memory, Os, Package, Service, Socket};
+
+    pub(crate) fn get_os() -> HostResult<Os> {
+        absent("system")
+    }
+
+    pub(crate) fn get_disks() -> HostResult<Vec<Disk>> {
+        absent("system")
+    }
+
+    pub(crate) fn get_memory() -> HostResult<Memory> {
+        absent("system")
+    }
+
+    pub(crate) fn get_load() -> HostResult<Load> {
+        absent("system")
+    }
+
+    pub(crate) fn get_packages() -> HostResult<Vec<Package>> {
+        absent("system")
+    }
+
+    pub(crate) fn get_sockets() -> HostResult<Vec<Socket>> {
+        absent("system")
+    }
+
+    pub(crate) fn get_services() -> HostResult<Vec<Service>> {
+        absent("system")
+    }
+}

@@ -1,0 +1,163 @@
+//! `files` of the test host: a folder, read through the standard library.
+
+use std::cell::RefCell;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Component, Path, PathBuf};
+
+use super::{denied, with};
+use crate::bindings::upkeep::plugin::files::{Entry, Identity, Kind, Removal, RemovalOutcome, WalkOptions};
+use crate::host::{HostError, HostResult};
+
+#[derive(Debug)]
+pub(crate) struct Root(PathBuf);
+
+#[derive(Debug)]
+pub(crate) struct Walker(RefCell<std::vec::IntoIter<Entry>>);
+
+#[derive(Debug)]
+pub(crate) struct Reader(File, Identity);
+
+impl Root {
+    pub(crate) fn open(name: &str) -> HostResult<Self> {
+        with(|world| world.roots.get(name).cloned()).map(Self).ok_or_else(|| denied("root", name))
+    }
+
+    pub(crate) fn walk(&self, options: &WalkOptions) -> HostResult<Walker> {
+        let start = self.resolve(&options.path)?;
+        let device = fs::symlink_metadata(&start).map_err(|error| of_io(&options.path, &error))?.dev();
+        let mut found = Vec::new();
+        let mut pending = vec![(start, 1)];
+        while let Some((folder, depth)) = pending.pop() {
+            let listing = fs::read_dir(&folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+            for item in listing.map_err(|error| of_io(&options.path, &error))? {
+                let entry = self.entry(&item.path())?;
+                if options.exclude.iter().any(|pattern| excludes(pattern, &entry.path)) {
+                    continue;
+                }
+                let same_device = !options.one_filesystem || entry.id.device == device;
+                let deeper = options.max_depth.is_none_or(|max| depth < max);
+                if entry.kind == Kind::Directory && same_device && deeper {
+                    pending.push((item.path(), depth + 1));
+                }
+                found.push(entry);
+            }
+        }
+        Ok(Walker(RefCell::new(found.into_iter())))
+    }
+
+    pub(crate) fn stat(&self, path: &str) -> HostResult<Entry> {
+        self.entry(&self.resolve(path)?)
+    }
+
+    pub(crate) fn read(&self, path: &str) -> HostResult<Reader> {
+        let file = File::open(self.resolve(path)?).map_err(|error| of_io(path, &error))?;
+        let metadata = file.metadata().map_err(|error| of_io(path, &error))?;
+        Ok(Reader(file, identity(&metadata)))
+    }
+
+    pub(crate) fn write(&self, path: &str, bytes: &[u8]) -> HostResult<()> {
+        fs::write(self.resolve(path)?, bytes).map_err(|error| of_io(path, &error))
+    }
+
+    pub(crate) fn make_directory(&self, path: &str) -> HostResult<()> {
+        fs::create_dir(self.resolve(path)?).map_err(|error| of_io(path, &error))
+    }
+
+    pub(crate) fn remove(&self, items: &[Removal]) -> HostResult<Vec<RemovalOutcome>> {
+        items.iter().map(|item| self.remove_one(item)).collect()
+    }
+
+    fn remove_one(&self, item: &Removal) -> HostResult<RemovalOutcome> {
+        let path = self.resolve(&item.path)?;
+        let removed = match fs::symlink_metadata(&path) {
+            Ok(now) if now.is_dir() => fs::remove_dir(&path),
+            Ok(now) if identity(&now) != item.id => return Ok(RemovalOutcome::Changed),
+            Ok(_) => fs::remove_file(&path),
+            Err(error) => Err(error),
+        };
+        Ok(match removed {
+            Ok(()) => RemovalOutcome::Removed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => RemovalOutcome::Gone,
+            Err(error) => RemovalOutcome::Failed(error.to_string()),
+        })
+    }
+
+    fn resolve(&self, path: &str) -> HostResult<PathBuf> {
+        let inside = Path::new(path).components().all(|it| matches!(it, Component::Normal(_) | Component::CurDir));
+        if inside { Ok(self.0.join(path)) } else { Err(HostError::Denied(format!("`{path}` leads out of the root"))) }
+    }
+
+    fn entry(&self, path: &Path) -> HostResult<Entry> {
+        let name = path.strip_prefix(&self.0).unwrap_or(path).to_string_lossy().into_owned();
+        let seen = fs::symlink_metadata(path).map_err(|error| of_io(&name, &error))?;
+        let kind = match seen.file_type() {
+            it if it.is_file() => Kind::File,
+            it if it.is_dir() => Kind::Directory,
+            it if it.is_symlink() => Kind::Link,
+            _ => Kind::Other,
+        };
+        let accessed_ns = seen.atime() * 1_000_000_000 + seen.atime_nsec();
+        let (mode, uid, gid) = (seen.mode(), seen.uid(), seen.gid());
+        Ok(Entry { path: name, kind, id: identity(&seen), mode, uid, gid, accessed_ns })
+    }
+}
+
+impl Walker {
+    pub(crate) fn next(&self, max: u32) -> HostResult<Vec<Entry>> {
+        Ok(self.0.borrow_mut().by_ref().take(max as usize).collect())
+    }
+
+    pub(crate) fn problems(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl Reader {
+    pub(crate) fn identity(&self) -> Identity {
+        self.1
+    }
+
+    pub(crate) fn read_at(&self, offset: u64, max: u32) -> HostResult<Vec<u8>> {
+        let mut bytes = vec![0; max as usize];
+        let count = self.0.read_at(&mut bytes, offset).map_err(|error| of_io("the open file", &error))?;
+        bytes.truncate(count);
+        Ok(bytes)
+    }
+}
+
+fn identity(of: &Metadata) -> Identity {
+    let modified_ns = of.mtime() * 1_000_000_000 + of.mtime_nsec();
+    Identity { device: of.dev(), inode: of.ino(), size: of.size(), modified_ns }
+}
+
+fn of_io(path: &str, error: &io::Error) -> HostError {
+    match error.kind() {
+        io::ErrorKind::NotFound => HostError::NotFound(format!("`{path}` does not exist")),
+        io::ErrorKind::PermissionDenied => HostError::Denied(format!("`{path}`: {error}")),
+        _ => HostError::Unavailable(format!("`{path}`: {error}")),
+    }
+}
+
+/// A pattern without a slash is about the name, one with a slash about the whole path.
+fn excludes(pattern: &str, path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let subject = if pattern.contains('/') { path } else { name };
+    glob(pattern.trim_end_matches('/').as_bytes(), subject.as_bytes())
+}
+
+/// `*` and `?` within one part of the path, `**` across parts.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern, text) {
+        ([b'*', b'*', rest @ ..], _) => (0..=text.len()).any(|i| glob(rest, &text[i..])),
+        ([b'*', rest @ ..], _) => {
+            let part = text.iter().position(|&it| it == b'/').unwrap_or(text.len());
+            (0..=part).any(|i| glob(rest, &text[i..]))
+        }
+        ([b'?', rest @ ..], [it, text @ ..]) => *it != b'/' && glob(rest, text),
+        ([want, rest @ ..], [it, text @ ..]) => want == it && glob(rest, text),
+        ([], text) => text.is_empty(),
+        (_, []) => false,
+    }
+}

@@ -1,0 +1,164 @@
+//! Everything that an operator can get wrong, by theme: a name, and the files that are written.
+
+/// A name, and files by path.
+pub(crate) type Case = (&'static str, &'static [(&'static str, &'static str)]);
+
+macro_rules! cases {
+    ($($name:literal: $($path:literal = $text:literal),+;)+) => {
+        &[$(($name, &[$(($path, $text)),+])),+]
+    };
+}
+
+/// What cannot even be read.
+pub(crate) const SYNTAX: &[Case] = cases! {
+    "text without quotes": "etc/tasks.d/site.toml" = "plugin = noop\n";
+    "a quote is missing": "etc/tasks.d/site.toml" = "plugin = \"noop\ntimeout = \"1h\"\n";
+    "a key without a value": "etc/tasks.d/site.toml" = "plugin = \"noop\"\ntimeout =\n";
+    "the same key twice": "etc/tasks.d/site.toml" = "plugin = \"noop\"\ntimeout = \"1h\"\ntimeout = \"2h\"\n";
+    "a bracket is missing": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule\nevery = \"1h\"\n";
+    "YAML instead of TOML": "etc/tasks.d/site.toml" = "plugin: noop\n";
+    "a password without quotes is not shown": "etc/tasks.d/site.toml" = "plugin = \"noop\"\npassword = hunter2\n";
+};
+
+/// What has the wrong shape.
+pub(crate) const SHAPE: &[Case] = cases! {
+    "a mistyped key": "etc/tasks.d/site.toml" = "plugin = \"noop\"\ntimeuot = \"1h\"\n";
+    "a mistyped section": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[shedule]\nevery = \"1h\"\n";
+    "a key that nobody knows": "etc/tasks.d/site.toml" = "plugin = \"noop\"\ncolour = \"red\"\n";
+    "a key in the wrong section": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nevery = \"1h\"\nenabled = false\n";
+    "a key that belongs into a section": "etc/tasks.d/site.toml" = "plugin = \"noop\"\ncron = \"0 3 * * *\"\n";
+    "no plugin": "etc/tasks.d/site.toml" = "timeout = \"1h\"\n";
+    "a number where a text belongs": "etc/tasks.d/site.toml" = "plugin = \"noop\"\ntimeout = 90\n";
+    "a text where a number belongs": "etc/tasks.d/site.toml" = "plugin = \"noop\"\nparallel = \"2\"\n";
+    "a text where true or false belongs": "etc/tasks.d/site.toml" = "plugin = \"noop\"\nenabled = \"yes\"\n";
+    "a duration without a unit": "etc/tasks.d/site.toml" = "plugin = \"noop\"\ntimeout = \"90\"\n";
+    "a size with a strange unit": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[limits]\nmemory = \"64 megs\"\n";
+    "a negative number": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[retry]\nattempts = -1\n";
+    "a word that is not possible": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nevery = \"1h\"\noverlap = \"kill-running\"\n";
+    "a mistyped word": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nevery = \"1h\"\ndst_gap = \"run_after\"\n";
+    "several mistakes at once": "etc/tasks.d/site.toml" = "plugin = \"noop\"\ntimeout = \"soon\"\nparallel = \"2\"\n[grant]\nstat = true\n";
+};
+
+/// What is wrong with `[schedule]`, `retry` and `group`.
+pub(crate) const SCHEDULE: &[Case] = cases! {
+    "an hour that does not exist": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\ncron = \"30 25 * * *\"\n";
+    "too few fields": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\ncron = \"30 3 * *\"\n";
+    "Quartz without a question mark": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nquartz = \"0 30 3 * * MON-FRI\"\n";
+    "Quartz with a weekday of crontab": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nquartz = \"0 30 3 ? * 0\"\n";
+    "a mistyped weekday": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\ncron = \"0 3 * * MON,TEU\"\n";
+    "a day that never comes": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\ncron = \"0 3 30 2 *\"\n";
+    "two clocks": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\ncron = \"0 3 * * *\"\nevery = \"1h\"\n";
+    "no distance": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nevery = \"0s\"\n";
+    "a time zone of China as people say it": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\ncron = \"0 3 * * *\"\ntimezone = \"Asia/Beijing\"\n";
+    "a mistyped time zone": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\ncron = \"0 3 * * *\"\ntimezone = \"Europe/Berlim\"\n";
+    "an offset instead of a time zone": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\ncron = \"0 3 * * *\"\ntimezone = \"GMT+08:00\"\n";
+    "a window that is none": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nevery = \"1h\"\nwindow = \"22-6\"\n";
+    "a window that no slot falls into": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\ncron = \"0 12 * * *\"\nwindow = \"22:00-06:00\"\n";
+    "after a task that does not exist": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nafter = [{ task = \"databse\" }]\n", "etc/tasks.d/database.toml" = "plugin = \"noop\"\n";
+    "after itself": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nafter = [{ task = \"site\" }]\n";
+    "a circle": "etc/tasks.d/a.toml" = "plugin = \"noop\"\n[schedule]\nafter = [{ task = \"b\" }]\n", "etc/tasks.d/b.toml" = "plugin = \"noop\"\n[schedule]\nafter = [{ task = \"c\", on = \"any\" }]\n", "etc/tasks.d/c.toml" = "plugin = \"noop\"\n[[schedule.after]]\ntask = \"a\"\n";
+    "a word for after that is not possible": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nafter = [{ task = \"b\", on = \"error\" }]\n", "etc/tasks.d/b.toml" = "plugin = \"noop\"\n";
+    "a watched path that is relative": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nwatch = [\"uploads\"]\n";
+    "catching up with too many": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nevery = \"1h\"\ncatch_up = { all = 100000 }\n";
+    "catching up in a way that is not possible": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nevery = \"1h\"\ncatch_up = \"first\"\n";
+    "retries that are too many and too quick": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[retry]\nattempts = 1000\nbackoff = \"0s\"\n";
+    "the longest wait is the shorter one": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[retry]\nattempts = 2\nbackoff = \"1h\"\nmax_backoff = \"1m\"\n";
+    "a group with spaces": "etc/tasks.d/site.toml" = "plugin = \"noop\"\ngroup = \"the database\"\n";
+    "a run that may not take any time": "etc/tasks.d/site.toml" = "plugin = \"noop\"\ntimeout = \"0s\"\n";
+};
+
+/// What is wrong with the plugin or its `[config]`.
+pub(crate) const PLUGIN: &[Case] = cases! {
+    "a mistyped plugin": "etc/tasks.d/site.toml" = "plugin = \"backpu\"\n";
+    "a plugin by a relative path": "etc/tasks.d/site.toml" = "plugin = \"plugins/noop.wasm\"\n";
+    "a plugin by an absolute path that is not there": "etc/tasks.d/site.toml" = "plugin = \"/opt/noop.wasm\"\n";
+    "a file that is not a component": "etc/tasks.d/site.toml" = "plugin = \"text\"\n";
+    "a plugin for another host API": "etc/tasks.d/site.toml" = "plugin = \"future\"\n";
+    "a plugin that asks for what there is not": "etc/tasks.d/site.toml" = "plugin = \"courier\"\n";
+    "a plugin whose config schema is none": "etc/tasks.d/site.toml" = "plugin = \"muddled\"\n";
+    "config for a plugin that takes none": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[config]\nfolders = [\"app\"]\n";
+    "no config at all": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n{grants}\n";
+    "a mistyped key of the config": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\nkep = 7\n{grants}\n";
+    "config of the wrong type": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = \"app\"\nkeep = 7\n{grants}\n";
+    "config out of bounds": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = []\nkeep = 0\n{grants}\n";
+    "config that is not among the choices": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\ncompression = \"fsat\"\nmark = \"Nightly Run\"\n{grants}\n";
+};
+
+/// What is wrong with `[grant]`.
+pub(crate) const GRANT: &[Case] = cases! {
+    "nothing is granted": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n";
+    "a switch and a list are missing": "etc/tasks.d/site.toml" = "plugin = \"facts\"\n";
+    "a group is missing": "etc/tasks.d/site.toml" = "plugin = \"facts\"\n[grant]\nstate = true\nsystem = [\"os\"]\n";
+    "a group that nobody asks for": "etc/tasks.d/site.toml" = "plugin = \"facts\"\n[grant]\nstate = true\nsystem = [\"os\", \"disks\", \"sockets\"]\n";
+    "a group that does not exist": "etc/tasks.d/site.toml" = "plugin = \"facts\"\n[grant]\nstate = true\nsystem = [\"os\", \"disk\"]\n";
+    "a right that nobody asks for": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\naccess = [\"read\", \"remove\"]\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/main\" }\n";
+    "a capability that nobody asks for": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[grant.files.app]\npath = \"{root}/srv/app\"\n";
+    "a needed right is not granted": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/main\" }\naccess = [\"list\"]\n";
+    "a right that does not exist": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\naccess = [\"raed\"]\n";
+    "a capability that does not exist": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[grant.network.all]\nhosts = [\"*\"]\n";
+};
+
+/// Folders, repositories and databases that are not what they should be.
+pub(crate) const PLACES: &[Case] = cases! {
+    "a mistyped folder": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/ap\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/main\" }\n";
+    "a relative folder": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"~/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/main\" }\n";
+    "the whole machine": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"/\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/main\" }\n";
+    "a file as folder": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/shop.db\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/main\" }\n";
+    "the repository in the folder that it saves": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv\"\n[grant.repository.main]\nurl = \"{root}/srv/backup\"\npassword = { file = \"{root}/secrets/main\" }\n";
+    "the folder in the repository": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/backup/main/data\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/main\" }\n", "backup/main/config" = "", "backup/main/data/x" = "";
+    "a plugin that could change the configuration": "etc/tasks.d/site.toml" = "plugin = \"{root}/plugins/cleaner.wasm\"\n[grant.files.all]\npath = \"{root}/etc/tasks.d\"\naccess = [\"read\", \"remove\"]\n", "plugins/cleaner.wasm" = "{\"format\": 1, \"name\": \"cleaner\", \"version\": \"0.1.0\", \"summary\": \"x\", \"author\": \"x\", \"license\": \"MIT\", \"api\": \"0.1\", \"capabilities\": {\"files\": {\"reason\": \"remove what is old\", \"access\": [\"read\", \"remove\"]}}}";
+    "a repository whose disk is not mounted": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/mnt/disk/main\"\npassword = { file = \"{root}/secrets/main\" }\n";
+    "a repository in a folder of other things": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/empty\"\n[grant.repository.main]\nurl = \"{root}/srv/app\"\npassword = { file = \"{root}/secrets/main\" }\n";
+    "a repository that this build cannot reach": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"sftp://me:hunter2@backup.example/main\"\npassword = { file = \"{root}/secrets/main\" }\n";
+    "a database that is none": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.shop]\nsqlite = \"{root}/srv/app/index.html\"\n";
+    "a database that is a folder": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.shop]\nsqlite = \"{root}/srv/app\"\n";
+    "a connection without a database": "etc/tasks.d/site.toml" = "plugin = \"facts\"\n[grant]\nstate = true\nsystem = [\"os\", \"disks\"]\n[grant.sql.shop]\naccess = [\"read\"]\n";
+    "a file for the private database": "etc/tasks.d/site.toml" = "plugin = \"facts\"\n[grant]\nstate = true\nsystem = [\"os\", \"disks\"]\n[grant.sql.private]\nsqlite = \"{root}/srv/shop.db\"\n";
+};
+
+/// Secrets that are not there, or not secret.
+pub(crate) const SECRETS: &[Case] = cases! {
+    "the password itself": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = \"hunter2\"\n";
+    "the password under another key": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { value = \"hunter2\" }\n";
+    "two sources": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/main\", env = \"UPKEEP_SET\" }\n";
+    "no password": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\n";
+    "a file that does not exist": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/mian\" }\n";
+    "a file that others can read": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/open\" }\n";
+    "an empty file": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/empty\" }\n";
+    "a variable that is not set": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { env = \"UPKEEP_PASSWORD\" }\n";
+    "the password where the variable's name belongs": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { env = \"hunter2!\" }\n";
+    "a credential without systemd": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { credential = \"main\" }\n";
+};
+
+/// Limits that protect nobody, or let nothing run.
+pub(crate) const LIMITS: &[Case] = cases! {
+    "memory beyond the maximum": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[limits]\nmemory = \"2 GiB\"\n";
+    "no memory": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[limits]\nmemory = \"0 MiB\"\n";
+    "no handles, too many steps": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[limits]\nhandles = 0\nsteps = 5000000\n";
+    "a number beyond its type": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[limits]\nhandles = 99999999999\n";
+    "too much at the same time": "etc/tasks.d/site.toml" = "plugin = \"noop\"\nparallel = 5000\n";
+};
+
+/// What is wrong with `upkeep.toml`.
+pub(crate) const DAEMON: &[Case] = cases! {
+    "a mistyped key": "etc/upkeep.toml" = "plugin-dir = \"plugins\"\n";
+    "a key of a task": "etc/upkeep.toml" = "timeout = \"1h\"\n";
+    "a time zone by its abbreviation": "etc/upkeep.toml" = "timezone = \"CST\"\n";
+    "a group that does not exist": "etc/upkeep.toml" = "socket_group = \"upkeep-operators\"\n";
+    "a socket path that is too long": "etc/upkeep.toml" = "socket = \"/run/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/upkeep.sock\"\n";
+    "a state folder that is a file": "etc/upkeep.toml" = "state_dir = \"{root}/srv/shop.db\"\n";
+    "no run at all": "etc/upkeep.toml" = "max_running = 0\n";
+    "a history of minutes": "etc/upkeep.toml" = "keep_history = \"10m\"\nstop_deadline = \"1d\"\n";
+};
+
+/// Files that are not what they should be.
+pub(crate) const FILES: &[Case] = cases! {
+    "a task with a space in its name": "etc/tasks.d/my site.toml" = "plugin = \"noop\"\n";
+    "a bad file among good ones": "etc/tasks.d/a.toml" = "plugin = \"noop\"\n", "etc/tasks.d/b.toml" = "plugin = 1\n", "etc/tasks.d/c.toml" = "plugin = \"noop\"\n", "etc/tasks.d/.hidden.toml" = "?", "etc/tasks.d/c.toml~" = "?", "etc/tasks.d/#c.toml#" = "?", "etc/tasks.d/c.toml.example" = "?";
+};
+
+/// What is allowed, but likely not meant.
+pub(crate) const WARNINGS: &[Case] = cases! {
+    "the state and the secret in the folder": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}\"\n[grant.repository.main]\nurl = \"/tmp/elsewhere\"\npassword = { file = \"{root}/secrets/main\" }\n";
+    "a watched path that is not there": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nwatch = [\"{root}/uploads\"]\n";
+};
