@@ -14,6 +14,7 @@
 //! | `progress` | a run while it lasts                         |
 //! | others     | one command each, as they are named          |
 
+pub mod backup;
 mod cancel;
 pub mod check;
 pub mod failure;
@@ -134,7 +135,9 @@ fn schedule(args: &schedule::ScheduleArgs, place: &Place, out: &mut dyn Write) -
     let examined = examine(&dir, &Surroundings::of_process(&variable, false));
     let Some(task) = examined.config.tasks.get(&**name) else {
         let message = format!("there is no valid task `{name}` in {}", dir.display());
-        return Err(Failure::new(Exit::NotFound, message, "`upkeep check` shows what there is, and what is wrong").into());
+        return Err(
+            Failure::new(Exit::NotFound, message, "`upkeep check` shows what there is, and what is wrong").into()
+        );
     };
     schedule::schedule(args, Some(&task.triggers), place_of(task.schedule.timezone()), out)?;
     Ok(Exit::Done)
