@@ -34,8 +34,12 @@ pub mod transition;
 mod wave;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -60,6 +64,7 @@ const WAITING: usize = 4_096;
 pub struct Store {
     requests: mpsc::Sender<Request>,
     logs: Arc<LogBuffer>,
+    commits: Arc<AtomicU64>,
     reader: Reader,
 }
 
@@ -72,8 +77,9 @@ impl Store {
         let reader = Reader::open(lock.state_dir()).await?;
         let (requests, receiver) = mpsc::channel(WAITING);
         let logs = Arc::new(LogBuffer::default());
-        tokio::spawn(Writer::new(connection, path, Arc::clone(&logs), lock).run(receiver));
-        Ok(Self { requests, logs, reader })
+        let commits = Arc::default();
+        tokio::spawn(Writer::new(connection, path, Arc::clone(&logs), Arc::clone(&commits), lock).run(receiver));
+        Ok(Self { requests, logs, commits, reader })
     }
 
     /// Opens the journal of a directory: locks it, then [`Store::open`].
@@ -104,14 +110,20 @@ impl Store {
         self.ask(|answer| Request::State { task, writes, limit_bytes, answer }).await?
     }
 
+    /// How many transactions were committed since the journal was opened; callers share them.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
     /// Ends the writer after everything that waits is durable, and with it the lock.
     pub async fn close(self) {
+        // The last connection to go empties the write-ahead log, and a reader cannot.
+        self.reader.close().await;
         let (answer, closed) = oneshot::channel();
         if self.requests.send(Request::Close { answer }).await.is_ok() {
             // The writer answers by dropping the sender when it has gone.
             let _gone = closed.await;
         }
-        self.reader.close().await;
     }
 
     /// Removes runs that are over; a chunk of [`Store::prune`].
@@ -122,6 +134,12 @@ impl Store {
     /// Removes up to `limit` slots that were due before `before`; a chunk of [`Store::prune`].
     async fn remove_slots(&self, before: crate::clock::Timestamp, limit: u32) -> Result<u64, StoreError> {
         self.ask(|answer| Request::RemoveSlots { before, limit, answer }).await?
+    }
+
+    /// Runs SQL on the writer's connection.
+    #[cfg(test)]
+    async fn sql(&self, sql: &'static str) -> Result<u64, StoreError> {
+        self.ask(|answer| Request::Sql { sql, answer }).await?
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, StoreError> {

@@ -84,3 +84,35 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Exactly those go that are over, old, and behind the newest of their task.
+        #[test]
+        fn newest_and_recent_runs_stay(
+            ends in prop::collection::vec(prop::option::of(0i64..1_000), 0..40),
+            keep in 0u64..1_200,
+            keep_runs in 0u32..10,
+        ) {
+            let retention = Retention { keep: Duration::from_millis(keep), keep_runs };
+            let mut sweep = retention.sweep(Timestamp(1_000));
+            for task in ["a", "b"] {
+                for (newer, ended) in (0u32..).zip(&ends) {
+                    let old = ended.is_some_and(|ended| ended < 1_000 - i64::try_from(keep).unwrap());
+                    prop_assert_eq!(sweep.goes(task, ended.map(Timestamp)), old && newer >= keep_runs);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_very_long_time_keeps_all() {
+        let retention = Retention { keep: Duration::MAX, keep_runs: 0 };
+        assert!(!retention.sweep(Timestamp(0)).goes("a", Some(Timestamp(i64::MIN + 1))));
+    }
+}

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::{Connection, SqliteConnection};
@@ -34,11 +35,33 @@ type Answer<T, E = StoreError> = oneshot::Sender<Result<T, E>>;
 /// What the writer is asked to do.
 #[derive(Debug)]
 pub(super) enum Request {
-    Commit { transitions: Vec<Transition>, answer: Answer<()> },
-    State { task: String, writes: Vec<StateWrite>, limit_bytes: u64, answer: Answer<(), StateError> },
-    RemoveRuns { runs: Vec<RunId>, answer: Answer<u64> },
-    RemoveSlots { before: Timestamp, limit: u32, answer: Answer<u64> },
-    Close { answer: oneshot::Sender<()> },
+    Commit {
+        transitions: Vec<Transition>,
+        answer: Answer<()>,
+    },
+    State {
+        task: String,
+        writes: Vec<StateWrite>,
+        limit_bytes: u64,
+        answer: Answer<(), StateError>,
+    },
+    RemoveRuns {
+        runs: Vec<RunId>,
+        answer: Answer<u64>,
+    },
+    RemoveSlots {
+        before: Timestamp,
+        limit: u32,
+        answer: Answer<u64>,
+    },
+    Close {
+        answer: oneshot::Sender<()>,
+    },
+    #[cfg(test)]
+    Sql {
+        sql: &'static str,
+        answer: Answer<u64>,
+    },
 }
 
 /// What a request came to, to be answered after the commit.
@@ -52,12 +75,19 @@ pub(super) struct Writer {
     connection: SqliteConnection,
     path: PathBuf,
     logs: Arc<LogBuffer>,
+    commits: Arc<AtomicU64>,
     lock: StateLock,
 }
 
 impl Writer {
-    pub(super) fn new(connection: SqliteConnection, path: PathBuf, logs: Arc<LogBuffer>, lock: StateLock) -> Self {
-        Self { connection, path, logs, lock }
+    pub(super) fn new(
+        connection: SqliteConnection,
+        path: PathBuf,
+        logs: Arc<LogBuffer>,
+        commits: Arc<AtomicU64>,
+        lock: StateLock,
+    ) -> Self {
+        Self { connection, path, logs, commits, lock }
     }
 
     /// Runs until it is told to close or nobody is left who could ask.
@@ -252,6 +282,10 @@ impl Writer {
                 let delete = sqlx::query(DELETE).bind(before.0).bind(*limit);
                 delete.execute(connection).await.map(|done| Done::Rows(done.rows_affected()))
             }
+            #[cfg(test)]
+            Request::Sql { sql, .. } => {
+                sqlx::query(*sql).execute(connection).await.map(|done| Done::Rows(done.rows_affected()))
+            }
         };
         done.map_err(|error| StoreError::sqlite(&self.path, error))
     }
@@ -259,7 +293,10 @@ impl Writer {
     /// Commits what went well, and takes back what did not.
     async fn end<T>(&mut self, done: Result<T, StoreError>) -> Result<T, StoreError> {
         let done = match done {
-            Ok(done) => self.execute("COMMIT").await.map(|()| done),
+            Ok(done) => self.execute("COMMIT").await.map(|()| {
+                self.commits.fetch_add(1, Ordering::Relaxed);
+                done
+            }),
             Err(error) => Err(error),
         };
         if done.is_err() {
@@ -302,6 +339,8 @@ impl Request {
                 .is_err(),
             Self::RemoveRuns { answer, .. } | Self::RemoveSlots { answer, .. } => answer.send(rows(done)).is_err(),
             Self::Close { .. } => false,
+            #[cfg(test)]
+            Self::Sql { answer, .. } => answer.send(rows(done)).is_err(),
         };
     }
 }
