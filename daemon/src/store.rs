@@ -43,7 +43,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::run::record::{LogRecord, RunId};
+use crate::run::record::LogRecord;
 
 pub use self::database::{FORMAT, path};
 pub use self::error::{StateError, StoreError};
@@ -54,6 +54,7 @@ pub use self::state::{StateValue, StateWrite};
 pub use self::transition::Transition;
 
 use self::log_buffer::LogBuffer;
+use self::rows::Statement;
 use self::writer::{Request, Writer};
 
 /// Requests that may wait for the writer before callers wait for a place.
@@ -126,14 +127,9 @@ impl Store {
         }
     }
 
-    /// Removes runs that are over; a chunk of [`Store::prune`].
-    async fn remove_runs(&self, runs: Vec<RunId>) -> Result<u64, StoreError> {
-        self.ask(|answer| Request::RemoveRuns { runs, answer }).await?
-    }
-
-    /// Removes up to `limit` slots that were due before `before`; a chunk of [`Store::prune`].
-    async fn remove_slots(&self, before: crate::clock::Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.ask(|answer| Request::RemoveSlots { before, limit, answer }).await?
+    /// Removes rows, in a commit that it shares with others. Returns how many there were.
+    async fn remove(&self, statement: Statement<'static>) -> Result<u64, StoreError> {
+        self.ask(|answer| Request::Remove { statement, answer }).await?
     }
 
     /// Runs SQL on the writer's connection.

@@ -17,13 +17,11 @@ use super::apply;
 use super::error::{StateError, StoreError};
 use super::lock::StateLock;
 use super::log_buffer::LogBuffer;
-use super::row;
 use super::rows::Statement;
 use super::state::{self, StateWrite};
 use super::transition::Transition;
 use super::wave::Wave;
-use crate::clock::Timestamp;
-use crate::run::record::{LogRecord, RunId};
+use crate::run::record::LogRecord;
 
 /// How long log records may wait for a commit.
 const LOG_WAITS: Duration = Duration::from_millis(200);
@@ -45,13 +43,8 @@ pub(super) enum Request {
         limit_bytes: u64,
         answer: Answer<(), StateError>,
     },
-    RemoveRuns {
-        runs: Vec<RunId>,
-        answer: Answer<u64>,
-    },
-    RemoveSlots {
-        before: Timestamp,
-        limit: u32,
+    Remove {
+        statement: Statement<'static>,
         answer: Answer<u64>,
     },
     Close {
@@ -178,7 +171,7 @@ impl Writer {
 
     async fn all_together(&mut self, batch: &[Request], logs: &[LogRecord]) -> Result<Vec<Done>, StoreError> {
         for statement in statements(batch.iter().flat_map(Request::transitions)) {
-            self.run_statement(statement, None).await?;
+            self.run_statement(&statement, None).await?;
         }
         let mut done = Vec::with_capacity(batch.len());
         for request in batch {
@@ -224,7 +217,7 @@ impl Writer {
     async fn one(&mut self, request: &Request) -> Result<Done, StoreError> {
         for transition in request.transitions() {
             for statement in statements([transition]) {
-                self.run_statement(statement, Some(transition)).await?;
+                self.run_statement(&statement, Some(transition)).await?;
             }
         }
         self.other(request).await
@@ -233,7 +226,7 @@ impl Writer {
     /// `transition` is the one that the statement is for, where it is for one.
     async fn run_statement(
         &mut self,
-        statement: Statement<'_>,
+        statement: &Statement<'_>,
         transition: Option<&Transition>,
     ) -> Result<u64, StoreError> {
         let expects = statement.expects;
@@ -253,7 +246,7 @@ impl Writer {
 
     async fn log(&mut self, records: &[LogRecord]) -> Result<(), StoreError> {
         if let Some(statement) = apply::log(records) {
-            let written = self.run_statement(statement, None).await?;
+            let written = self.run_statement(&statement, None).await?;
             let lost = records.len() as u64 - written;
             if lost > 0 {
                 tracing::warn!(lost, "log records belong to no run in the journal");
@@ -264,23 +257,14 @@ impl Writer {
 
     /// What is not a transition.
     async fn other(&mut self, request: &Request) -> Result<Done, StoreError> {
+        if let Request::Remove { statement, .. } = request {
+            return self.run_statement(statement, None).await.map(Done::Rows);
+        }
         let connection = &mut self.connection;
         let done = match request {
-            Request::Commit { .. } | Request::Close { .. } => Ok(Done::Rows(0)),
+            Request::Commit { .. } | Request::Remove { .. } | Request::Close { .. } => Ok(Done::Rows(0)),
             Request::State { task, writes, limit_bytes, .. } => {
                 state::apply(connection, task, writes, *limit_bytes).await.map(Done::State)
-            }
-            Request::RemoveRuns { runs, .. } => {
-                const DELETE: &str =
-                    "DELETE FROM runs WHERE id IN (SELECT value FROM json_each(?1)) AND phase = 'done'";
-                let delete = sqlx::query(DELETE).bind(row::json(runs));
-                delete.execute(connection).await.map(|done| Done::Rows(done.rows_affected()))
-            }
-            Request::RemoveSlots { before, limit, .. } => {
-                const DELETE: &str =
-                    "DELETE FROM slots WHERE (task, due) IN (SELECT task, due FROM slots WHERE due < ?1 LIMIT ?2)";
-                let delete = sqlx::query(DELETE).bind(before.0).bind(*limit);
-                delete.execute(connection).await.map(|done| Done::Rows(done.rows_affected()))
             }
             #[cfg(test)]
             Request::Sql { sql, .. } => {
@@ -337,7 +321,7 @@ impl Request {
                     Err(error) => Err(error.into()),
                 })
                 .is_err(),
-            Self::RemoveRuns { answer, .. } | Self::RemoveSlots { answer, .. } => answer.send(rows(done)).is_err(),
+            Self::Remove { answer, .. } => answer.send(rows(done)).is_err(),
             Self::Close { .. } => false,
             #[cfg(test)]
             Self::Sql { answer, .. } => answer.send(rows(done)).is_err(),
