@@ -139,7 +139,7 @@ impl Shape {
                 let purpose = self.purpose(self.around(error));
                 tell(
                     format!("{found} does not have the right form"),
-                    format!("{purpose}\nIt has to match `{pattern}`."),
+                    format!("{purpose} It has to match `{pattern}`."),
                 );
             }
             // The remaining kinds are rare in the schemas of plugins; the validator's own words name the rule, and the
@@ -310,23 +310,22 @@ fn is_secret_source(tags: &[String]) -> bool {
 
 /// What is wrong with the source of a secret. Never quotes a value.
 fn secret_words(value: &Value) -> (String, String) {
-    let sources = "`{ file = \"/path\" }`, `{ env = \"NAME\" }` or `{ credential = \"NAME\" }`";
+    let sources = "write where it is, one of\n{ file = \"/path\" }\n{ env = \"NAME\" }\n{ credential = \"NAME\" }";
     match value {
-        Value::String(_) => (
-            "the secret itself stands here; it must never be in a configuration file".to_owned(),
-            format!(
-                "put it into a file that only the daemon's user can read (mode 600) and write here where it is: \
-                 {sources}. Then change the secret: whoever read this file or a backup of it knows it"
-            ),
-        ),
-        Value::Object(table) if table.len() > 1 => {
-            ("a secret has one source".to_owned(), format!("write exactly one of {sources}"))
+        Value::String(_) => {
+            let message = "the secret itself stands here; it must never be in a configuration file".to_owned();
+            let help = format!(
+                "put it into a file that only the daemon's user can read (mode 600), and {sources}\n\
+                 Then change the secret: whoever read this file or a backup of it knows it."
+            );
+            (message, help)
         }
+        Value::Object(table) if table.len() > 1 => ("a secret has one source, not two".to_owned(), sources.to_owned()),
         Value::Object(table) => {
             let wrong = table.keys().next().map_or_else(|| "nothing".to_owned(), |key| format!("`{key}`"));
-            (format!("{wrong} is not a source of a secret"), format!("write exactly one of {sources}"))
+            (format!("{wrong} is not a source of a secret"), sources.to_owned())
         }
-        _ => ("this is not a source of a secret".to_owned(), format!("write {sources}")),
+        _ => ("this is not a source of a secret".to_owned(), sources.to_owned()),
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn check(file: &mut TaskFile<'_>) {
     if file.is_sound("timeout") && (settings.timeout.is_zero() || settings.timeout > 31 * day) {
         file.error(
             KeyPath::of(["timeout"]),
-            "a run has to end some time, but not at once",
+            format!("`{}` is not a possible timeout", humantime::format_duration(settings.timeout)),
             "write `1s` or more, and at most `31d`",
         );
     }
