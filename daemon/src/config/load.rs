@@ -292,7 +292,9 @@ impl Shared {
         let of =
             |parts: [&str; 3]| Digest::of(std::iter::once(plugin.digest.0.as_slice()).chain(parts.map(str::as_bytes)));
         let fingerprint = of([&config, &grants, &limits]);
-        let digest = of([&name, &written.to_string(), &daemon.timezone]);
+        // The daemon's time zone counts where it is used.
+        let zone = settings.schedule.timezone.is_none().then_some(daemon.timezone.as_str()).unwrap_or_default();
+        let digest = of([&name, &written.to_string(), zone]);
         Task {
             name,
             description: settings.description.into(),

@@ -99,7 +99,10 @@ fn choices(root: &Value, schema: &Value) -> String {
                 .map(|word| format!("`{word}`"))
                 .collect(),
         };
-        words.push(format!("{word} {}", meaning.trim_end_matches('.')).trim_end().to_owned());
+        words.push(match meaning.trim_end_matches('.') {
+            "" => word,
+            meaning => format!("{word}: {}{}", meaning[..1].to_lowercase(), &meaning[1..]),
+        });
     }
     let bounds = match (&schema["minimum"], &schema["maximum"]) {
         (Value::Number(least), Value::Number(most))
