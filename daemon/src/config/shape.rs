@@ -98,7 +98,8 @@ impl Shape {
             Kind::Type { .. } => {
                 let schema = self.around(error);
                 let message = format!("this has to be {}, not {found}", self.wanted(schema));
-                let help = retyped(schema, error.instance()).unwrap_or_else(|| self.purpose(schema));
+                let retyped = retyped(schema, error.instance()).filter(|_| !mask::holds_secret(&path));
+                let help = retyped.unwrap_or_else(|| self.purpose(schema));
                 tell(message, help);
             }
             Kind::Format { format } => {
