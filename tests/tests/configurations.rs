@@ -9,6 +9,7 @@ mod stage;
 use std::fmt::Write;
 use std::path::Path;
 
+use proptest::prelude::*;
 use upkeep::cli::check::{CheckArgs, check};
 use upkeep::config::check::Surroundings;
 use upkeep::config::diagnostic::{Severity, Style};
@@ -256,4 +257,46 @@ fn a_hundred_thousand_tasks_take_at_most_a_kilobyte_each() {
     let each = (resident() - before) / count;
     eprintln!("{count} tasks: {took:?}, {each} bytes each");
     assert!(each <= 1024, "{each} bytes each");
+}
+
+/// A right file in which anything but the line with the secret was changed: whatever is said about it, nothing panics and
+/// the secret is not shown.
+fn spoiled() -> impl Strategy<Value = String> {
+    let before = "plugin = \"backup\"\ntimeout = \"1h\"\n[schedule]\ncron = \"0 3 * * *\"\n[config]\nfolders = [\"app\"]\n\
+                  [grant.files.app]\npath = \"/srv/app\"\n[grant.repository.main]\nurl = \"/backup/main\"\n";
+    let after = "access = [\"append\"]\n[limits]\nmemory = \"64 MiB\"\n";
+    let change = (any::<prop::sample::Index>(), 0..4_usize, "[\\[\\]{}\"'=.,#\\n a-z0-9é-]{0,3}");
+    prop::collection::vec(change, 1..6).prop_map(move |changes| {
+        let (mut before, mut after): (Vec<char>, Vec<char>) = (before.chars().collect(), after.chars().collect());
+        for (place, removed, added) in changes {
+            let place = place.index(before.len() + after.len());
+            let (part, at) = if place < before.len() {
+                (&mut before, place)
+            } else {
+                let at = place - before.len();
+                (&mut after, at)
+            };
+            let end = (at + removed).min(part.len());
+            part.splice(at.min(end)..end, added.chars());
+        }
+        let text = |part: Vec<char>| part.into_iter().collect::<String>();
+        format!("{}\npassword = \"hunter2\"\n{}", text(before), text(after))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_written_nothing_panics_and_no_secret_is_shown(text in spoiled()) {
+        let stage = Stage::new();
+        stage.write("etc/tasks.d/site.toml", &text);
+        let diagnostics = stage.examine().diagnostics;
+        prop_assert!(diagnostics.has_errors());
+        for style in [Style::Plain, Style::Ascii] {
+            prop_assert!(!diagnostics.render(style).contains("hunter2"), "{}", diagnostics.render(style));
+        }
+        prop_assert!(!diagnostics.to_string().contains("hunter2"), "{diagnostics}");
+        prop_assert!(!diagnostics.to_json().to_string().contains("hunter2"));
+    }
 }

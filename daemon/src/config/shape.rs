@@ -334,6 +334,7 @@ fn secret_words(value: &Value) -> (String, String) {
 fn describe(value: &Value, path: &KeyPath) -> String {
     match value {
         Value::String(_) if mask::holds_secret(path) => "this text".to_owned(),
+        Value::String(text) if text.contains('\n') => "a text of several lines".to_owned(),
         Value::String(text) if text.chars().count() > 60 => {
             format!("the text \"{}...\"", text.chars().take(57).collect::<String>())
         }
