@@ -214,7 +214,7 @@ impl Shared {
             |parts: [&str; 3]| Digest::of(std::iter::once(plugin.digest.0.as_slice()).chain(parts.map(str::as_bytes)));
         let fingerprint = of([&config, &grants, &limits]);
         // The daemon's time zone counts where it is used.
-        let zone = settings.schedule.timezone.is_none().then_some(daemon.timezone.as_str()).unwrap_or_default();
+        let zone = if settings.schedule.timezone.is_none() { daemon.timezone.as_str() } else { "" };
         let digest = of([&name, &written.to_string(), zone]);
         Task {
             name,
