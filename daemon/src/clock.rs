@@ -1,5 +1,7 @@
 //! The only place that reads the wall clock. Everything else takes the time as an argument.
 
+pub mod wall_timer;
+
 use std::time::SystemTime;
 
 use schemars::JsonSchema;

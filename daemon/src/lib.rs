@@ -3,11 +3,23 @@
 //! The modules follow the flow: [`config`] says what there is to do, [`schedule`] when it is due, [`run`] does it in
 //! the [`sandbox`] through the [`capability`] that the task file grants, and the [`store`] records every transition.
 
+pub mod abi;
+pub mod api;
+pub mod capability;
 pub mod cli;
+pub mod client;
 pub mod clock;
+pub mod command;
 pub mod config;
+pub mod daemon;
 pub mod outcome;
 pub mod plugin;
+pub mod reload;
+pub mod repository;
+pub mod root;
 pub mod run;
+pub mod sandbox;
 pub mod schedule;
+pub mod server;
 pub mod store;
+pub mod telemetry;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `upkeep` command.
+
+use clap::Parser;
+
+fn main() -> std::process::ExitCode {
+    upkeep::cli::Cli::parse().run().into()
+}

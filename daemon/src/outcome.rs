@@ -68,6 +68,19 @@ pub enum Failure {
 }
 
 impl Outcome {
+    /// All names, in the order of the variants.
+    pub const NAMES: [&'static str; 9] = [
+        "succeeded",
+        "failed",
+        "trapped",
+        "timed-out",
+        "limit-exceeded",
+        "denied",
+        "cancelled",
+        "interrupted",
+        "skipped",
+    ];
+
     /// The name of the variant, as in the database, the API and the documentation.
     pub fn name(&self) -> &'static str {
         match self {
@@ -89,5 +102,25 @@ impl Outcome {
             self,
             Self::Failed { failure: Failure::Transient, .. } | Self::TimedOut { .. } | Self::Interrupted { .. }
         )
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    /// One line for people: the name, and why.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.name();
+        match self {
+            Self::Succeeded => f.write_str(name),
+            Self::Failed { message, .. }
+            | Self::Trapped { message }
+            | Self::Denied { message }
+            | Self::Interrupted { message } => write!(f, "{name}: {message}"),
+            Self::TimedOut { after_ms } => {
+                write!(f, "{name} after {}", humantime::format_duration(std::time::Duration::from_millis(*after_ms)))
+            }
+            Self::LimitExceeded { limit, message } => write!(f, "{name} ({limit}): {message}"),
+            Self::Cancelled { by } => write!(f, "{name} by {by}"),
+            Self::Skipped { reason } => write!(f, "{name}: {reason}"),
+        }
     }
 }

@@ -24,9 +24,13 @@
 //! a gap take a run from an interval: there `dst_gap` applies to it as well.
 
 mod calendar;
+#[cfg(test)]
+mod clock_changes;
 mod error;
 mod expression;
 mod nominal;
+#[cfg(test)]
+mod oracle;
 mod passed;
 mod slot;
 pub mod timetable;
@@ -59,6 +63,17 @@ pub struct Schedule {
     /// Seconds.
     jitter: u32,
     window: Option<Window>,
+}
+
+/// A change of a time zone's offset: daylight saving time begins or ends, or a government decided something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockChange {
+    /// The first moment under the new offset.
+    pub at: Timestamp,
+    /// Local time minus UTC before it, in seconds.
+    pub before: i64,
+    /// Local time minus UTC from then on, in seconds.
+    pub after: i64,
 }
 
 /// A number that is the same for a task on a host whenever it is asked for: it chooses the delay within `jitter`.
@@ -118,6 +133,12 @@ impl Schedule {
         self.rule.is_some()
     }
 
+    /// The first change of the clock after a moment in the schedule's time zone.
+    pub fn next_clock_change(&self, after: Timestamp) -> Option<ClockChange> {
+        let span = self.zone.next(self.zone.span(after.0.div_euclid(1000)))?;
+        Some(ClockChange { at: Timestamp(span.start * 1000), before: span.before, after: span.offset })
+    }
+
     /// The slots that are due after a moment, in order, each with its decision. They end with the year 2199.
     pub fn slots(&self, seed: Seed, after: Timestamp) -> Slots<'_> {
         Slots { schedule: self, seed, after: after.0.div_euclid(1000) }
@@ -158,21 +179,13 @@ impl Schedule {
         }
     }
 
-    /// Whether any start can fall into the window: some named second of the day, delayed by no more than the jitter.
+    /// Whether any start can fall into the window: some named minute of the day, delayed by no more than the jitter.
     fn fits_window(&self, rule: &Rule, window: Window) -> bool {
-        let delays = i64::from(self.jitter / 60);
-        match rule {
-            Rule::Every(_) => true,
-            Rule::Calendar(calendar) => {
-                (0..24).flat_map(|hour| (0..60).map(move |minute| (hour, minute))).any(|(hour, minute)| {
-                    calendar.hours >> hour & 1 == 1
-                        && calendar.minutes >> minute & 1 == 1
-                        && (0..=delays + 1)
-                            .take(if self.jitter == 0 { 1 } else { 1442 })
-                            .any(|delay| window.contains(((i64::from(hour * 60 + minute) + delay) % 1440) as u16))
-                })
-            }
-        }
+        let Rule::Calendar(calendar) = rule else { return true };
+        let delays = self.jitter.div_ceil(60) as u16;
+        (0..1440)
+            .filter(|minute| calendar.hours >> (minute / 60) & 1 == 1 && calendar.minutes >> (minute % 60) & 1 == 1)
+            .any(|minute: u16| (minute..=minute + delays).any(|start| window.contains(start % 1440)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `upkeep check`: validates everything and runs nothing.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 
 use clap::Args;
 
@@ -16,9 +16,6 @@ use crate::schedule::Seed;
 /// secrets that are named exist. Exits with 0 when nothing is wrong (warnings are shown), with 2 otherwise.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Folder that holds upkeep.toml and tasks.d.
-    #[arg(long, value_name = "DIR", default_value = "/etc/upkeep")]
-    pub config: PathBuf,
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
@@ -29,19 +26,20 @@ pub const FINE: u8 = 0;
 /// Exit code when the configuration cannot be used.
 pub const WRONG: u8 = 2;
 
-/// Checks the configuration and prints what was found; gives the exit code.
+/// Checks the configuration in `dir` and prints what was found; gives the exit code.
 ///
 /// # Errors
 ///
 /// When `out` cannot be written to.
 pub fn check(
     args: &CheckArgs,
+    dir: &Path,
     surroundings: &Surroundings<'_>,
     host: &str,
     style: Style,
     out: &mut dyn Write,
 ) -> std::io::Result<u8> {
-    let examined = examine(&args.config, surroundings);
+    let examined = examine(dir, surroundings);
     let code = if examined.diagnostics.has_errors() { WRONG } else { FINE };
     if args.json {
         print_json(&examined, host, surroundings, out)?;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::config::daemon::DaemonSettings;
 use crate::config::diagnostic::Diagnostic;
-use crate::config::plugin::{Plugin, ReadManifest};
+use crate::config::plugin::{Plugin, ReadManifest, read_manifest};
 use crate::config::source::{Document, KeyPath};
 use crate::config::task::TaskSettings;
 use crate::schedule::Schedule;
@@ -35,6 +35,13 @@ pub struct Surroundings<'a> {
     pub daemon: bool,
     /// The time, for schedules that never come again.
     pub now: Timestamp,
+}
+
+impl<'a> Surroundings<'a> {
+    /// This process, now. `daemon` as in the field.
+    pub fn of_process(variable: &'a dyn Fn(&str) -> Option<String>, daemon: bool) -> Self {
+        Self { read_manifest: &read_manifest, variable, daemon, now: crate::clock::now() }
+    }
 }
 
 /// Where a task file stands.

@@ -6,6 +6,8 @@
 
 mod crontab;
 mod quartz;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -67,7 +69,7 @@ fn read(dialect: Dialect, text: &str) -> Result<Calendar, ScheduleError> {
     let error = |problem: String, remedy: &str| ScheduleError::new(dialect.key(), problem, remedy);
     let expression = Expression::split(dialect, text)?;
     let (mut days, mut weekdays) = (Days::default(), Weekdays::default());
-    let mut plain = expression.texts.clone().map(String::from);
+    let mut plain = expression.texts.map(String::from);
     for field in [Field::Day, Field::Weekday] {
         let (special, rest): (Vec<&str>, Vec<&str>) = expression.texts[field as usize].split(',').partition(|token| {
             let token = token.to_ascii_uppercase();
@@ -302,15 +304,21 @@ impl Dialect {
     }
 
     fn advice(self, field: Field, token: &str) -> String {
-        let last = match field {
-            Field::Second | Field::Minute => "59",
-            Field::Hour => "23",
-            Field::Day => "31",
-            Field::Month => "12",
-            Field::Weekday => "7",
-            Field::Year => "2100",
+        let (first, last) = match (field, self) {
+            (Field::Second | Field::Minute, _) => ("0", "59"),
+            (Field::Hour, _) => ("0", "23"),
+            (Field::Day, _) => ("1", "31"),
+            (Field::Month, _) if token.starts_with(char::is_alphabetic) => ("JAN", "DEC"),
+            (Field::Month, _) => ("1", "12"),
+            (Field::Weekday, _) if token.starts_with(char::is_alphabetic) => ("SUN", "SAT"),
+            (Field::Weekday, Self::Crontab) => ("0", "6"),
+            (Field::Weekday, Self::Quartz) => ("1", "7"),
+            (Field::Year, _) => ("1970", "2100"),
         };
-        let number = |text: &str| text.parse::<u32>().ok();
+        let named = |text: &str| {
+            [MONTHS, WEEKDAYS].iter().find_map(|names| names.iter().position(|name| name.eq_ignore_ascii_case(text)))
+        };
+        let number = |text: &str| text.parse().ok().or_else(|| named(text));
         if token == "?" && self == Self::Crontab {
             return "write `*`; the question mark is Quartz's (key `quartz`)".into();
         }
@@ -323,6 +331,9 @@ impl Dialect {
         if let Some(step) = token.strip_prefix('/') {
             return format!("write the start too: `*/{step}`");
         }
+        if token.ends_with("/0") {
+            return "a step is at least 1".into();
+        }
         if let Some((start, step)) = token.split_once('/')
             && number(start).is_some()
             && self == Self::Crontab
@@ -333,8 +344,8 @@ impl Dialect {
             && let (Some(low), Some(high)) = (number(from), number(to))
             && low > high
         {
-            let first = if matches!(field, Field::Second | Field::Minute | Field::Hour) { "0" } else { "1" };
-            return format!("a range goes up: write it in two parts, `{from}-{last},{first}-{to}`");
+            let range = |from: &str, to: &str| if from == to { from.into() } else { format!("{from}-{to}") };
+            return format!("a range goes up: write it in two parts, `{},{}`", range(from, last), range(first, to));
         }
         let takes = match (field, self) {
             (Field::Second | Field::Minute, _) => "0 to 59",

@@ -92,24 +92,17 @@ impl Decision {
 impl Slot {
     /// Why, in the operator's words.
     pub fn reason(&self) -> String {
-        let mut reason = self.cause.to_string();
-        if self.decision == Decision::Run && self.cause == Cause::OnTime && self.jitter > 0 {
-            reason.clear();
-        }
-        let mut add = |part: String| {
-            if !reason.is_empty() {
-                reason.push_str("; ");
-            }
-            reason.push_str(&part);
+        let delay = humantime::format_duration(std::time::Duration::from_secs(self.jitter.into()));
+        let jitter = (self.jitter > 0).then(|| format!("jitter {delay}"));
+        let policy = match (self.cause, self.decision) {
+            (Cause::Overlap { second: true, every_hour: false }, Decision::Skip) => Some("dst_overlap = \"once\""),
+            (Cause::Overlap { second: true, every_hour: false }, _) => Some("dst_overlap = \"twice\""),
+            _ => None,
         };
-        if self.jitter > 0 {
-            let delay = std::time::Duration::from_secs(self.jitter.into());
-            add(format!("{} + jitter {}", self.nominal.format("%H:%M:%S"), humantime::format_duration(delay)));
-        }
-        if let Some(window) = self.outside {
-            add(format!("outside of window {window}"));
-        }
-        reason
+        let outside = self.outside.map(|window| format!("outside of window {window}"));
+        let plain = self.cause == Cause::OnTime && (jitter.is_some() || outside.is_some());
+        let cause = (!plain).then(|| self.cause.to_string());
+        [cause, policy.map(String::from), jitter, outside].into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 }
 

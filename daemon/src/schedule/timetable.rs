@@ -4,6 +4,9 @@
 //! takes what is due by [`Timetable::pop_due`], and has nothing to do in between. A task that comes in with a cursor that lies
 //! behind, after a restart, is due at once: its slots are caught up on the same path as after a suspend.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 

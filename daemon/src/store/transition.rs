@@ -80,3 +80,29 @@ pub enum Transition {
     /// Log records.
     Log(Vec<LogRecord>),
 }
+
+/// Says what is recorded, to finish the sentence "cannot record ...".
+impl std::fmt::Display for Transition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Queue(runs) => match runs.as_slice() {
+                [run] => write!(f, "the queueing of run {} of {}", run.id, run.task),
+                runs => write!(f, "the queueing of {} runs", runs.len()),
+            },
+            Self::Decide(slots) => write!(f, "the decision of {} slots", slots.len()),
+            Self::Observe { tasks, at } => {
+                write!(f, "that the schedules of {} tasks were looked at up to {at}", tasks.len())
+            }
+            Self::Start { run, .. } => write!(f, "the start of run {run}"),
+            Self::Plan { run, steps } => write!(f, "the plan of run {run} with {} steps", steps.len()),
+            Self::StartStep { run, ordinal, .. } => write!(f, "the start of step {ordinal} of run {run}"),
+            Self::FinishStep { run, ordinal, next: None, .. } => write!(f, "the end of step {ordinal} of run {run}"),
+            Self::FinishStep { run, ordinal, next: Some(next), .. } => {
+                write!(f, "the end of step {ordinal} and the start of step {next} of run {run}")
+            }
+            Self::Resume { run, .. } => write!(f, "that run {run} goes on"),
+            Self::Finish { run, outcome, .. } => write!(f, "the end of run {run} as {}", outcome.name()),
+            Self::Log(records) => write!(f, "{} log records", records.len()),
+        }
+    }
+}

@@ -32,14 +32,15 @@ pub(super) fn nickname(text: &str) -> Result<&str, ScheduleError> {
 pub(super) fn values(fields: &[String; 7]) -> Result<Values, String> {
     let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Required).build();
     let pattern = parser.parse(&fields.join(" ")).map_err(|error| error.to_string())?.pattern;
+    let read = |component: croner::CronComponent| component.values().into_iter().map(u32::from).collect();
     Ok([
-        pattern.seconds,
-        pattern.minutes,
-        pattern.hours,
-        pattern.days,
-        pattern.months,
-        pattern.days_of_week,
-        pattern.years,
-    ]
-    .map(|component| component.values().into_iter().map(u32::from).collect()))
+        read(pattern.seconds),
+        read(pattern.minutes),
+        read(pattern.hours),
+        read(pattern.days),
+        read(pattern.months),
+        read(pattern.days_of_week),
+        // Every year is 5,000 values that nobody looks at.
+        if fields[6] == "*" { Vec::new() } else { read(pattern.years) },
+    ])
 }

@@ -16,7 +16,7 @@ pub(super) fn both(source: &str, day: &str, weekday: &str) -> Result<bool, Sched
         (true, true) => error("has `?` in both day fields", "write `*` in one of them for every day"),
         (false, false) => error(
             "names days in both day fields, which Quartz does not allow",
-            "write `?` for the day or for the weekday, whichever does not matter",
+            "write `?` for the day or the weekday, whichever does not matter (an expression of Spring's belongs in `cron`)",
         ),
     }
 }

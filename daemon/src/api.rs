@@ -1,0 +1,171 @@
+//! The words of the control API: what goes over the socket in both directions. The server writes them, the client of
+//! the command line reads them; `docs/api.md` shows each with an example.
+//!
+//! Objects may gain keys within one version of the API; a reader ignores those that it does not know. What is sent to
+//! the daemon is checked: an unknown key is an error, since it is most likely a misspelt one.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::command::{CommandError, TaskStatus};
+use crate::run::record::{LogRecord, Metric, Report, Run, RunId, Slot, Step};
+use crate::store::{Reader, StoreError};
+
+/// The version that stands first in every path.
+pub const VERSION: &str = "v1";
+
+/// Media type of the answers that are one JSON object per line.
+pub const NDJSON: &str = "application/x-ndjson";
+
+/// `POST /v1/tasks/{task}/run`. The body may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunRequest {
+    /// Only make the plan.
+    pub dry_run: bool,
+}
+
+/// Answer to `POST /v1/tasks/{task}/run`: the run is durable and waits for its turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Queued {
+    /// The run.
+    pub run: RunId,
+}
+
+/// Answer to `POST /v1/runs/{id}/cancel`: the run was told to end; its outcome comes when it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cancelling {
+    /// The run.
+    pub run: RunId,
+}
+
+/// Answer to `GET /v1/tasks`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tasks {
+    /// All tasks, by name.
+    pub tasks: Vec<TaskStatus>,
+}
+
+/// Answer to `GET /v1/runs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Runs {
+    /// Runs, newest first.
+    pub runs: Vec<Run>,
+    /// What to give as `before` to go on; none at the end.
+    pub next: Option<RunId>,
+}
+
+/// Answer to `GET /v1/runs/{id}`: all that is known of a run but its log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunDetail {
+    /// The run.
+    #[serde(flatten)]
+    pub run: Run,
+    /// Its steps, in the order of the plan.
+    pub steps: Vec<Step>,
+    /// What the plugin summed up, when it got that far.
+    pub report: Option<Report>,
+    /// Its metrics; present when it is over.
+    pub metrics: Vec<Metric>,
+}
+
+impl RunDetail {
+    /// Reads from the journal what it knows of a run.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read.
+    pub async fn read(journal: &Reader, run: Run) -> Result<Self, StoreError> {
+        let steps = journal.steps(&run.id).await?;
+        let report = journal.report(&run.id).await?;
+        let metrics = journal.metrics(&run.id).await?;
+        Ok(Self { run, steps, report, metrics })
+    }
+}
+
+/// A line of `GET /v1/runs/{id}/logs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogLine {
+    /// What to give as `after` to go on behind this record. Grows.
+    pub id: i64,
+    /// The record.
+    #[serde(flatten)]
+    pub record: LogRecord,
+}
+
+/// Answer to `GET /v1/slots`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Slots {
+    /// Slots, latest first.
+    pub slots: Vec<Slot>,
+}
+
+/// Any answer that is not 2xx.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorBody {
+    /// Which error, for programs.
+    pub error: ErrorCode,
+    /// What went wrong and what to do, for people.
+    pub message: String,
+}
+
+/// Which error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorCode {
+    /// 400: the request has no meaning.
+    BadRequest,
+    /// 404: no such path.
+    NoPath,
+    /// 404: no such task.
+    NoTask,
+    /// 404: no such run.
+    NoRun,
+    /// 405: the path is there, but not for this method.
+    Method,
+    /// 409: several runs begin with the abbreviated identifier.
+    AmbiguousRun,
+    /// 409: the run is over already.
+    RunOver,
+    /// 422: the configuration on disk is not valid; the one before stays in use.
+    Config,
+    /// 429: as many followers as there may be.
+    TooManyFollowers,
+    /// 503: the daemon is stopping.
+    Stopping,
+    /// 503: the daemon does not answer in time.
+    Busy,
+    /// 500: the journal cannot be read or written.
+    Journal,
+    /// One that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl ErrorCode {
+    /// The HTTP status that it comes with.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::NoPath | Self::NoTask | Self::NoRun => 404,
+            Self::Method => 405,
+            Self::AmbiguousRun | Self::RunOver => 409,
+            Self::Config => 422,
+            Self::TooManyFollowers => 429,
+            Self::Stopping | Self::Busy => 503,
+            Self::Journal | Self::Unknown => 500,
+        }
+    }
+}
+
+impl From<&CommandError> for ErrorCode {
+    fn from(error: &CommandError) -> Self {
+        match error {
+            CommandError::NoTask { .. } => Self::NoTask,
+            CommandError::NoRun { .. } => Self::RunOver,
+            CommandError::Config { .. } => Self::Config,
+            CommandError::Journal { .. } => Self::Journal,
+            CommandError::Stopping => Self::Stopping,
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Folders that the task file names. The guest sees paths and identities; the host keeps every path beneath its root
+//! ([`crate::root`]) and asks the grant at each call. Work that waits for a disk runs on threads made for waiting.
+
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{FileType, Stat};
+use wasmtime::component::Resource;
+
+use crate::abi::files as abi;
+use crate::capability::{Host, HostError, blocking};
+use crate::config::grant::FilesAccess;
+use crate::root::exclude::Exclude;
+use crate::root::walk::{Walk, WalkOptions};
+use crate::root::{self, Removal, RootError, path};
+
+/// Most entries that one call gives, whatever the guest asks for.
+const MOST_ENTRIES: usize = 16_384;
+
+/// What one entry takes in a call beside its path, in bytes.
+const ENTRY_SIZE: usize = 80;
+
+/// A granted folder.
+pub struct Root {
+    name: Arc<str>,
+    access: Vec<FilesAccess>,
+    root: Arc<root::Root>,
+}
+
+/// A walk under way.
+pub struct Walker {
+    name: Arc<str>,
+    walk: Arc<Mutex<Walk>>,
+}
+
+/// An open file.
+pub struct Reader {
+    name: Arc<str>,
+    path: String,
+    file: Arc<std::fs::File>,
+    identity: abi::Identity,
+}
+
+fn identity(stat: &Stat) -> abi::Identity {
+    abi::Identity {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        modified_ns: root::modified_ns(stat),
+    }
+}
+
+fn entry(path: String, stat: &Stat) -> abi::Entry {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => abi::Kind::File,
+        FileType::Directory => abi::Kind::Directory,
+        FileType::Symlink => abi::Kind::Link,
+        _ => abi::Kind::Other,
+    };
+    abi::Entry {
+        path,
+        kind,
+        id: identity(stat),
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        accessed_ns: root::accessed_ns(stat),
+    }
+}
+
+/// Whether `stat` is what the guest has seen. A folder changes with everything that is removed from it, so it is the same
+/// as long as it is the same folder.
+fn is_same(stat: &Stat, seen: &abi::Identity) -> bool {
+    let now = identity(stat);
+    let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    (now.device, now.inode) == (seen.device, seen.inode)
+        && (is_folder || (now.size, now.modified_ns) == (seen.size, seen.modified_ns))
+}
+
+fn right(access: FilesAccess) -> &'static str {
+    match access {
+        FilesAccess::Read => "read",
+        FilesAccess::Write => "write",
+        FilesAccess::Remove => "remove",
+    }
+}
+
+impl Host {
+    /// Passes an error on to the guest; an attempt to leave the root is denied.
+    fn refuse<T>(&self, name: &str, error: RootError) -> Result<T, HostError> {
+        match error {
+            RootError::Escape(path) => self.deny(format!(
+                "`{path}` leads out of the folder `{name}`; `grant.files.{name}` grants only what stands beneath it"
+            )),
+            RootError::Invalid { .. } => Err(HostError::invalid(error.to_string())),
+            RootError::NotFound(_) => Err(HostError::not_found(error.to_string())),
+            RootError::Io { .. } => Err(HostError::unavailable(error.to_string())),
+        }
+    }
+
+    /// The folder of a handle, if it is granted with this right.
+    fn root_for(&self, handle: &Resource<Root>, access: FilesAccess) -> Result<(Arc<str>, Arc<root::Root>), HostError> {
+        let root = self.table.get(handle)?;
+        if root.access.contains(&access) {
+            return Ok((Arc::clone(&root.name), Arc::clone(&root.root)));
+        }
+        let (name, right) = (&root.name, right(access));
+        self.deny(format!("{right} in the folder `{name}` (`grant.files.{name}.access` does not hold \"{right}\")"))
+    }
+
+    fn path(&self, name: &str, path: &str) -> Result<PathBuf, HostError> {
+        path::parse(path).or_else(|error| self.refuse(name, error))
+    }
+}
+
+/// Opens the folder `name` as the task file grants it, whatever the right.
+pub(crate) async fn open(host: &mut Host, name: &str) -> Result<(Vec<FilesAccess>, root::Root), HostError> {
+    let Some(grant) = host.run.grants.files.get(name) else {
+        return host.deny(format!("the folder `{name}` (the task file has no `grant.files.{name}`)"));
+    };
+    let (path, access) = (grant.path.clone(), grant.access.clone());
+    match blocking(move || root::Root::open(&path)).await? {
+        Ok(root) => Ok((access, root)),
+        Err(error) => Err(HostError::not_found(format!("`grant.files.{name}.path`: {error}"))),
+    }
+}
+
+impl abi::Host for Host {}
+
+impl abi::HostRoot for Host {
+    async fn open(&mut self, name: String) -> Result<Resource<Root>, HostError> {
+        let (access, root) = open(self, &name).await?;
+        self.push(Root { name: name.into(), access, root: Arc::new(root) })
+    }
+
+    async fn walk(&mut self, handle: Resource<Root>, options: abi::WalkOptions) -> Result<Resource<Walker>, HostError> {
+        let (name, root) = self.root_for(&handle, FilesAccess::Read)?;
+        let start = self.path(&name, &options.path)?;
+        let options = WalkOptions {
+            exclude: Exclude::new(&options.exclude).map_err(HostError::invalid)?,
+            max_depth: options.max_depth,
+            one_filesystem: options.one_filesystem,
+        };
+        match blocking(move || root.walk(&start, options)).await? {
+            Ok(walk) => self.push(Walker { name, walk: Arc::new(Mutex::new(walk)) }),
+            Err(error) => self.refuse(&name, error),
+        }
+    }
+
+    async fn stat(&mut self, handle: Resource<Root>, path: String) -> Result<abi::Entry, HostError> {
+        let (name, root) = self.root_for(&handle, FilesAccess::Read)?;
+        let inner = self.path(&name, &path)?;
+        let text = path::escape(inner.as_os_str().as_encoded_bytes());
+        match blocking(move || root.stat(&inner)).await? {
+            Ok(stat) => Ok(entry(text, &stat)),
+            Err(error) => self.refuse(&name, error),
+        }
+    }
+
+    async fn read(&mut self, handle: Resource<Root>, path: String) -> Result<Resource<Reader>, HostError> {
+        let (name, root) = self.root_for(&handle, FilesAccess::Read)?;
+        let inner = self.path(&name, &path)?;
+        match blocking(move || root.read(&inner)).await? {
+            Ok((file, stat)) => self.push(Reader { name, path, file: Arc::new(file), identity: identity(&stat) }),
+            Err(error) => self.refuse(&name, error),
+        }
+    }
+
+    async fn write(&mut self, handle: Resource<Root>, path: String, bytes: Vec<u8>) -> Result<(), HostError> {
+        let (name, root) = self.root_for(&handle, FilesAccess::Write)?;
+        let inner = self.path(&name, &path)?;
+        let (size, most) = (bytes.len(), self.run.limits.call);
+        if size > most.bytes() {
+            return self.exceed("call", format!("`{path}`: {size} bytes in one call, {most} allowed (limits.call)"));
+        }
+        blocking(move || root.write(&inner, &bytes)).await?.or_else(|error| self.refuse(&name, error))
+    }
+
+    async fn make_directory(&mut self, handle: Resource<Root>, path: String) -> Result<(), HostError> {
+        let (name, root) = self.root_for(&handle, FilesAccess::Write)?;
+        let inner = self.path(&name, &path)?;
+        blocking(move || root.make_directory(&inner)).await?.or_else(|error| self.refuse(&name, error))
+    }
+
+    async fn remove(
+        &mut self,
+        handle: Resource<Root>,
+        items: Vec<abi::Removal>,
+    ) -> Result<Vec<abi::RemovalOutcome>, HostError> {
+        let (name, root) = self.root_for(&handle, FilesAccess::Remove)?;
+        // All paths are looked at before the first thing is removed.
+        let items = items
+            .into_iter()
+            .map(|item| Ok((self.path(&name, &item.path)?, item.id)))
+            .collect::<Result<Vec<_>, HostError>>()?;
+        let cancel = self.run.cancel.clone();
+        let removed = blocking(move || {
+            let mut remover = root.remover();
+            let mut outcomes = Vec::with_capacity(items.len());
+            for (path, seen) in items {
+                if cancel.is_cancelled() {
+                    outcomes.push(Removal::Failed("the run was ended".to_owned()));
+                    continue;
+                }
+                outcomes.push(remover.remove(&path, |stat| is_same(stat, &seen))?);
+            }
+            Ok(outcomes)
+        });
+        match removed.await? {
+            Ok(outcomes) => Ok(outcomes
+                .into_iter()
+                .map(|outcome| match outcome {
+                    Removal::Removed => abi::RemovalOutcome::Removed,
+                    Removal::Changed => abi::RemovalOutcome::Changed,
+                    Removal::Gone => abi::RemovalOutcome::Gone,
+                    Removal::Failed(reason) => abi::RemovalOutcome::Failed(reason),
+                })
+                .collect()),
+            Err(error) => self.refuse(&name, error),
+        }
+    }
+
+    async fn drop(&mut self, handle: Resource<Root>) -> wasmtime::Result<()> {
+        self.table.delete(handle)?;
+        Ok(())
+    }
+}
+
+impl abi::HostWalker for Host {
+    async fn next(&mut self, handle: Resource<Walker>, max: u32) -> Result<Vec<abi::Entry>, HostError> {
+        if max == 0 {
+            return Err(HostError::invalid("`next` of a walker: `max` is at least 1"));
+        }
+        let walk = Arc::clone(&self.table.get(&handle)?.walk);
+        let most = (max as usize).min(MOST_ENTRIES);
+        let bytes = self.run.limits.call.bytes();
+        let cancel = self.run.cancel.clone();
+        let entries = blocking(move || {
+            let mut walk = walk.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut entries = Vec::with_capacity(most.min(1_024));
+            let mut size = 0;
+            while entries.len() < most && size < bytes {
+                if entries.len() % 256 == 0 && cancel.is_cancelled() {
+                    break;
+                }
+                let Some(found) = walk.next() else { break };
+                size += found.path.len() + ENTRY_SIZE;
+                entries.push(entry(path::escape_owned(found.path), &found.stat));
+            }
+            entries
+        })
+        .await?;
+        // An empty list would say that the walk is complete.
+        match self.run.cancel.is_cancelled() {
+            true => Err(HostError::unavailable("the run was ended")),
+            false => Ok(entries),
+        }
+    }
+
+    async fn problems(&mut self, handle: Resource<Walker>) -> wasmtime::Result<Vec<String>> {
+        let walker = self.table.get(&handle)?;
+        let problems = walker.walk.lock().unwrap_or_else(PoisonError::into_inner).take_problems();
+        if !problems.is_empty() {
+            tracing::debug!(root = %walker.name, count = problems.len(), "could not read all of a folder");
+        }
+        Ok(problems)
+    }
+
+    async fn drop(&mut self, handle: Resource<Walker>) -> wasmtime::Result<()> {
+        self.table.delete(handle)?;
+        Ok(())
+    }
+}
+
+impl abi::HostReader for Host {
+    async fn identity(&mut self, handle: Resource<Reader>) -> wasmtime::Result<abi::Identity> {
+        Ok(self.table.get(&handle)?.identity)
+    }
+
+    async fn read_at(&mut self, handle: Resource<Reader>, offset: u64, max: u32) -> Result<Vec<u8>, HostError> {
+        let reader = self.table.get(&handle)?;
+        let file = Arc::clone(&reader.file);
+        let most = (max as usize).min(self.run.limits.call.bytes());
+        let read = blocking(move || {
+            let mut bytes = vec![0; most];
+            let mut filled = 0;
+            while filled < most {
+                match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+                    Ok(0) => break,
+                    Ok(count) => filled += count,
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            bytes.truncate(filled);
+            Ok(bytes)
+        });
+        read.await?.map_err(|error| HostError::unavailable(format!("`{}` in `{}`: {error}", reader.path, reader.name)))
+    }
+
+    async fn drop(&mut self, handle: Resource<Reader>) -> wasmtime::Result<()> {
+        self.table.delete(handle)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+//! `upkeep run`: starts a run and stays with it until it is over.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::failure::{Exit, Failure};
+use super::place::Place;
+use super::progress::Progress;
+use super::screen::{Ink, Screen, colours_wanted, line};
+use super::table::{Cell, Table};
+use super::{daemon_runtime, history, report, stdout_screen, wait, write_json};
+use crate::api::{Queued, RunDetail};
+use crate::client::{Client, ClientError};
+use crate::clock;
+use crate::outcome::Outcome;
+use crate::run::cancel::{Cancel, Reason};
+use crate::run::event::Events;
+use crate::run::record::RunId;
+
+/// Run a task now, and wait for its end
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The task
+    task: String,
+    /// Only make the plan: show what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not wait for the end
+    #[arg(long, conflicts_with = "standalone")]
+    detach: bool,
+    /// Run it in this process, while no daemon runs
+    #[arg(long)]
+    standalone: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl RunArgs {
+    pub(super) fn run(self, place: &Place, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        if self.standalone {
+            daemon_runtime()?.block_on(self.standalone(place, out))
+        } else {
+            wait(self.attached(&place.client()?, out))
+        }
+    }
+
+    /// Lets the daemon run it.
+    async fn attached(self, client: &Client, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        let run = client.run(&self.task, self.dry_run).await?;
+        if self.detach {
+            match self.json {
+                true => write_json(&Queued { run }, out)?,
+                false => writeln!(out, "Queued run {run}. `upkeep logs --follow {run}` follows it.")?,
+            }
+            return Ok(Exit::Done);
+        }
+        let mut err = self.err();
+        let mut progress = self.progress(&mut *err);
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut tick = ticks();
+        let mut events = client.events(&run.0).await?;
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Ok(Some(event)) => progress.event(&event, clock::now())?,
+                    Ok(None) | Err(ClientError::Broken(_)) => break,
+                    Err(error) => return Err(error.into()),
+                },
+                _ = tick.tick() => progress.tick(clock::now())?,
+                _ = interrupt.recv() => {
+                    progress.clear();
+                    drop(progress);
+                    writeln!(err, "Run {run} goes on. `upkeep logs --follow {run}` follows it, `upkeep cancel {run}` ends it.")?;
+                    return Ok(Exit::Unsuccessful);
+                }
+            }
+        }
+        progress.clear();
+        match client.show(&run.0).await {
+            Ok(detail) if detail.run.outcome.is_some() => self.conclude(&detail, out),
+            Ok(_) | Err(ClientError::NoDaemon { .. } | ClientError::Broken(_)) => Err(stopped(&run).into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Runs it in this process.
+    async fn standalone(self, place: &Place, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        let mut err = self.err();
+        let mut progress = self.progress(&mut *err);
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut tick = ticks();
+        let events = Events::default();
+        let mut heard = events.listen();
+        let cancel = Cancel::default();
+        let config_dir = place.config_dir();
+        let run = crate::daemon::standalone(&config_dir, &self.task, self.dry_run, events, cancel.clone());
+        let mut run = std::pin::pin!(run);
+        let (id, _, store) = loop {
+            tokio::select! {
+                biased;
+                event = heard.recv() => match event {
+                    Ok(event) => progress.event(&event, clock::now())?,
+                    Err(RecvError::Lagged(_)) => {}
+                    // The run dropped its end a moment before it gives its result.
+                    Err(RecvError::Closed) => break run.await?,
+                },
+                ended = &mut run => {
+                    while let Ok(event) = heard.try_recv() {
+                        progress.event(&event, clock::now())?;
+                    }
+                    break ended?;
+                }
+                _ = tick.tick() => progress.tick(clock::now())?,
+                _ = interrupt.recv() => {
+                    if cancel.token().is_cancelled() {
+                        let help = "the next start of upkeep finds it interrupted";
+                        return Err(Failure::new(Exit::Unsuccessful, "the run was left before it had ended", help).into());
+                    }
+                    cancel.cancel(Reason::By("Ctrl-C".to_owned()));
+                    progress.say("cancelling; Ctrl-C once more leaves at once")?;
+                }
+            }
+        };
+        progress.clear();
+        let run = store.read().run(&id).await?.context("the journal does not know the run")?;
+        let detail = RunDetail::read(store.read(), run).await?;
+        store.close().await;
+        self.conclude(&detail, out)
+    }
+
+    /// Where progress goes. Who wants JSON wants nothing else.
+    fn err(&self) -> Box<dyn Write> {
+        if self.json { Box::new(io::sink()) } else { Box::new(io::stderr()) }
+    }
+
+    fn progress<'a>(&self, err: &'a mut dyn Write) -> Progress<'a> {
+        let terminal = io::stderr().is_terminal() && !self.json;
+        let screen = Screen { colour: terminal && colours_wanted(), ..stdout_screen() };
+        Progress::new(&self.task, terminal, screen, err)
+    }
+
+    fn conclude(&self, detail: &RunDetail, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        if self.json {
+            write_json(detail, out)?;
+        } else {
+            write(&stdout_screen(), detail, out)?;
+        }
+        Ok(if detail.run.outcome == Some(Outcome::Succeeded) { Exit::Done } else { Exit::Unsuccessful })
+    }
+}
+
+/// Often enough for a clock that shows seconds.
+fn ticks() -> tokio::time::Interval {
+    let mut ticks = interval(Duration::from_millis(500));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn stopped(run: &RunId) -> Failure {
+    Failure::new(
+        Exit::NoDaemon,
+        format!("the daemon stopped before run {run} was over"),
+        format!("it goes on when the daemon starts again; `upkeep show {run}` then tells how it ended"),
+    )
+}
+
+/// How a run ended and what the plugin summed up.
+fn write(screen: &Screen, detail: &RunDetail, out: &mut dyn Write) -> io::Result<()> {
+    let run = &detail.run;
+    let became = screen.ink(Ink::of(run.outcome.as_ref()), &line(&history::became(run)));
+    writeln!(out, "{}: {became}", line(&run.task))?;
+    if let Some(summed_up) = &detail.report {
+        report::write(screen, summed_up, out)?;
+    }
+    if run.dry_run && !detail.steps.is_empty() {
+        writeln!(out, "\n{}", screen.ink(Ink::Bold, "It would do"))?;
+        let mut table = Table::new(["#", "STEP"], 1);
+        for step in &detail.steps {
+            table.row([Cell::from(step.ordinal.to_string()), step.title.as_str().into()]);
+        }
+        table.write(screen, 2, out)?;
+    }
+    let took = history::took(run);
+    writeln!(out, "\nIt took {took}. `upkeep show {}` shows its steps, `upkeep logs` with the same its log.", run.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::history::tests::{ended, run_at};
+    use crate::cli::report::tests::report;
+    use crate::cli::screen::tests::terminal;
+    use crate::outcome::Failure as Blame;
+    use crate::run::record::{Run, Step, StepPhase};
+
+    fn shown(detail: &RunDetail) -> String {
+        let mut out = Vec::new();
+        write(&terminal(), detail, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn tells_how_it_ended() {
+        let now = terminal().now.0;
+        let run = ended(run_at(1, "backup-app", now - 131_000), Outcome::Succeeded);
+        let succeeded = RunDetail { run, steps: vec![], report: Some(report()), metrics: vec![] };
+        insta::assert_snapshot!("succeeded", shown(&succeeded));
+
+        let message = "the repository /srv/backup is locked".into();
+        let failed = Outcome::Failed { failure: Blame::Transient, message };
+        let run = Run { attempt: 2, ..ended(run_at(1, "backup-app", now - 131_000), failed) };
+        insta::assert_snapshot!("failed", shown(&RunDetail { run, report: None, ..succeeded.clone() }));
+
+        let run = Run { dry_run: true, ..ended(run_at(1, "backup-app", now - 131_000), Outcome::Succeeded) };
+        let step = |ordinal: u32, title: &str| Step {
+            ordinal,
+            id: ordinal.to_string(),
+            title: title.into(),
+            weight: 1,
+            input: String::new(),
+            phase: StepPhase::Pending,
+            started: None,
+            ended: None,
+            output: None,
+            error: None,
+        };
+        let steps = vec![step(0, "back up /var/www/uploads"), step(1, "back up the database app.db")];
+        insta::assert_snapshot!("dry_run", shown(&RunDetail { run, steps, report: None, ..succeeded }));
+    }
+}

@@ -1,0 +1,276 @@
+//! The other end of the control API: what the command line asks the daemon.
+//!
+//! Each request is a connection of its own; on a Unix socket that costs a tenth of a millisecond, and there is nothing
+//! to keep alive.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use crate::api::{
+    Cancelling, ErrorBody, ErrorCode, LogLine, Queued, RunDetail, RunRequest, Runs, Slots, Tasks, VERSION,
+};
+use crate::command::{Reloaded, Status};
+use crate::run::event::Event;
+use crate::run::record::RunId;
+
+/// Why there is no answer, or not the one that was wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No daemon.
+    #[error("no daemon listens on {}", socket.display())]
+    NoDaemon {
+        /// Where it was looked for.
+        socket: PathBuf,
+    },
+    /// The socket is there, but not for this user.
+    #[error("this user may not use {}", socket.display())]
+    Forbidden {
+        /// The socket.
+        socket: PathBuf,
+    },
+    /// The daemon says no.
+    #[error("{}", .0.message)]
+    Refused(ErrorBody),
+    /// The connection broke.
+    #[error("the daemon went away while it was answering: {0}")]
+    Broken(String),
+    /// The answer is not of this API.
+    #[error("the answer of the daemon cannot be read: {0}")]
+    Nonsense(String),
+}
+
+/// Which runs [`Client::runs`] asks for. The default is the newest of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunQuery {
+    /// Only of this task.
+    pub task: Option<String>,
+    /// Only with this outcome.
+    pub outcome: Option<String>,
+    /// At most so many.
+    pub limit: Option<u32>,
+    /// Only those before this one.
+    pub before: Option<String>,
+}
+
+/// Asks the daemon that listens on a socket.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// A client of the daemon at `socket`. Nothing is opened before the first question.
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self { socket: socket.into() }
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// How the daemon is.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.get("status").await
+    }
+
+    /// All tasks, by name.
+    pub async fn tasks(&self) -> Result<Tasks, ClientError> {
+        self.get("tasks").await
+    }
+
+    /// Queues a run of a task.
+    pub async fn run(&self, task: &str, dry_run: bool) -> Result<RunId, ClientError> {
+        let path = format!("tasks/{}/run", escape(task));
+        let Queued { run } = self.post(&path, &RunRequest { dry_run }).await?;
+        Ok(run)
+    }
+
+    /// Tells a run to end.
+    pub async fn cancel(&self, run: &str) -> Result<RunId, ClientError> {
+        let Cancelling { run } = self.post(&format!("runs/{}/cancel", escape(run)), &()).await?;
+        Ok(run)
+    }
+
+    /// Runs, newest first.
+    pub async fn runs(&self, query: &RunQuery) -> Result<Runs, ClientError> {
+        let RunQuery { task, outcome, limit, before } = query;
+        let limit = limit.map(|limit| limit.to_string());
+        let pairs = [("task", task), ("outcome", outcome), ("limit", &limit), ("before", before)];
+        let pairs: Vec<String> =
+            pairs.iter().filter_map(|(key, value)| Some(format!("{key}={}", escape(value.as_deref()?)))).collect();
+        self.get(&format!("runs?{}", pairs.join("&"))).await
+    }
+
+    /// All that is known of a run but its log. `run` may be the beginning of an identifier.
+    pub async fn show(&self, run: &str) -> Result<RunDetail, ClientError> {
+        self.get(&format!("runs/{}", escape(run))).await
+    }
+
+    /// The log of a run from behind the row `after`; with `follow`, until the run is over.
+    pub async fn logs(&self, run: &str, after: i64, follow: bool) -> Result<Lines<LogLine>, ClientError> {
+        self.lines(&format!("runs/{}/logs?after={after}&follow={follow}", escape(run))).await
+    }
+
+    /// The events of a run until it is over.
+    pub async fn events(&self, run: &str) -> Result<Lines<Event>, ClientError> {
+        self.lines(&format!("runs/{}/events", escape(run))).await
+    }
+
+    /// The newest slots, of one task or of all.
+    pub async fn slots(&self, task: Option<&str>, limit: u32) -> Result<Slots, ClientError> {
+        let task = task.map(|task| format!("&task={}", escape(task))).unwrap_or_default();
+        self.get(&format!("slots?limit={limit}{task}")).await
+    }
+
+    /// Reads the configuration again.
+    pub async fn reload(&self) -> Result<Reloaded, ClientError> {
+        self.post("reload", &()).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.whole(Method::GET, path, Bytes::new()).await
+    }
+
+    /// `()` stands for no body.
+    async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, ClientError> {
+        let body = match serde_json::to_vec(body) {
+            Ok(body) if body != b"null" => body.into(),
+            _ => Bytes::new(),
+        };
+        self.whole(Method::POST, path, body).await
+    }
+
+    async fn whole<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
+        let bytes = collect(self.send(method, path, body).await?).await?;
+        serde_json::from_slice(&bytes).map_err(|error| ClientError::Nonsense(error.to_string()))
+    }
+
+    async fn lines<T>(&self, path: &str) -> Result<Lines<T>, ClientError> {
+        let body = self.send(Method::GET, path, Bytes::new()).await?.into_body();
+        Ok(Lines { body, bytes: Vec::new(), read: 0, of: std::marker::PhantomData })
+    }
+
+    /// Sends a request. An answer that is not 2xx is an error.
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
+        let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        // Its errors come out of the request or of the body as well.
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/{VERSION}/{path}"))
+            .header(HOST, "upkeep")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| ClientError::Nonsense(error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(broken)?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let bytes = collect(response).await?;
+        Err(ClientError::Refused(serde_json::from_slice(&bytes).unwrap_or_else(|_| ErrorBody {
+            error: ErrorCode::Unknown,
+            message: format!("{status}: {}", String::from_utf8_lossy(&bytes)),
+        })))
+    }
+
+    fn unreachable(&self, error: &io::Error) -> ClientError {
+        let socket = self.socket.clone();
+        match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => ClientError::NoDaemon { socket },
+            ErrorKind::PermissionDenied => ClientError::Forbidden { socket },
+            _ => ClientError::Broken(format!("{}: {error}", socket.display())),
+        }
+    }
+}
+
+async fn collect(response: Response<Incoming>) -> Result<Bytes, ClientError> {
+    let body = response.into_body().collect().await.map_err(|error| ClientError::Broken(error.to_string()))?;
+    Ok(body.to_bytes())
+}
+
+/// Escapes what is not plain in a path segment or a value of a query.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(char::from(byte)),
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+/// An answer of one JSON object per line, as it comes.
+#[derive(Debug)]
+pub struct Lines<T> {
+    body: Incoming,
+    bytes: Vec<u8>,
+    /// How much of `bytes` was given already.
+    read: usize,
+    of: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Lines<T> {
+    /// The next object; none when the answer is complete. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
+        loop {
+            if let Some(length) = self.bytes[self.read..].iter().position(|byte| *byte == b'\n') {
+                let line = &self.bytes[self.read..self.read + length];
+                self.read += length + 1;
+                return parse(line).map(Some);
+            }
+            self.bytes.drain(..self.read);
+            self.read = 0;
+            match self.body.frame().await {
+                Some(Ok(frame)) => self.bytes.extend(frame.into_data().unwrap_or_default()),
+                Some(Err(error)) => return Err(ClientError::Broken(error.to_string())),
+                None if self.bytes.is_empty() => return Ok(None),
+                None => return Err(ClientError::Broken("the last line is not complete".to_owned())),
+            }
+        }
+    }
+}
+
+/// A line is what was asked for, or the error that ends the answer early.
+fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, ClientError> {
+    serde_json::from_slice(line).map_err(|error| match serde_json::from_slice(line) {
+        Ok(refused) => ClientError::Refused(refused),
+        Err(_) => ClientError::Nonsense(error.to_string()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_what_a_path_would_take_apart() {
+        assert_eq!(escape("backup-app_1.x"), "backup-app_1.x");
+        assert_eq!(escape("a/b?c=%1 ä"), "a%2Fb%3Fc%3D%251%20%C3%A4");
+    }
+
+    #[tokio::test]
+    async fn names_the_socket_when_nobody_listens() {
+        let root = tempfile::tempdir().unwrap();
+        let client = Client::new(root.path().join("none.sock"));
+        assert!(matches!(client.status().await, Err(ClientError::NoDaemon { .. })));
+        let stale = root.path().join("stale.sock");
+        drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+        let error = Client::new(&stale).status().await.unwrap_err();
+        assert_eq!(error.to_string(), format!("no daemon listens on {}", stale.display()));
+    }
+}

@@ -1,0 +1,160 @@
+//! What the server and the CLI ask of the daemon: messages to the one loop that owns its state, and the answers. Questions
+//! about the past do not come here: they are read from the [`store`](crate::store).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Timestamp;
+use crate::run::record::{Run, RunId};
+
+/// A question to the daemon, with where the answer goes.
+#[derive(Debug)]
+pub enum Command {
+    /// How is everything?
+    Status(oneshot::Sender<Status>),
+    /// Which tasks are there?
+    List(oneshot::Sender<Vec<TaskStatus>>),
+    /// Run a task now.
+    Run {
+        /// Its name.
+        task: String,
+        /// Only make the plan.
+        dry_run: bool,
+        /// Who asks: `uid 0`.
+        by: String,
+        /// The run, which is queued and durable.
+        reply: oneshot::Sender<Result<RunId, CommandError>>,
+    },
+    /// End a run.
+    Cancel {
+        /// The run.
+        run: RunId,
+        /// Who asks.
+        by: String,
+        /// Whether it was there.
+        reply: oneshot::Sender<Result<(), CommandError>>,
+    },
+    /// Read the configuration again.
+    Reload(oneshot::Sender<Result<Reloaded, CommandError>>),
+}
+
+/// Where commands go.
+pub type Commands = mpsc::Sender<Command>;
+
+/// Why a command was not followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+#[serde(tag = "error", rename_all = "kebab-case")]
+pub enum CommandError {
+    /// No such task.
+    #[error("there is no task `{task}`; `upkeep list` shows those there are")]
+    NoTask {
+        /// What was asked for.
+        task: String,
+    },
+    /// The run is over, or never was.
+    #[error("no run {run} is queued or running; `upkeep history` shows those that are over")]
+    NoRun {
+        /// What was asked for.
+        run: RunId,
+    },
+    /// The configuration is broken; the old one stays.
+    #[error("the configuration is not valid, the one before stays in use:\n{message}")]
+    Config {
+        /// The diagnostics.
+        message: String,
+    },
+    /// The journal cannot be written.
+    #[error("the journal cannot be written: {message}")]
+    Journal {
+        /// Why.
+        message: String,
+    },
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+/// How the daemon is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Since when it is ready.
+    pub since: Timestamp,
+    /// The configuration folder.
+    pub config_dir: String,
+    /// When the configuration in use was loaded.
+    pub config_loaded: Timestamp,
+    /// Why a newer configuration is not in use.
+    pub config_error: Option<String>,
+    /// Number of tasks.
+    pub tasks: usize,
+    /// Number of tasks that are not enabled.
+    pub disabled: usize,
+    /// The next slot.
+    pub next: Option<NextSlot>,
+    /// Runs under way, oldest first.
+    pub running: Vec<Running>,
+    /// Runs that wait, in order; at most 100 of them.
+    pub queued: Vec<Run>,
+    /// Number of runs that wait.
+    pub queue_length: usize,
+    /// Tasks whose last run did not succeed.
+    pub failing: Vec<Run>,
+}
+
+/// A slot to come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NextSlot {
+    /// The task.
+    pub task: String,
+    /// When.
+    pub due: Timestamp,
+}
+
+/// A run under way and how far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Running {
+    /// The run.
+    #[serde(flatten)]
+    pub run: Run,
+    /// Steps that are over.
+    pub steps_done: u32,
+    /// Steps in all; 0 while the plan is made.
+    pub steps: u32,
+}
+
+/// A task and when it comes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskStatus {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// Its plugin.
+    pub plugin: String,
+    /// Whether the schedule is followed.
+    pub enabled: bool,
+    /// The triggers, for people: `cron 30 3 * * *`.
+    pub schedule: String,
+    /// Its time zone.
+    pub timezone: String,
+    /// The next slot.
+    pub next: Option<Timestamp>,
+    /// The last run.
+    pub last: Option<Run>,
+}
+
+/// What a reload changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reloaded {
+    /// New tasks.
+    pub added: Vec<String>,
+    /// Tasks that are gone.
+    pub removed: Vec<String>,
+    /// Tasks that are different now.
+    pub changed: Vec<String>,
+}

@@ -1,0 +1,169 @@
+//! The daemon: everything is brought up in order, then one loop owns all state.
+//!
+//! ```text
+//! configuration ─► state directory ─► sandbox, plugins ─► journal: what was left ─► control socket ─► READY
+//! ```
+//!
+//! The [`dispatcher`] is the only one that decides. The timer, the watcher, the server and the runs send it messages.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::outcome::Outcome;
+use crate::run::cancel::Cancel;
+use crate::run::event::Events;
+use crate::run::execute::{Ended, Job, Runner, Tally};
+use crate::run::record::{Phase, Run, RunId, Trigger};
+use crate::sandbox::Sandbox;
+use crate::server::{self, ServerState, Socket, SocketError};
+use crate::store::{Store, StoreError, Transition};
+
+mod dispatcher;
+mod loaded;
+mod queue;
+mod recover;
+mod signals;
+mod trigger;
+
+use dispatcher::Dispatcher;
+use loaded::Loaded;
+use signals::Signals;
+
+/// Why the daemon does not come up, or a run cannot be started without it.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The configuration is not valid; the text is the diagnostics.
+    #[error("{0}")]
+    Config(String),
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The sandbox cannot be made.
+    #[error(transparent)]
+    Sandbox(#[from] crate::sandbox::LoadError),
+    /// The control socket cannot be opened.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The kernel does not give what is needed: signals, timers, watches.
+    #[error("failed to set up {what}: {error}")]
+    Kernel {
+        /// What.
+        what: &'static str,
+        /// Why.
+        error: String,
+    },
+    /// There is no such task.
+    #[error("there is no task `{0}`; `upkeep check` shows those there are")]
+    NoTask(String),
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+///
+/// When it does not come up. Once it is up, it ends only by a signal.
+pub async fn serve(config_dir: &Path, socket: Option<PathBuf>) -> Result<(), DaemonError> {
+    let signals = Signals::new()?;
+    let (loaded, runner) = bring_up(config_dir, Events::default()).await?;
+    let settings = loaded.config.settings.clone();
+    let (commands, commands_in) = mpsc::channel(256);
+    let socket = Socket::bind(&socket.unwrap_or(settings.socket), settings.socket_group.as_deref())?;
+    let state = ServerState::new(commands, runner.store.read().clone(), runner.events.clone());
+    let stop_serving = CancellationToken::new();
+    let server = tokio::spawn(server::serve(socket, state, stop_serving.clone()));
+
+    let store = runner.store.clone();
+    let dispatcher = Dispatcher::new(config_dir, loaded, runner, commands_in).await?;
+    // A notification that systemd cannot take must not keep the daemon from its work.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(config = %config_dir.display(), "ready");
+    dispatcher.run(signals).await;
+
+    stop_serving.cancel();
+    let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Runs a task once, without a daemon, and gives its run and outcome. The run is journaled like any other.
+///
+/// # Errors
+///
+/// When the configuration is not valid, there is no such task, or a daemon has the state directory.
+pub async fn standalone(
+    config_dir: &Path,
+    task: &str,
+    dry_run: bool,
+    events: Events,
+    cancel: Cancel,
+) -> Result<(RunId, Outcome, Store), DaemonError> {
+    let (loaded, runner) = bring_up(config_dir, events).await?;
+    let unknown = || DaemonError::NoTask(task.to_owned());
+    let task = Arc::clone(loaded.task(task).ok_or_else(unknown)?);
+    let plugin = Arc::clone(loaded.plugin(&task).ok_or_else(unknown)?);
+    let by = format!("uid {}", rustix::process::getuid().as_raw());
+    let run = new_run(&task.name, Trigger::Manual { by }, clock::now(), dry_run);
+    runner.store.commit(vec![Transition::Queue(vec![run.clone()])]).await?;
+    let job = Job {
+        run: run.clone(),
+        timezone: task.schedule.timezone(),
+        task,
+        plugin,
+        cancel: cancel.clone(),
+        resumed: None,
+        tally: Arc::new(Tally::default()),
+    };
+    let store = runner.store.clone();
+    let handle = runner.sandbox.handle().clone();
+    let ended = handle.spawn(async move { runner.run(job).await }).await;
+    let outcome = match ended {
+        Ok(Ended::Over(outcome)) => outcome,
+        Ok(Ended::Left) => Outcome::Cancelled { by: "shutdown".into() },
+        Err(error) => crate::run::execute::host_bug(&*error.into_panic()),
+    };
+    Ok((run.id, outcome, store))
+}
+
+/// Loads the configuration, locks the state directory, opens what is in it, and compiles the plugins.
+async fn bring_up(config_dir: &Path, events: Events) -> Result<(Loaded, Runner), DaemonError> {
+    let config = loaded::validate(config_dir).map_err(DaemonError::Config)?;
+    let settings = config.settings.clone();
+    let store = Store::open_dir(&settings.state_dir).await?;
+    let (sandbox, loaded) = tokio::task::spawn_blocking(move || {
+        let sandbox = Sandbox::new(&config.settings.state_dir.join("cache"), config.settings.workers)?;
+        let loaded = Loaded::compile(config, &sandbox, &HashMap::new()).map_err(DaemonError::Config)?;
+        Ok::<_, DaemonError>((sandbox, loaded))
+    })
+    .await
+    .map_err(|error| DaemonError::Kernel { what: "the sandbox", error: error.to_string() })??;
+    // What a crashed daemon left of its runs' files is of no use to anyone.
+    let _ = std::fs::remove_dir_all(settings.state_dir.join("scratch"));
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Ok((loaded, Runner { sandbox, store, events, host: host.into(), state_dir: settings.state_dir.into() }))
+}
+
+fn new_run(task: &str, trigger: Trigger, due: clock::Timestamp, dry_run: bool) -> Run {
+    let queued = clock::now();
+    Run {
+        id: RunId::new(queued),
+        task: task.to_owned(),
+        trigger,
+        due,
+        queued,
+        started: None,
+        ended: None,
+        attempt: 1,
+        dry_run,
+        phase: Phase::Queued,
+        outcome: None,
+        fingerprint: None,
+        resumed: 0,
+    }
+}

@@ -1,0 +1,335 @@
+//! Backup repositories in restic's format: opened or made, filled, listed and restored from. rustic_core does the
+//! format; what is read ([`source`]), what is written ([`gate`]) and what comes back ([`restore`]) is kept in hand here.
+//!
+//! Everything in here waits for disks: call it on a thread made for waiting. Two backups into one repository may run at
+//! the same time, in this process or another.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustic_core::jiff;
+use rustic_core::repofile::{MasterKey, SnapshotFile};
+use rustic_core::{
+    BackupOptions, Credentials, OpenStatus, ReadSource, ReadSourceOpen, RepositoryBackends, RepositoryOptions,
+    RusticError, SnapshotOptions, WriteBackend,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Timestamp;
+use crate::config::secret::SecretError;
+use crate::repository::gate::Gate;
+use crate::repository::progress::Bars;
+
+pub use crate::repository::progress::Tell;
+
+mod gate;
+mod node;
+mod open;
+mod progress;
+pub mod restore;
+pub mod source;
+
+/// Problems that a summary names; further ones are counted.
+const MOST_PROBLEMS: usize = 1_000;
+
+/// Why a repository does not do what was asked. The text names the repository and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// The address has no meaning.
+    #[error("`{url}` is not the address of a repository: {reason}")]
+    Address {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The password cannot be had.
+    #[error("the repository {url}: {source}")]
+    Secret {
+        /// The address.
+        url: String,
+        /// Why.
+        source: SecretError,
+    },
+    /// Nothing is there.
+    #[error("there is no repository at {0}; the first backup makes it")]
+    Missing(String),
+    /// The password does not open it.
+    #[error("the password does not open the repository {0}; `restic -r {0} key list` shows which keys it has")]
+    Password(String),
+    /// Something is there that is neither a repository nor an empty place.
+    #[error("{url} is no repository, and not empty either: {reason}")]
+    Occupied {
+        /// The address.
+        url: String,
+        /// What is there.
+        reason: String,
+    },
+    /// No snapshot, or several, answer to the name.
+    #[error("the repository {url} has no single snapshot `{name}`: {reason}")]
+    Snapshot {
+        /// The address.
+        url: String,
+        /// What was asked for.
+        name: String,
+        /// What there is instead.
+        reason: String,
+    },
+    /// A restore would meet what it must not, or did not give back what was saved.
+    #[error("{0}")]
+    Restore(String),
+    /// The work was ended from outside.
+    #[error("the run was ended before the snapshot was complete; nothing of it is shown")]
+    Cancelled,
+    /// The repository or its disk fails.
+    #[error("the repository {url} failed while {action}: {message}")]
+    Failed {
+        /// The address.
+        url: String,
+        /// What was being done.
+        action: &'static str,
+        /// Why it failed.
+        message: String,
+    },
+}
+
+/// An open repository. It holds the key and shows it to nobody.
+#[derive(Clone)]
+pub struct Repository {
+    url: String,
+    backend: Arc<dyn WriteBackend>,
+    key: MasterKey,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repository").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// A snapshot, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Snapshot {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// When its backup began.
+    pub time: Timestamp,
+    /// Name of the host.
+    pub host: String,
+    /// What was saved: absolute paths.
+    pub paths: Vec<String>,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Files, where the program that made it noted that.
+    pub files: Option<u64>,
+    /// Bytes of the files, where the program that made it noted that.
+    pub bytes: Option<u64>,
+}
+
+/// What is noted with a snapshot.
+#[derive(Debug, Clone)]
+pub struct Label {
+    /// Name of the host.
+    pub host: String,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// When the backup began.
+    pub time: Timestamp,
+}
+
+/// What a backup did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Identifier of the snapshot, 64 hexadecimal digits.
+    pub snapshot: String,
+    /// Files, links and devices in it.
+    pub files: u64,
+    /// Those that the snapshot before did not have.
+    pub files_new: u64,
+    /// Those that were different there.
+    pub files_changed: u64,
+    /// Bytes read, or taken over from the snapshot before.
+    pub bytes: u64,
+    /// Bytes that the repository grew by.
+    pub bytes_added: u64,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// What could not be read, as `path: reason`.
+    pub problems: Vec<String>,
+}
+
+/// What the parts of one backup share: whether it goes on, and what went wrong.
+#[derive(Debug, Default)]
+pub struct Watch {
+    cancel: CancellationToken,
+    state: Mutex<WatchState>,
+}
+
+#[derive(Debug, Default)]
+struct WatchState {
+    problems: Vec<String>,
+    untold: u64,
+    /// What was given to the archiver that is not a folder, less what could not be read.
+    files: u64,
+    /// Why the repository could not be written, the first time.
+    failure: Option<String>,
+}
+
+impl Watch {
+    /// A backup that `cancel` ends.
+    pub fn new(cancel: CancellationToken) -> Arc<Self> {
+        Arc::new(Self { cancel, state: Mutex::default() })
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, WatchState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn problem(&self, problem: String) {
+        let mut state = self.state();
+        if state.problems.len() < MOST_PROBLEMS {
+            state.problems.push(problem);
+        } else {
+            state.untold += 1;
+        }
+    }
+
+    /// One file less than was given to the archiver.
+    fn lose(&self) {
+        let mut state = self.state();
+        state.files = state.files.saturating_sub(1);
+    }
+
+    fn take_problems(&self) -> Vec<String> {
+        let mut state = self.state();
+        let mut problems = std::mem::take(&mut state.problems);
+        if state.untold > 0 {
+            problems.pop();
+            problems.push(format!("and {} more", state.untold + 1));
+        }
+        problems
+    }
+}
+
+/// What can be backed up.
+pub trait Source: ReadSource<Open: ReadSourceOpen + Send, Iter: Send> + 'static {
+    /// The absolute path that the snapshot names.
+    fn path(&self) -> std::path::PathBuf;
+    /// What its parts share.
+    fn watch(&self) -> &Arc<Watch>;
+}
+
+impl Repository {
+    /// All snapshots, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the repository cannot be read.
+    pub fn snapshots(&self) -> Result<Vec<Snapshot>, RepositoryError> {
+        let repository = self.session(Arc::clone(&self.backend), Bars::silent())?;
+        let snapshots = repository.get_all_snapshots().map_err(self.failed("its snapshots were listed"))?;
+        let mut snapshots: Vec<_> = snapshots.iter().map(snapshot).collect();
+        snapshots.sort_by(|one, other| (one.time, &one.id).cmp(&(other.time, &other.id)));
+        Ok(snapshots)
+    }
+
+    /// Saves a source as one snapshot. What cannot be read is left out and told in the summary. `tell` hears of bytes done
+    /// and bytes in all, a few times a second.
+    ///
+    /// # Errors
+    ///
+    /// When the repository cannot be written, or the run was ended: then there is no snapshot.
+    pub fn backup(&self, source: &impl Source, label: Label, tell: Tell) -> Result<Summary, RepositoryError> {
+        let started = std::time::Instant::now();
+        let watch = Arc::clone(source.watch());
+        let backend = Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch));
+        let repository = self.session(Arc::new(backend), Bars::telling(tell))?;
+        let repository = repository.to_indexed_ids().map_err(self.failed("its index was read"))?;
+        let snapshot = self.label(label)?;
+        let paths = [source.path()];
+        // rustic_core unwraps in its threads where a disk fails; the gate then knows why.
+        let archived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            repository.archive(&BackupOptions::default(), source, snapshot, &paths)
+        }));
+        if watch.cancel.is_cancelled() {
+            return Err(RepositoryError::Cancelled);
+        }
+        let action = "a backup was written";
+        let failed = |message| RepositoryError::Failed { url: self.url.clone(), action, message };
+        if let Some(failure) = watch.state().failure.take() {
+            return Err(failed(failure));
+        }
+        let snapshot = archived
+            .map_err(|_| failed("the archiver broke; this is a defect of upkeep, please report it".to_owned()))?
+            .map_err(self.failed(action))?;
+        let Some(summary) = snapshot.summary else { return Err(failed("it gave no summary".to_owned())) };
+        let (expected, found) = (watch.state().files, summary.total_files_processed);
+        if expected != found {
+            let id = snapshot.id.to_string();
+            return Err(failed(format!(
+                "the snapshot {id} holds {found} files instead of {expected}; do not rely on it"
+            )));
+        }
+        Ok(Summary {
+            snapshot: snapshot.id.to_hex().as_str().to_owned(),
+            files: summary.total_files_processed,
+            files_new: summary.files_new,
+            files_changed: summary.files_changed,
+            bytes: summary.total_bytes_processed,
+            bytes_added: summary.data_added_packed,
+            duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            problems: watch.take_problems(),
+        })
+    }
+
+    fn label(&self, label: Label) -> Result<SnapshotFile, RepositoryError> {
+        let time = jiff::Timestamp::from_millisecond(label.time.0).unwrap_or_default();
+        let options = SnapshotOptions::default()
+            .host(label.host)
+            .time(time.to_zoned(jiff::tz::TimeZone::system()))
+            .command(String::new());
+        let mut snapshot = options.to_snapshot().map_err(self.failed("a snapshot was begun"))?;
+        snapshot.program_version = concat!("upkeep ", env!("CARGO_PKG_VERSION")).to_owned();
+        snapshot.uid = rustix::process::getuid().as_raw();
+        snapshot.gid = rustix::process::getgid().as_raw();
+        snapshot.username = node::user_name(snapshot.uid).unwrap_or_default();
+        for tag in label.tags {
+            snapshot.tags.add(tag);
+        }
+        Ok(snapshot)
+    }
+
+    /// Opens the repository once more, with the key that is known already, for one piece of work.
+    fn session(
+        &self,
+        backend: Arc<dyn WriteBackend>,
+        bars: Bars,
+    ) -> Result<rustic_core::Repository<OpenStatus>, RepositoryError> {
+        let options = RepositoryOptions::default().no_cache(true);
+        rustic_core::Repository::new_with_progress(&options, &RepositoryBackends::new(backend, None), bars)
+            .and_then(|repository| repository.open(&Credentials::Masterkey(self.key.clone())))
+            .map_err(self.failed("it was opened"))
+    }
+
+    fn failed(&self, action: &'static str) -> impl Fn(Box<RusticError>) -> RepositoryError + use<'_> {
+        move |error| RepositoryError::Failed { url: self.url.clone(), action, message: message(&error) }
+    }
+}
+
+/// What rustic_core says, as one line.
+fn message(error: &RusticError) -> String {
+    let text = error.display_log();
+    let text = text.strip_prefix("Error: ").unwrap_or(&text);
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+fn snapshot(file: &SnapshotFile) -> Snapshot {
+    Snapshot {
+        id: file.id.to_hex().as_str().to_owned(),
+        time: Timestamp(file.time.timestamp().as_millisecond()),
+        host: file.hostname.clone(),
+        paths: file.paths.iter().cloned().collect(),
+        tags: file.tags.iter().filter(|tag| !tag.is_empty()).cloned().collect(),
+        files: file.summary.as_ref().map(|summary| summary.total_files_processed),
+        bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
+    }
+}

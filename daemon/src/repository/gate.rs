@@ -1,0 +1,116 @@
+//! What stands between rustic_core and the repository's storage during a backup.
+//!
+//! rustic_core goes on after many errors and writes the snapshot all the same, without the files that failed. The gate
+//! lets a snapshot through only when every write before it went well and the run was not ended; so what is listed
+//! is complete. It also syncs the folders that new files were renamed in, so that a snapshot that is listed after a power
+//! loss has all that it refers to.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
+
+use crate::repository::{Watch, message};
+
+#[derive(Debug)]
+pub(super) struct Gate {
+    inner: Arc<dyn WriteBackend>,
+    /// The repository's folder, where it is one.
+    folder: Option<PathBuf>,
+    /// Folders with files that were made since the last sync.
+    written: Mutex<BTreeSet<PathBuf>>,
+    watch: Arc<Watch>,
+}
+
+impl Gate {
+    pub(super) fn new(inner: Arc<dyn WriteBackend>, folder: Option<PathBuf>, watch: Arc<Watch>) -> Self {
+        Self { inner, folder, written: Mutex::default(), watch }
+    }
+
+    fn refuse<T>(reason: &str) -> RusticResult<T> {
+        Err(RusticError::new(ErrorKind::Backend, reason))
+    }
+
+    fn note_failure(&self, failure: String) {
+        self.watch.state().failure.get_or_insert(failure);
+    }
+
+    fn note_written(&self, file: FileType, id: &Id) {
+        let Some(folder) = &self.folder else { return };
+        let folder = match file {
+            FileType::Config => folder.clone(),
+            FileType::Pack => folder.join(file.dirname()).join(&id.to_hex().as_str()[..2]),
+            _ => folder.join(file.dirname()),
+        };
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(folder);
+    }
+
+    fn sync(&self) -> RusticResult<()> {
+        let folders = std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner));
+        for folder in folders {
+            if let Err(error) = std::fs::File::open(&folder).and_then(|folder| folder.sync_all()) {
+                let failure = format!("{} cannot be synced to disk: {error}", folder.display());
+                self.note_failure(failure.clone());
+                return Self::refuse(&failure);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ReadBackend for Gate {
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+
+    fn list_with_size(&self, file: FileType) -> RusticResult<Vec<(Id, u32)>> {
+        self.inner.list_with_size(file)
+    }
+
+    fn list(&self, file: FileType) -> RusticResult<Vec<Id>> {
+        self.inner.list(file)
+    }
+
+    fn read_full(&self, file: FileType, id: &Id) -> RusticResult<Bytes> {
+        self.inner.read_full(file, id)
+    }
+
+    fn read_partial(&self, file: FileType, id: &Id, cache: bool, offset: u32, length: u32) -> RusticResult<Bytes> {
+        self.inner.read_partial(file, id, cache, offset, length)
+    }
+
+    fn warmup_path(&self, file: FileType, id: &Id) -> String {
+        self.inner.warmup_path(file, id)
+    }
+}
+
+impl WriteBackend for Gate {
+    fn create(&self) -> RusticResult<()> {
+        self.inner.create()
+    }
+
+    fn write_bytes(&self, file: FileType, id: &Id, cache: bool, content: BytesList) -> RusticResult<()> {
+        if self.watch.cancel.is_cancelled() {
+            return Self::refuse("the run was ended");
+        }
+        let is_snapshot = file == FileType::Snapshot;
+        if is_snapshot {
+            if self.watch.state().failure.is_some() {
+                return Self::refuse("an earlier write failed");
+            }
+            self.sync()?;
+        }
+        if let Err(error) = self.inner.write_bytes(file, id, cache, content) {
+            self.note_failure(message(&error));
+            return Err(error);
+        }
+        self.note_written(file, id);
+        if is_snapshot { self.sync() } else { Ok(()) }
+    }
+
+    fn remove(&self, file: FileType, id: &Id, cache: bool) -> RusticResult<()> {
+        self.inner.remove(file, id, cache)
+    }
+}

@@ -1,0 +1,175 @@
+//! Opening a repository, or making it.
+//!
+//! Two programs that make one repository at the same time would make two keys for it, of which one opens nothing. So
+//! making it is done under a lock on its folder, and what an interrupted one left behind is recognised: a key without a
+//! config, and nothing else.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustic_backend::BackendOptions;
+use rustic_core::repofile::MasterKey;
+use rustic_core::{
+    ConfigOptions, Credentials, FileType, KeyOptions, OpenStatus, RepositoryBackends, RepositoryOptions, WriteBackend,
+};
+
+use crate::config::grant::RepositoryGrant;
+use crate::config::secret::SecretValue;
+use crate::repository::{Repository, RepositoryError, message};
+
+/// The folder of a repository that is one on this machine.
+pub(super) fn folder(url: &str) -> Option<PathBuf> {
+    url.starts_with('/').then(|| PathBuf::from(url))
+}
+
+impl Repository {
+    /// Opens the repository.
+    ///
+    /// # Errors
+    ///
+    /// [`RepositoryError::Missing`] when there is none; otherwise when the password is not there or does not open it.
+    pub fn open(grant: &RepositoryGrant) -> Result<Self, RepositoryError> {
+        let backend = connect(&grant.url)?;
+        if !has_config(&grant.url, &backend)? {
+            return Err(RepositoryError::Missing(grant.url.clone()));
+        }
+        Self::unlock(&grant.url, backend, &password(grant)?)
+    }
+
+    /// Opens the repository, or makes it (format version 2) where there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Repository::open`], and [`RepositoryError::Occupied`] when something else is in its place.
+    pub fn open_or_make(grant: &RepositoryGrant) -> Result<Self, RepositoryError> {
+        let backend = connect(&grant.url)?;
+        // Before anything is made.
+        let password = password(grant)?;
+        if !has_config(&grant.url, &backend)? {
+            make(&grant.url, &backend, &password)?;
+        }
+        Self::unlock(&grant.url, backend, &password)
+    }
+
+    fn unlock(url: &str, backend: Arc<dyn WriteBackend>, password: &SecretValue) -> Result<Self, RepositoryError> {
+        let opened = raw(&backend).and_then(|repository| repository.open(&Credentials::password(password.reveal())));
+        match opened {
+            Ok(opened) => Ok(Self { url: url.to_owned(), backend, key: key(&opened) }),
+            Err(error) if error.is_incorrect_password() => Err(RepositoryError::Password(url.to_owned())),
+            Err(error) => {
+                Err(RepositoryError::Failed { url: url.to_owned(), action: "it was opened", message: message(&error) })
+            }
+        }
+    }
+}
+
+fn key(opened: &rustic_core::Repository<OpenStatus>) -> MasterKey {
+    opened.key()
+}
+
+fn raw(backend: &Arc<dyn WriteBackend>) -> rustic_core::RusticResult<rustic_core::Repository<()>> {
+    let options = RepositoryOptions::default().no_cache(true);
+    rustic_core::Repository::new(&options, &RepositoryBackends::new(Arc::clone(backend), None))
+}
+
+fn password(grant: &RepositoryGrant) -> Result<SecretValue, RepositoryError> {
+    grant.password.read().map_err(|source| RepositoryError::Secret { url: grant.url.clone(), source })
+}
+
+fn connect(url: &str) -> Result<Arc<dyn WriteBackend>, RepositoryError> {
+    let address = |reason: &str| RepositoryError::Address { url: url.to_owned(), reason: reason.to_owned() };
+    let location = match url {
+        path if path.starts_with('/') => format!("local:{path}"),
+        remote if remote.starts_with("opendal:") && cfg!(feature = "s3") => remote.to_owned(),
+        remote if remote.starts_with("opendal:") => {
+            return Err(address("this upkeep was built without object stores; build it with `--features s3`"));
+        }
+        _ => return Err(address("write an absolute path, or `opendal:...`")),
+    };
+    let backends = BackendOptions::default().repository(location).to_backends();
+    backends.map(|backends| backends.repository()).map_err(|error| address(&message(&error)))
+}
+
+fn has_config(url: &str, backend: &Arc<dyn WriteBackend>) -> Result<bool, RepositoryError> {
+    match backend.list(FileType::Config) {
+        Ok(found) => Ok(!found.is_empty()),
+        Err(error) => {
+            Err(RepositoryError::Failed { url: url.to_owned(), action: "it was looked for", message: message(&error) })
+        }
+    }
+}
+
+fn make(url: &str, backend: &Arc<dyn WriteBackend>, password: &SecretValue) -> Result<(), RepositoryError> {
+    let failed = |message| RepositoryError::Failed { url: url.to_owned(), action: "it was made", message };
+    let _lock = match folder(url) {
+        Some(folder) => Some(lock(&folder).map_err(|error| failed(error.to_string()))?),
+        None => None,
+    };
+    if has_config(url, backend)? {
+        return Ok(());
+    }
+    if let Some(folder) = folder(url) {
+        clear(url, &folder)?;
+    }
+    let config = ConfigOptions::default().set_version(2_u32);
+    raw(backend)
+        .and_then(|repository| {
+            repository.init(&Credentials::password(password.reveal()), &KeyOptions::default(), &config)
+        })
+        .map_err(|error| failed(message(&error)))?;
+    if let Some(folder) = folder(url) {
+        for folder in [&folder.join("keys"), &folder] {
+            std::fs::File::open(folder).and_then(|it| it.sync_all()).map_err(|error| failed(error.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the folder for its owner alone, and locks it until the file is closed.
+fn lock(folder: &Path) -> std::io::Result<std::fs::File> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let file = std::fs::File::open(folder)?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+    Ok(file)
+}
+
+/// Takes away the key that an interrupted making left behind; leaves alone whatever may be of worth.
+fn clear(url: &str, folder: &Path) -> Result<(), RepositoryError> {
+    let occupied = |reason: String| RepositoryError::Occupied { url: url.to_owned(), reason };
+    let failed = |error: std::io::Error| occupied(error.to_string());
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let known = ["data", "index", "keys", "snapshots", "locks", "lost+found"];
+        if !known.iter().any(|known| name == *known) {
+            return Err(occupied(format!("it holds `{}`; give the repository a folder of its own", name.display())));
+        }
+    }
+    for part in ["data", "index", "snapshots"] {
+        for found in walk_files(&folder.join(part)) {
+            return Err(occupied(format!(
+                "it holds {} but no `config`; if a repository lost it, put it back from a copy",
+                found.display()
+            )));
+        }
+    }
+    for key in walk_files(&folder.join("keys")) {
+        std::fs::remove_file(&key).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The files of a folder and of the folders in it.
+fn walk_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                _ => files.push(entry.path()),
+            }
+        }
+    }
+    files
+}

@@ -1,0 +1,95 @@
+//! rustic_core's progress bars as one function that is called with bytes done and bytes in all.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustic_core::{Progress, ProgressBars, ProgressType, RusticProgress};
+
+/// Who is told of bytes done, and of bytes in all once they are known.
+pub type Tell = Arc<dyn Fn(u64, Option<u64>) + Send + Sync>;
+
+/// Time between two calls.
+const PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Clone)]
+pub(super) struct Bars(Option<Tell>);
+
+impl Bars {
+    pub(super) fn silent() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn telling(tell: Tell) -> Self {
+        Self(Some(tell))
+    }
+}
+
+impl std::fmt::Debug for Bars {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bars")
+    }
+}
+
+impl ProgressBars for Bars {
+    fn progress(&self, kind: ProgressType, _: &str) -> Progress {
+        match (kind, &self.0) {
+            (ProgressType::Bytes, Some(tell)) => Progress::new(Bar {
+                tell: Arc::clone(tell),
+                done: AtomicU64::new(0),
+                // Zero while it is not known.
+                total: AtomicU64::new(0),
+                told: Mutex::new(Instant::now()),
+            }),
+            _ => Progress::hidden(),
+        }
+    }
+}
+
+struct Bar {
+    tell: Tell,
+    done: AtomicU64,
+    total: AtomicU64,
+    told: Mutex<Instant>,
+}
+
+impl std::fmt::Debug for Bar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bar")
+    }
+}
+
+impl Bar {
+    fn say(&self) {
+        let done = self.done.load(Ordering::Relaxed);
+        let total = self.total.load(Ordering::Relaxed);
+        // A file that grows while it is counted must not make more than all of it.
+        (self.tell)(done, (total > 0).then_some(total.max(done)));
+    }
+}
+
+impl RusticProgress for Bar {
+    fn is_hidden(&self) -> bool {
+        false
+    }
+
+    fn set_length(&self, total: u64) {
+        self.total.store(total, Ordering::Relaxed);
+    }
+
+    fn set_title(&self, _: &str) {}
+
+    fn inc(&self, count: u64) {
+        self.done.fetch_add(count, Ordering::Relaxed);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.elapsed() >= PAUSE {
+            *told = Instant::now();
+            drop(told);
+            self.say();
+        }
+    }
+
+    fn finish(&self) {
+        self.say();
+    }
+}

@@ -1,0 +1,84 @@
+//! Answers: JSON, or an error as `{"error": ..., "message": ...}` with its status. Query and body are read here as well,
+//! since what is wrong with them is an error of the same shape.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+
+use crate::api::{ErrorBody, ErrorCode};
+use crate::command::CommandError;
+use crate::store::StoreError;
+
+/// What a handler gives.
+pub(super) type Reply<T> = Result<Json<T>, ApiError>;
+
+/// An answer that is not 2xx.
+#[derive(Debug)]
+pub(super) struct ApiError(ErrorBody);
+
+impl ApiError {
+    pub(super) fn new(error: ErrorCode, message: impl Into<String>) -> Self {
+        Self(ErrorBody { error, message: message.into() })
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if status.is_server_error() {
+            tracing::warn!(status = status.as_u16(), "a request was not answered: {}", self.0.message);
+        }
+        (status, Json(self.0)).into_response()
+    }
+}
+
+impl From<CommandError> for ApiError {
+    fn from(error: CommandError) -> Self {
+        Self::new(ErrorCode::from(&error), error.to_string())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::new(ErrorCode::Journal, error.to_string())
+    }
+}
+
+/// A query string. Unknown keys are refused by the type itself.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let read: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
+        match read {
+            Ok(Query(query)) => Ok(Self(query)),
+            Err(rejection) => Err(ApiError::new(ErrorCode::BadRequest, rejection.body_text())),
+        }
+    }
+}
+
+/// A body of JSON; no body at all stands for the defaults.
+pub(super) struct Told<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Told<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| ApiError::new(ErrorCode::BadRequest, rejection.body_text()))?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|error| ApiError::new(ErrorCode::BadRequest, format!("the body cannot be used: {error}")))
+    }
+}

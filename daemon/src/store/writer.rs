@@ -1,0 +1,322 @@
+//! The one task that writes.
+//!
+//! It takes everything that waits into one transaction. When one caller's transitions contradict the journal, the
+//! transaction is rolled back and done again caller by caller, so that only that caller fails; when the disk is full or
+//! broken, all callers of the transaction fail, and nothing of it is recorded.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use super::apply;
+use super::error::{StateError, StoreError};
+use super::lock::StateLock;
+use super::log_buffer::LogBuffer;
+use super::row;
+use super::rows::Statement;
+use super::state::{self, StateWrite};
+use super::transition::Transition;
+use super::wave::Wave;
+use crate::clock::Timestamp;
+use crate::run::record::{LogRecord, RunId};
+
+/// How long log records may wait for a commit.
+const LOG_WAITS: Duration = Duration::from_millis(200);
+/// Requests of one transaction.
+const MOST_REQUESTS: usize = 4_096;
+
+type Answer<T, E = StoreError> = oneshot::Sender<Result<T, E>>;
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub(super) enum Request {
+    Commit { transitions: Vec<Transition>, answer: Answer<()> },
+    State { task: String, writes: Vec<StateWrite>, limit_bytes: u64, answer: Answer<(), StateError> },
+    RemoveRuns { runs: Vec<RunId>, answer: Answer<u64> },
+    RemoveSlots { before: Timestamp, limit: u32, answer: Answer<u64> },
+    Close { answer: oneshot::Sender<()> },
+}
+
+/// What a request came to, to be answered after the commit.
+#[derive(Debug)]
+enum Done {
+    Rows(u64),
+    State(Result<(), StateError>),
+}
+
+pub(super) struct Writer {
+    connection: SqliteConnection,
+    path: PathBuf,
+    logs: Arc<LogBuffer>,
+    lock: StateLock,
+}
+
+impl Writer {
+    pub(super) fn new(connection: SqliteConnection, path: PathBuf, logs: Arc<LogBuffer>, lock: StateLock) -> Self {
+        Self { connection, path, logs, lock }
+    }
+
+    /// Runs until it is told to close or nobody is left who could ask.
+    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut closing = None;
+        let mut open = true;
+        while open {
+            let mut batch = Vec::new();
+            tokio::select! {
+                biased;
+                count = requests.recv_many(&mut batch, MOST_REQUESTS) => open = count > 0,
+                () = self.logs.arrived() => {
+                    if self.logs.is_empty() {
+                        continue;
+                    }
+                    let waiting = requests.recv_many(&mut batch, MOST_REQUESTS);
+                    if let Ok(count) = timeout_at(Instant::now() + LOG_WAITS, waiting).await {
+                        open = count > 0;
+                    }
+                }
+            }
+            if open {
+                // Callers of the commit before are being woken: a moment for them to join this one.
+                tokio::task::yield_now().await;
+                while batch.len() < MOST_REQUESTS
+                    && let Ok(request) = requests.try_recv()
+                {
+                    batch.push(request);
+                }
+            }
+            let close = |request: &mut Request| matches!(request, Request::Close { .. });
+            for request in batch.extract_if(.., close) {
+                if let Request::Close { answer } = request {
+                    closing = Some(answer);
+                    requests.close();
+                }
+            }
+            self.commit(batch).await;
+        }
+        if let Err(error) = self.connection.close().await {
+            tracing::warn!(path = %self.path.display(), %error, "the journal was not closed cleanly");
+        }
+        drop(self.lock);
+        drop(closing);
+    }
+
+    async fn commit(&mut self, batch: Vec<Request>) {
+        let logs = self.logs.take();
+        if batch.is_empty() && logs.is_empty() {
+            return;
+        }
+        let mut done = self.record(&batch, &logs).await;
+        if let Err(error @ StoreError::Full { .. }) = &done {
+            // The log waits for room; what the callers record may be small enough.
+            tracing::error!(%error, "log records wait");
+            let without_logs = !logs.is_empty() && !batch.is_empty();
+            self.logs.put_back(logs);
+            if without_logs {
+                done = self.record(&batch, &[]).await;
+            }
+        } else if let Err(error) = &done {
+            tracing::error!(%error, records = logs.len(), "cannot write to the journal, log records are lost");
+        }
+        match done {
+            Ok(done) => batch.into_iter().zip(done).for_each(|(request, done)| request.answer(done)),
+            Err(error) => batch.into_iter().for_each(|request| request.answer(Err(error.clone()))),
+        }
+    }
+
+    async fn record(
+        &mut self,
+        batch: &[Request],
+        logs: &[LogRecord],
+    ) -> Result<Vec<Result<Done, StoreError>>, StoreError> {
+        match self.together(batch, logs).await {
+            Ok(done) => Ok(done.into_iter().map(Ok).collect()),
+            Err(error) if concerns_one(&error) => self.singly(batch, logs).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One transaction for all, each kind of transition in one statement.
+    async fn together(&mut self, batch: &[Request], logs: &[LogRecord]) -> Result<Vec<Done>, StoreError> {
+        self.execute("BEGIN IMMEDIATE").await?;
+        let done = self.all_together(batch, logs).await;
+        self.end(done).await
+    }
+
+    async fn all_together(&mut self, batch: &[Request], logs: &[LogRecord]) -> Result<Vec<Done>, StoreError> {
+        for statement in statements(batch.iter().flat_map(Request::transitions)) {
+            self.run_statement(statement, None).await?;
+        }
+        let mut done = Vec::with_capacity(batch.len());
+        for request in batch {
+            done.push(self.other(request).await?);
+        }
+        self.log(logs).await?;
+        Ok(done)
+    }
+
+    /// One transaction for all, but each caller's transitions one by one within a savepoint.
+    async fn singly(
+        &mut self,
+        batch: &[Request],
+        logs: &[LogRecord],
+    ) -> Result<Vec<Result<Done, StoreError>>, StoreError> {
+        self.execute("BEGIN IMMEDIATE").await?;
+        let done = self.all_singly(batch, logs).await;
+        self.end(done).await
+    }
+
+    async fn all_singly(
+        &mut self,
+        batch: &[Request],
+        logs: &[LogRecord],
+    ) -> Result<Vec<Result<Done, StoreError>>, StoreError> {
+        let mut done = Vec::with_capacity(batch.len());
+        for request in batch {
+            self.execute("SAVEPOINT caller").await?;
+            let result = match self.one(request).await {
+                Err(error) if concerns_one(&error) => {
+                    self.execute("ROLLBACK TO caller").await?;
+                    Err(error)
+                }
+                other => Ok(other?),
+            };
+            self.execute("RELEASE caller").await?;
+            done.push(result);
+        }
+        self.log(logs).await?;
+        Ok(done)
+    }
+
+    async fn one(&mut self, request: &Request) -> Result<Done, StoreError> {
+        for transition in request.transitions() {
+            for statement in statements([transition]) {
+                self.run_statement(statement, Some(transition)).await?;
+            }
+        }
+        self.other(request).await
+    }
+
+    /// `transition` is the one that the statement is for, where it is for one.
+    async fn run_statement(
+        &mut self,
+        statement: Statement<'_>,
+        transition: Option<&Transition>,
+    ) -> Result<u64, StoreError> {
+        let expects = statement.expects;
+        let mut changed = 0;
+        for query in statement.queries() {
+            let done = query.execute(&mut self.connection).await;
+            changed += done.map_err(|error| StoreError::sqlite(&self.path, error))?.rows_affected();
+        }
+        match expects {
+            Some((rows, reason)) if rows != changed => {
+                let transition = transition.map(Transition::to_string).unwrap_or_default();
+                Err(StoreError::Refused { transition, reason })
+            }
+            _ => Ok(changed),
+        }
+    }
+
+    async fn log(&mut self, records: &[LogRecord]) -> Result<(), StoreError> {
+        if let Some(statement) = apply::log(records) {
+            let written = self.run_statement(statement, None).await?;
+            let lost = records.len() as u64 - written;
+            if lost > 0 {
+                tracing::warn!(lost, "log records belong to no run in the journal");
+            }
+        }
+        Ok(())
+    }
+
+    /// What is not a transition.
+    async fn other(&mut self, request: &Request) -> Result<Done, StoreError> {
+        let connection = &mut self.connection;
+        let done = match request {
+            Request::Commit { .. } | Request::Close { .. } => Ok(Done::Rows(0)),
+            Request::State { task, writes, limit_bytes, .. } => {
+                state::apply(connection, task, writes, *limit_bytes).await.map(Done::State)
+            }
+            Request::RemoveRuns { runs, .. } => {
+                const DELETE: &str =
+                    "DELETE FROM runs WHERE id IN (SELECT value FROM json_each(?1)) AND phase = 'done'";
+                let delete = sqlx::query(DELETE).bind(row::json(runs));
+                delete.execute(connection).await.map(|done| Done::Rows(done.rows_affected()))
+            }
+            Request::RemoveSlots { before, limit, .. } => {
+                const DELETE: &str =
+                    "DELETE FROM slots WHERE (task, due) IN (SELECT task, due FROM slots WHERE due < ?1 LIMIT ?2)";
+                let delete = sqlx::query(DELETE).bind(before.0).bind(*limit);
+                delete.execute(connection).await.map(|done| Done::Rows(done.rows_affected()))
+            }
+        };
+        done.map_err(|error| StoreError::sqlite(&self.path, error))
+    }
+
+    /// Commits what went well, and takes back what did not.
+    async fn end<T>(&mut self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        let done = match done {
+            Ok(done) => self.execute("COMMIT").await.map(|()| done),
+            Err(error) => Err(error),
+        };
+        if done.is_err() {
+            // SQLite may have rolled back by itself, and then says so with an error.
+            let _ended = self.execute("ROLLBACK").await;
+        }
+        done
+    }
+
+    async fn execute(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        let done = sqlx::query(sql).execute(&mut self.connection).await;
+        done.map(|_| ()).map_err(|error| StoreError::sqlite(&self.path, error))
+    }
+}
+
+impl Request {
+    fn transitions(&self) -> &[Transition] {
+        match self {
+            Self::Commit { transitions, .. } => transitions,
+            _ => &[],
+        }
+    }
+
+    /// Answers, unless the caller has gone.
+    fn answer(self, done: Result<Done, StoreError>) {
+        let rows = |done: Result<Done, StoreError>| {
+            done.map(|done| match done {
+                Done::Rows(rows) => rows,
+                Done::State(_) => 0,
+            })
+        };
+        let _gone = match self {
+            Self::Commit { answer, .. } => answer.send(done.map(|_| ())).is_err(),
+            Self::State { answer, .. } => answer
+                .send(match done {
+                    Ok(Done::State(done)) => done,
+                    Ok(Done::Rows(_)) => Ok(()),
+                    Err(error) => Err(error.into()),
+                })
+                .is_err(),
+            Self::RemoveRuns { answer, .. } | Self::RemoveSlots { answer, .. } => answer.send(rows(done)).is_err(),
+            Self::Close { .. } => false,
+        };
+    }
+}
+
+fn statements<'a>(transitions: impl IntoIterator<Item = &'a Transition>) -> Vec<Statement<'a>> {
+    Wave::divide(transitions).iter().flat_map(apply::statements).collect()
+}
+
+/// Whether the error is one caller's, so that the others need not fail with it.
+fn concerns_one(error: &StoreError) -> bool {
+    match error {
+        StoreError::Refused { .. } => true,
+        StoreError::Database { error, .. } => error
+            .as_database_error()
+            .is_some_and(|error| error.is_unique_violation() || error.is_foreign_key_violation()),
+        _ => false,
+    }
+}
