@@ -83,7 +83,7 @@ impl Cli {
             Failure::new(Exit::Usage, error.to_string(), help).into()
         });
         started
-            .and_then(|()| self.verb.run(&self.place, &mut io::stdout().lock()))
+            .and_then(|()| self.verb.run(&self.place, &mut io::stdout()))
             .unwrap_or_else(|error| failure::report(error, colour, &mut io::stderr()))
     }
 
