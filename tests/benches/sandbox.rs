@@ -20,9 +20,10 @@ fn main() {
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
     let sandbox = Sandbox::new(&dir.path().join("cache"), 1).unwrap();
     let plugin = Arc::new(sandbox.load(&plugins.join("noop.wasm")).unwrap());
-    let store = runtime.block_on(Store::open_dir(dir.path())).unwrap();
+    let store = runtime.block_on(Store::open_dir(&state)).unwrap();
     let run = Arc::new(Run::new(
         RunId::new(Timestamp(0)),
         "noop".into(),

@@ -24,7 +24,8 @@ const COUNT_TO: usize = 1000;
 const COUNT_CHANGE: usize = 12;
 /// Columns of a terminal that everybody has.
 const COLUMNS: usize = 80;
-const DAY: i64 = 86_400_000;
+/// How far around a clock change slots are shown, in milliseconds: a daily slot on either side is among them.
+const NEAR: i64 = 26 * 60 * 60 * 1000;
 
 /// Print the coming slots of a task or an expression, each with what becomes of it and why
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -136,7 +137,7 @@ struct Change {
     after: String,
     /// How far the clock goes, in seconds; negative is back.
     by: i64,
-    /// Those within a day that the change touches, with one before and one after.
+    /// Those within 26 hours that the change touches, with one before and one after.
     slots: Vec<Row>,
     /// Whether there are too many to print.
     more: bool,
@@ -268,8 +269,8 @@ impl Change {
     fn of(schedule: &Schedule, seed: Seed, change: ClockChange) -> Self {
         let zone = schedule.timezone();
         let near: Vec<Slot> = schedule
-            .slots(seed, Timestamp(change.at.0 - DAY))
-            .take_while(|slot| slot.due.0 < change.at.0 + DAY)
+            .slots(seed, Timestamp(change.at.0 - NEAR))
+            .take_while(|slot| slot.due.0 < change.at.0 + NEAR)
             .collect();
         let touched = |slot: &Slot| slot.cause != Cause::OnTime;
         let first = near.iter().position(touched).unwrap_or_else(|| near.partition_point(|slot| slot.due < change.at));

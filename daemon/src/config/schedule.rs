@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct ScheduleSettings {
     /// A crontab expression of 5 to 7 fields (minute hour day month weekday; seconds first with 6; year last with 7).
-    /// The two day fields are OR-ed, 0 and 7 are Sunday; `L`, `W` and `#` work.
+    /// The two day fields are OR-ed unless one begins with `*`, 0 and 7 are Sunday; `L`, `W` and `#` work.
     pub cron: Option<String>,
-    /// A Quartz expression of 6 or 7 fields (second minute hour day month weekday year). 1 is Sunday.
+    /// A Quartz expression of 6 or 7 fields (second minute hour day month weekday year). 1 is Sunday; one day field is `?`.
     pub quartz: Option<String>,
     /// A fixed distance, `15m`, counted from midnight of 1970-01-01 UTC, so that a restart does not move it.
     #[serde(with = "crate::config::duration::option")]
@@ -75,7 +75,7 @@ pub enum CatchUp {
     /// The last of them runs, the others are recorded as missed.
     #[default]
     Last,
-    /// The last so many run, oldest first, the others are recorded as missed.
+    /// The last so many run, at most 1000, oldest first; the others are recorded as missed.
     All(u32),
 }
 

@@ -55,11 +55,11 @@ pub(super) fn every_too_short() -> ScheduleError {
 
 pub(super) fn not_whole_seconds(key: &'static str, duration: Duration) -> ScheduleError {
     let text = humantime::format_duration(duration);
-    ScheduleError::new(
-        key,
-        format!("`{text}` is not a number of whole seconds below 136 years"),
-        "write it as `90s`, `15m`, `26h` or `7d`",
-    )
+    let problem = match duration.subsec_nanos() {
+        0 => format!("`{text}` is too long"),
+        _ => format!("`{text}` holds a part of a second"),
+    };
+    ScheduleError::new(key, problem, "write whole seconds, minutes, hours or days: `90s`, `15m`, `26h`, `7d`")
 }
 
 pub(super) fn jitter_too_long(jitter: Duration) -> ScheduleError {
@@ -81,4 +81,43 @@ pub(super) fn too_many_to_catch_up(most: u32) -> ScheduleError {
         format!("`all` = {most} is more than 1000 runs"),
         "write at most 1000, or `last`",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::schedule::{CatchUp, ScheduleSettings};
+    use crate::schedule::Schedule;
+
+    #[test]
+    fn errors_name_the_key_and_the_remedy() {
+        let cron = || ScheduleSettings { cron: Some("30 3 * * *".into()), ..ScheduleSettings::default() };
+        let seconds = std::time::Duration::from_secs;
+        let wrong = [
+            ScheduleSettings { quartz: Some("0 30 3 ? * *".into()), ..cron() },
+            ScheduleSettings { quartz: Some("0 30 3 ? * *".into()), every: Some(seconds(60)), ..cron() },
+            ScheduleSettings { cron: Some("61 * * * *".into()), ..cron() },
+            ScheduleSettings { cron: None, every: Some(seconds(0)), ..cron() },
+            ScheduleSettings { cron: None, every: Some(std::time::Duration::from_millis(1500)), ..cron() },
+            ScheduleSettings { timezone: Some("Beijing".into()), ..cron() },
+            ScheduleSettings { timezone: Some("New York".into()), ..cron() },
+            ScheduleSettings { jitter: std::time::Duration::from_millis(300), ..cron() },
+            ScheduleSettings { jitter: seconds(90_000), ..cron() },
+            ScheduleSettings { window: Some("22:00-03:30".parse().unwrap()), ..cron() },
+            ScheduleSettings { catch_up: CatchUp::All(5000), ..cron() },
+        ];
+        let said = wrong.map(|settings| Schedule::compile(&settings, chrono_tz::UTC).unwrap_err().to_string());
+        insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn a_window_counts_as_reachable_through_jitter() {
+        let settings = |window: &str| ScheduleSettings {
+            cron: Some("50 23 * * *".into()),
+            jitter: std::time::Duration::from_secs(20 * 60),
+            window: Some(window.parse().unwrap()),
+            ..ScheduleSettings::default()
+        };
+        assert!(Schedule::compile(&settings("00:05-06:00"), chrono_tz::UTC).is_ok());
+        assert!(Schedule::compile(&settings("00:11-06:00"), chrono_tz::UTC).is_err());
+    }
 }
