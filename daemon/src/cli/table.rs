@@ -91,7 +91,7 @@ impl Table {
     }
 }
 
-fn write_row(row: &Vec<Cell>, widths: &[usize], screen: &Screen, indent: usize, out: &mut dyn Write) -> io::Result<()> {
+fn write_row(row: &[Cell], widths: &[usize], screen: &Screen, indent: usize, out: &mut dyn Write) -> io::Result<()> {
     let mut text = " ".repeat(indent);
     for (place, (cell, width)) in row.iter().zip(widths).enumerate() {
         let shown =
