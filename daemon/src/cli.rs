@@ -14,6 +14,7 @@
 //! | `progress` | a run while it lasts                         |
 //! | others     | one command each, as they are named          |
 
+pub mod backup;
 mod cancel;
 pub mod check;
 pub mod failure;
