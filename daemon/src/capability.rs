@@ -242,3 +242,35 @@ impl abi::types::Host for Host {
         }
     }
 }
+
+#[cfg(test)]
+impl Host {
+    /// A host of its own with these grants; its journal and its files are in `folder`.
+    async fn of(folder: &std::path::Path, grants: Grants, limits: Limits) -> Self {
+        let state = folder.join("state");
+        std::fs::create_dir_all(&state).expect("a folder for the test");
+        let run = Run::new(
+            RunId::new(crate::clock::Timestamp(0)),
+            "task".into(),
+            Arc::new(grants),
+            Arc::new(limits),
+            Store::open_dir(&state).await.expect("a store for the test"),
+            folder.join("scratch"),
+            CancellationToken::new(),
+            Events::default(),
+        );
+        Self::new(Arc::new(run.with_private(folder.join("private"))), Some(0))
+    }
+
+    /// The answer `denied`, which must also be remembered.
+    fn expect_denied<T>(&self, result: Result<T, HostError>, key: &str) {
+        match result {
+            Err(HostError::Guest(abi::types::Error::Denied(message))) => {
+                assert!(message.contains(key), "`{message}` does not name {key}");
+                assert_eq!(self.run.denials().last(), Some(&message));
+            }
+            Err(error) => panic!("{key}: {error:?}"),
+            Ok(_) => panic!("{key}: it was granted"),
+        }
+    }
+}

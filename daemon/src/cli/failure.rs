@@ -67,7 +67,7 @@ impl Failure {
     }
 
     /// A failure whose message holds the remedy already, behind a semicolon: it gets a line of its own.
-    fn split(exit: Exit, message: String) -> Self {
+    pub fn split(exit: Exit, message: String) -> Self {
         match message.split_once("; ") {
             Some((message, help)) => Self::new(exit, message, help),
             None => Self { exit, message, help: None },
@@ -153,10 +153,7 @@ pub fn report(error: anyhow::Error, colour: bool, err: &mut dyn Write) -> Exit {
         Failure::new(
             Exit::Internal,
             format!("{bug:#}"),
-            format!(
-                "this should not happen and is a bug of upkeep {}; please report it with the command that you ran",
-                env!("CARGO_PKG_VERSION")
-            ),
+            format!("this is a bug of upkeep {}; please report it with what you did", env!("CARGO_PKG_VERSION")),
         )
     });
     let (red, bold, reset) = if colour { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };

@@ -117,6 +117,7 @@ mod tests {
         let story = [
             (0, Event::Phase { run: run.clone(), task: task(), phase: Phase::Planning }),
             (10, Event::Planned { run: run.clone(), steps: 2, weight: 30 }),
+            (20, Event::Phase { run: run.clone(), task: task(), phase: Phase::Executing }),
             (20, started(1, "app.db")),
             (20, started(2, "uploads")),
             (30, log(Level::Info, "not shown")),

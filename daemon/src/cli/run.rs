@@ -175,7 +175,7 @@ fn stopped(run: &RunId) -> Failure {
 fn write(screen: &Screen, detail: &RunDetail, out: &mut dyn Write) -> io::Result<()> {
     let run = &detail.run;
     let became = screen.ink(Ink::of(run.outcome.as_ref()), &line(&history::became(run)));
-    writeln!(out, "{}: {became}", line(&run.task))?;
+    writeln!(out, "{}: {became}, took {}", line(&run.task), history::took(run))?;
     if let Some(summed_up) = &detail.report {
         report::write(screen, summed_up, out)?;
     }
@@ -187,8 +187,7 @@ fn write(screen: &Screen, detail: &RunDetail, out: &mut dyn Write) -> io::Result
         }
         table.write(screen, 2, out)?;
     }
-    let took = history::took(run);
-    writeln!(out, "\nIt took {took}. `upkeep show {}` shows its steps, `upkeep logs` with the same its log.", run.id)
+    writeln!(out, "\nSteps: upkeep show {id}\nLog:   upkeep logs {id}", id = run.id)
 }
 
 #[cfg(test)]
