@@ -109,7 +109,9 @@ impl Verb {
             Self::Check(args) => check(&args, place, out),
             Self::Schedule(args) => schedule(&args, place, out),
             Self::Schema(args) => Ok(schema::schema(&args, out).map(|()| Exit::Done)?),
-            Self::Plugin(args) => args.run(out).map(|()| Exit::Done),
+            Self::Plugin(args) => {
+                args.run(out).map(|()| Exit::Done).map_err(|error| Failure::found(Exit::Internal, error))
+            }
             Self::Daemon => daemon(place),
         }
     }
@@ -142,18 +144,14 @@ fn schedule(args: &schedule::ScheduleArgs, place: &Place, out: &mut dyn Write) -
     print_slots(args, Some(&task.triggers), place_of(task.schedule.timezone()), out)
 }
 
-/// What the command finds wrong is in its options, unless it cannot write.
 fn print_slots(
     args: &schedule::ScheduleArgs,
     task: Option<&ScheduleSettings>,
     place: schedule::Place<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
-    schedule::schedule(args, task, place, out).map_err(|error| match error.downcast::<io::Error>() {
-        Ok(error) => anyhow::Error::from(error),
-        Err(wrong) => Failure::split(Exit::Usage, format!("{wrong:#}")).into(),
-    })?;
-    Ok(Exit::Done)
+    let printed = schedule::schedule(args, task, place, out);
+    printed.map(|()| Exit::Done).map_err(|error| Failure::found(Exit::Usage, error))
 }
 
 /// Name of this machine.

@@ -100,6 +100,6 @@ mod tests {
 
     #[test]
     fn says_how_to_get_a_task() {
-        insta::assert_snapshot!(shown(&[]), @"");
+        insta::assert_snapshot!(shown(&[]), @"There are no tasks. A task is a file in tasks.d of the configuration folder.");
     }
 }

@@ -66,7 +66,7 @@ async fn refusals_have_codes_and_remedies() {
     assert_eq!(code(client.cancel(&run_id(1).0).await), ErrorCode::RunOver);
     assert_eq!(code(client.logs("01ZZ", 0, true).await.map(|_| ())), ErrorCode::NoRun);
     let error = client.runs(&RunQuery { outcome: Some("bad".into()), ..RunQuery::default() }).await.unwrap_err();
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @"`bad` is no outcome; there are: succeeded, failed, trapped, timed-out, limit-exceeded, denied, cancelled, interrupted, skipped");
     for (method, path, body, status, error) in [
         ("GET", "/", "", 404, "no-path"),
         ("GET", "/v1/nothing", "", 404, "no-path"),
