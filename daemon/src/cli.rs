@@ -45,6 +45,7 @@ use self::screen::Screen;
 use crate::config::check::Surroundings;
 use crate::config::diagnostic::Style;
 use crate::config::load::examine;
+use crate::config::repositories::{self, TaskRepositories};
 use crate::telemetry;
 
 /// Maintenance of a backend server: sandboxed tasks on schedule
@@ -70,6 +71,7 @@ enum Verb {
     Check(check::CheckArgs),
     Schedule(schedule::ScheduleArgs),
     Schema(schema::SchemaArgs),
+    Backup(backup::BackupArgs),
     Plugin(plugin::PluginArgs),
     /// Run as the daemon, in the foreground
     Daemon,
@@ -108,6 +110,7 @@ impl Verb {
             Self::Check(args) => check(&args, place, out),
             Self::Schedule(args) => schedule(&args, place, out),
             Self::Schema(args) => Ok(schema::schema(&args, out).map(|()| Exit::Done)?),
+            Self::Backup(args) => backup(&args, place, out),
             Self::Plugin(args) => args.run(out).map(|()| Exit::Done),
             Self::Daemon => daemon(place),
         }
@@ -141,6 +144,22 @@ fn schedule(args: &schedule::ScheduleArgs, place: &Place, out: &mut dyn Write) -
     };
     schedule::schedule(args, Some(&task.triggers), place_of(task.schedule.timezone()), out)?;
     Ok(Exit::Done)
+}
+
+fn backup(args: &backup::BackupArgs, place: &Place, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let (tasks, problems) = repositories::read(&place.config_dir());
+    if !problems.0.is_empty() {
+        let variable = |name: &str| std::env::var(name).ok();
+        let style = Style::suited(io::stderr().is_terminal(), variable);
+        writeln!(io::stderr(), "{}\n", problems.render(style).trim_end())?;
+    }
+    let repositories: Vec<_> = tasks
+        .iter()
+        .flat_map(|TaskRepositories { task, repositories }| {
+            repositories.iter().map(move |(name, grant)| backup::TaskRepository { task, name, grant })
+        })
+        .collect();
+    backup::backup(args, &repositories, &stdout_screen(), out)
 }
 
 /// Name of this machine.
