@@ -139,8 +139,9 @@ fn check_with(stage: &Stage, json: bool) -> (u8, String) {
     let surroundings =
         Surroundings { read_manifest: &stage::read_manifest, variable: &|_| None, daemon: false, now: stage::NOW };
     let mut out = Vec::new();
-    let args = CheckArgs { config: stage.dir(), json };
-    let code = check(&args, &surroundings, "host", Style::Plain, &mut out).expect("a vector can be written to");
+    let args = CheckArgs { json };
+    let code =
+        check(&args, &stage.dir(), &surroundings, "host", Style::Plain, &mut out).expect("a vector can be written to");
     (code, stage.steady(&String::from_utf8(out).expect("text")))
 }
 

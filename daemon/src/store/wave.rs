@@ -161,9 +161,9 @@ mod tests {
 
     /// Transitions over two runs of three steps; the time is the place in the list.
     fn transitions() -> impl Strategy<Value = Vec<Transition>> {
-        let kinds = prop::collection::vec((0..5, 0..2, 0..3u32, prop::option::of(0..3u32)), 0..24);
+        let kinds = prop::collection::vec((0..5u8, 0..2usize, 0..3u32, prop::option::of(0..3u32)), 0..24);
         kinds.prop_map(|kinds| {
-            let transition = |(at, (kind, run, ordinal, next))| {
+            let transition = |(at, (kind, run, ordinal, next)): (i64, (u8, usize, u32, Option<u32>))| {
                 let (run, at) = (RunId(["a", "b"][run].into()), Timestamp(at));
                 let (result, outcome) = (Ok(String::new()), Outcome::Succeeded);
                 match kind {

@@ -133,16 +133,15 @@ impl Writer {
             return;
         }
         let mut done = self.record(&batch, &logs).await;
-        if let Err(error @ StoreError::Full { .. }) = &done {
+        if let Err(error) = &done {
+            tracing::error!(%error, callers = batch.len(), log_records = logs.len(), "a commit failed");
+        }
+        if matches!(done, Err(StoreError::Full { .. })) && !logs.is_empty() {
             // The log waits for room; what the callers record may be small enough.
-            tracing::error!(%error, "log records wait");
-            let without_logs = !logs.is_empty() && !batch.is_empty();
             self.logs.put_back(logs);
-            if without_logs {
+            if !batch.is_empty() {
                 done = self.record(&batch, &[]).await;
             }
-        } else if let Err(error) = &done {
-            tracing::error!(%error, records = logs.len(), "cannot write to the journal, log records are lost");
         }
         match done {
             Ok(done) => batch.into_iter().zip(done).for_each(|(request, done)| request.answer(done)),
@@ -157,7 +156,7 @@ impl Writer {
     ) -> Result<Vec<Result<Done, StoreError>>, StoreError> {
         match self.together(batch, logs).await {
             Ok(done) => Ok(done.into_iter().map(Ok).collect()),
-            Err(error) if concerns_one(&error) => self.singly(batch, logs).await,
+            Err(error) if error.concerns_one() => self.singly(batch, logs).await,
             Err(error) => Err(error),
         }
     }
@@ -201,7 +200,7 @@ impl Writer {
         for request in batch {
             self.execute("SAVEPOINT caller").await?;
             let result = match self.one(request).await {
-                Err(error) if concerns_one(&error) => {
+                Err(error) if error.concerns_one() => {
                     self.execute("ROLLBACK TO caller").await?;
                     Err(error)
                 }
@@ -229,17 +228,21 @@ impl Writer {
         statement: &Statement<'_>,
         transition: Option<&Transition>,
     ) -> Result<u64, StoreError> {
-        let expects = statement.expects;
+        let refused = |reason| {
+            let transition = transition.map(Transition::to_string).unwrap_or_default();
+            Err(StoreError::Refused { transition, reason })
+        };
         let mut changed = 0;
         for query in statement.queries() {
             let done = query.execute(&mut self.connection).await;
-            changed += done.map_err(|error| StoreError::sqlite(&self.path, error))?.rows_affected();
-        }
-        match expects {
-            Some((rows, reason)) if rows != changed => {
-                let transition = transition.map(Transition::to_string).unwrap_or_default();
-                Err(StoreError::Refused { transition, reason })
+            match (done.map_err(|error| StoreError::sqlite(&self.path, error)), statement.expects) {
+                (Ok(done), _) => changed += done.rows_affected(),
+                (Err(error), Some((_, reason))) if error.concerns_one() => return refused(reason),
+                (Err(error), _) => return Err(error),
             }
+        }
+        match statement.expects {
+            Some((rows, reason)) if rows != changed => refused(reason),
             _ => Ok(changed),
         }
     }
@@ -331,15 +334,4 @@ impl Request {
 
 fn statements<'a>(transitions: impl IntoIterator<Item = &'a Transition>) -> Vec<Statement<'a>> {
     Wave::divide(transitions).iter().flat_map(apply::statements).collect()
-}
-
-/// Whether the error is one caller's, so that the others need not fail with it.
-fn concerns_one(error: &StoreError) -> bool {
-    match error {
-        StoreError::Refused { .. } => true,
-        StoreError::Database { error, .. } => error
-            .as_database_error()
-            .is_some_and(|error| error.is_unique_violation() || error.is_foreign_key_violation()),
-        _ => false,
-    }
 }

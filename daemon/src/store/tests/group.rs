@@ -75,8 +75,13 @@ async fn what_contradicts_the_journal_is_refused() {
         assert!(message.contains(&transition.to_string()), "{message}");
     }
     let twice = fixture.run(&over).await;
-    let error = fixture.store.commit(vec![Transition::Queue(vec![twice])]).await.unwrap_err();
-    assert!(error.to_string().contains("UNIQUE"), "{error}");
+    let message = fixture.refusal(Transition::Queue(vec![twice])).await;
+    assert_eq!(message, format!("cannot record the queueing of run {over} of a: it is queued already"));
+    let planning = queued(10, "b");
+    fixture.store.commit(vec![Transition::Queue(vec![planning.clone()]), start(&planning.id, 10)]).await.unwrap();
+    let message = fixture.refusal(plan(&planning.id, vec![step(1), step(1)])).await;
+    assert!(message.ends_with("two of its steps have the same place"), "{message}");
+    assert_eq!(fixture.run(&planning.id).await.phase, Phase::Planning);
     let running = fixture.steps(&executing).await;
     assert_eq!((running[0].phase, running[1].phase), (StepPhase::Running, StepPhase::Pending));
 }

@@ -280,7 +280,7 @@ async fn questions_about_many_runs() {
         assert_eq!(read.runs(&filter, 10).await.unwrap().len(), count, "{phase:?}");
     }
     assert_eq!(ids(read.last_run_per_task().await.unwrap()), [&waiting.id, &runs[6], &runs[7]].map(Clone::clone));
-    assert_eq!(ids(read.unfinished().await.unwrap()), [waiting.id.clone()]);
+    assert_eq!(ids(read.unfinished().await.unwrap()), std::slice::from_ref(&waiting.id));
     let counts = read.count_by_phase().await.unwrap();
     assert_eq!(counts.into_iter().collect::<Vec<_>>(), [(Phase::Queued, 1), (Phase::Done, 9)]);
 }
