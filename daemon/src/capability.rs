@@ -45,6 +45,9 @@ pub fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     Ok(())
 }
 
+/// Different denials of one run that are remembered and logged.
+const MOST_DENIALS: usize = 20;
+
 /// What all instances of one run share: what the run may do, and where its words go.
 pub struct Run {
     /// Its identifier.
@@ -145,8 +148,13 @@ impl Host {
     /// Answers `denied` and remembers it: what was asked for, and the key of the task file that would grant it.
     pub fn deny<T>(&self, what: impl Into<String>) -> Result<T, HostError> {
         let what = what.into();
-        self.run.say(crate::clock::now(), Level::Warn, format!("denied: {what}"));
-        self.run.denials.lock().unwrap_or_else(PoisonError::into_inner).push(what.clone());
+        let mut denials = self.run.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        // A guest that asks the same thing for ever is told each time, and written down once.
+        if denials.len() < MOST_DENIALS && !denials.contains(&what) {
+            denials.push(what.clone());
+            drop(denials);
+            self.run.say(crate::clock::now(), Level::Warn, format!("denied: {what}"));
+        }
         Err(HostError::Guest(abi::types::Error::Denied(what)))
     }
 
