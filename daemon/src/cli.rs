@@ -111,10 +111,10 @@ impl Verb {
             Self::Check(args) => check(&args, place, out),
             Self::Schedule(args) => schedule(&args, place, out),
             Self::Schema(args) => Ok(schema::schema(&args, out).map(|()| Exit::Done)?),
-            Self::Backup(args) => backup(&args, place, out),
             Self::Plugin(args) => {
                 args.run(out).map(|()| Exit::Done).map_err(|error| Failure::found(Exit::Internal, error))
             }
+            Self::Backup(args) => backup(&args, place, out),
             Self::Daemon => daemon(place),
         }
     }
