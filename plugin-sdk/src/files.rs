@@ -266,3 +266,64 @@ fn to_io(error: HostError) -> io::Error {
     };
     io::Error::new(kind, error)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Read, Seek, SeekFrom};
+
+    use super::*;
+    use crate::Error;
+    use crate::test::Host;
+
+    #[test]
+    fn a_reader_reads_and_seeks_as_a_file_does() -> crate::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let bytes: Vec<u8> = (0..2_500_000_u32).map(|i| (i % 251) as u8).collect();
+        std::fs::write(folder.path().join("data"), &bytes)?;
+        let _host = Host::new().root("data", folder.path());
+
+        let (mut reader, mut like) = (Root::open("data")?.read("data")?, Cursor::new(&bytes));
+        let moves = [
+            SeekFrom::Start(1 << 20),
+            SeekFrom::Current(-3),
+            SeekFrom::Current(5),
+            SeekFrom::End(-1_000),
+            SeekFrom::Start(7),
+            SeekFrom::End(10),
+            SeekFrom::Current(-2_000_000),
+        ];
+        for to in moves {
+            assert_eq!(reader.seek(to)?, like.seek(to)?, "{to:?}");
+            let (mut got, mut want) = (Vec::new(), Vec::new());
+            reader.by_ref().take(1_100_000).read_to_end(&mut got)?;
+            like.by_ref().take(1_100_000).read_to_end(&mut want)?;
+            assert!(got == want, "{to:?}");
+        }
+        assert!(reader.seek(SeekFrom::Current(-9_000_000)).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn what_the_host_said_comes_through_a_read() {
+        let through = |host: HostError| Error::from(to_io(host));
+        assert_eq!(through(HostError::Unavailable("gone".into())), Error::transient("unavailable: gone"));
+        assert_eq!(through(HostError::Denied("no".into())), Error::permanent("denied: no"));
+    }
+
+    #[test]
+    fn a_walk_leaves_out_what_it_is_told_to() -> crate::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let _host = Host::new().root("data", folder.path());
+        let root = Root::open("data")?;
+        for path in ["a", "a/b", "a/b/c", "x.tmp"] {
+            if path.contains('.') { root.write(path, b"") } else { root.make_directory(path) }?;
+        }
+        let paths = |walk: Walk<'_>| -> crate::Result<Vec<String>> {
+            Ok(walk.entries()?.map(|entry| entry.map(|it| it.path)).collect::<HostResult<_>>()?)
+        };
+        assert_eq!(paths(root.walk().exclude("*.tmp"))?, ["a", "a/b", "a/b/c"]);
+        assert_eq!(paths(root.walk().path("a").max_depth(1))?, ["a/b"]);
+        assert!(matches!(root.read("../outside"), Err(HostError::Denied(_))));
+        Ok(())
+    }
+}

@@ -150,3 +150,45 @@ fn sum_up<T: Task>(outcomes: &[Outcome<T>]) -> Report {
         Report::new(format!("{} of {count} failed: {}", failed.len(), failed.join("; "))).text(list)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+    use crate::test::Host;
+
+    /// Fails on odd numbers.
+    #[derive(serde::Deserialize, JsonSchema)]
+    struct Even(Vec<u32>);
+
+    impl Task for Even {
+        type Input = u32;
+        type Output = ();
+
+        fn plan(&self, _: &Context) -> Result<Vec<Step<u32>>> {
+            Ok(self.0.iter().map(|&number| Step::new(number.to_string(), number)).collect())
+        }
+
+        fn execute(&self, _: &Context, step: Step<u32>) -> Result<()> {
+            if step.input % 2 == 0 { Ok(()) } else { Err(Error::permanent("odd")) }
+        }
+    }
+
+    #[test]
+    fn the_sum_counts_steps_and_names_those_that_failed() {
+        let outcome = |id: &str, output| Outcome::<Even> { step: Step::new(id, 0), output };
+        let good = sum_up(&[outcome("2", Ok(()))]);
+        assert_eq!((good.summary.as_str(), good.text.as_str()), ("1 step done", ""));
+        let bad = sum_up(&[outcome("1", Err("odd".into())), outcome("2", Ok(())), outcome("3", Err("odd".into()))]);
+        assert_eq!(bad.summary, "2 of 3 steps failed: 1: odd; 3: odd");
+        assert_eq!(bad.text, "- 1: odd\n- 3: odd\n");
+    }
+
+    #[test]
+    fn a_run_fails_as_its_first_failed_step_and_on_a_wrong_configuration() {
+        let run = |config| Host::new().run(crate::task::<Even>(), config);
+        assert_eq!(run("[2, 4]").unwrap().summary, "2 steps done");
+        assert_eq!(run("[2, 3]"), Err(Error::permanent("odd")));
+        assert!(matches!(run("{}"), Err(Error::Config(_))));
+    }
+}

@@ -90,10 +90,10 @@ pub enum BuildError {
         /// Why.
         source: SchemaError,
     },
-    /// The module cannot be wrapped.
-    #[error("{}: cannot be wrapped as a component: {message}", module.display())]
+    /// The module cannot be wrapped, or the component is damaged.
+    #[error("{}: cannot become a plugin: {message}", module.display())]
     Encode {
-        /// The core module.
+        /// The core module or component.
         module: PathBuf,
         /// Why.
         message: String,
@@ -149,13 +149,13 @@ impl Build {
         let toolchain = toolchain::obtain(&self.dir, self.may_install)?;
         writeln!(tell, "toolchain: {toolchain}")?;
         let modules = self.compile(&toolchain)?;
-        match &self.out {
-            Some(out) if is_file_name(out) && modules.len() > 1 => {
-                return Err(BuildError::OneFile { dir: self.dir.clone(), count: modules.len(), out: out.clone() });
-            }
-            _ if modules.is_empty() => return Err(BuildError::NoPlugin { dir: self.dir.clone() }),
-            _ => modules.iter().map(|module| self.wrap(module, tell)).collect(),
+        if modules.is_empty() {
+            return Err(BuildError::NoPlugin { dir: self.dir.clone() });
         }
+        if let Some(out) = self.out.as_ref().filter(|it| is_file_name(it) && modules.len() > 1) {
+            return Err(BuildError::OneFile { dir: self.dir.clone(), count: modules.len(), out: out.clone() });
+        }
+        modules.iter().map(|module| self.wrap(module, tell)).collect()
     }
 
     /// One call of cargo; what it made, as it says.
@@ -213,9 +213,10 @@ impl Build {
             let schema_error = |source| BuildError::Schema { module: schema_file.clone(), source };
             manifest.config_schema = Some(schema::of_text(&read(&schema_file)?).map_err(schema_error)?);
         }
-        let bytes = wat::parse_bytes(&read(component)?)
-            .map_err(|error| BuildError::Encode { module: component.to_owned(), message: error.to_string() })?
-            .into_owned();
+        let encode = |message: String| BuildError::Encode { module: component.to_owned(), message };
+        let text_or_binary = read(component)?;
+        let bytes = wat::parse_bytes(&text_or_binary).map_err(|error| encode(error.to_string()))?.into_owned();
+        wasmparser::validate(&bytes).map_err(|error| encode(error.to_string()))?;
         match section::read(&bytes, component) {
             Err(SectionError::NoManifest { .. }) => {}
             Err(error) => return Err(error.into()),

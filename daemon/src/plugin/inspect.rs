@@ -99,7 +99,7 @@ impl Display for Inspection {
             }
         }
 
-        writeln!(f, "\nIt imports")?;
+        writeln!(f, "\nIt imports{}", if self.imports.is_empty() { " nothing." } else { "" })?;
         self.imports.iter().try_for_each(|import| writeln!(f, "  {import}"))
     }
 }

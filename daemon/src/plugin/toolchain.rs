@@ -3,8 +3,8 @@
 //! [`probe`] looks, [`choose`] decides (pure), [`Toolchain::apply`] sets up cargo. In this order:
 //!
 //! 1. The compiler has the target's library. The usual developer machine.
-//! 2. A compiler has its library's source: it builds the library along with the plugin. So it is with Debian's packages
-//!    `rustc-web` and `rust-web-src`, which live beside rustup.
+//! 2. A compiler has its library's source, and a linker: it builds the library along with the plugin. So it is with
+//!    Debian's packages `rustc-web` and `rust-web-src`, which live beside rustup.
 //! 3. rustup is asked to fetch the library. Third, since it needs the network, and may wait long for one that is shut.
 //! 4. When allowed, and possible: Debian's packages are installed.
 
@@ -42,8 +42,19 @@ pub struct WithSource {
     pub rustc: PathBuf,
     /// Its version, as `rustc 1.96.0`.
     pub version: String,
-    /// Its linker for WebAssembly; none where the compiler finds its own.
-    pub linker: Option<PathBuf>,
+    /// Its linker for WebAssembly.
+    pub linker: Linker,
+}
+
+/// Where a compiler has its linker for WebAssembly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Linker {
+    /// The compiler finds it by itself.
+    Own,
+    /// There.
+    At(PathBuf),
+    /// Nowhere; Debian has it in this package.
+    Missing(String),
 }
 
 /// What is to be done to have a compiler.
@@ -53,8 +64,8 @@ pub enum Choice {
     Use(Toolchain),
     /// Run `rustup target add`, then look again.
     Fetch,
-    /// Install [`PACKAGES`], then look again.
-    Install,
+    /// Install these packages, then look again.
+    Install(Vec<String>),
 }
 
 /// A compiler that is ready.
@@ -80,11 +91,13 @@ pub enum ToolchainError {
         "the compiler has no library for {TARGET}{detail}. One of these helps:\n  \
          rustup target add {TARGET}\n  \
          apt-get install {}        (Debian 12 or newer; needs root)",
-        PACKAGES.join(" ")
+        packages.join(" ")
     )]
     NoLibrary {
         /// What was tried in vain, or nothing.
         detail: String,
+        /// What Debian has to offer.
+        packages: Vec<String>,
     },
 }
 
@@ -96,14 +109,17 @@ pub fn choose(found: &Found, tried: &[Choice], may_install: bool) -> Result<Choi
     if let (true, Some(version)) = (found.has_target, &found.rustc) {
         return Ok(Choice::Use(Toolchain::Ready { version: version.clone() }));
     }
-    if let Some(with_source) = &found.with_source {
-        return Ok(Choice::Use(Toolchain::BuildLibrary(with_source.clone())));
-    }
+    let packages = match &found.with_source {
+        Some(WithSource { linker: Linker::Missing(package), .. }) => vec![package.clone()],
+        Some(ready) => return Ok(Choice::Use(Toolchain::BuildLibrary(ready.clone()))),
+        None => found.rustc.is_none().then_some("cargo-web").into_iter().chain(PACKAGES).map(str::to_owned).collect(),
+    };
     if found.rustup && found.rustc.is_some() && !tried.contains(&Choice::Fetch) {
         return Ok(Choice::Fetch);
     }
-    if may_install && found.can_install && !tried.contains(&Choice::Install) {
-        return Ok(Choice::Install);
+    let install = Choice::Install(packages.clone());
+    if may_install && found.can_install && !tried.contains(&install) {
+        return Ok(install);
     }
     if found.rustc.is_none() {
         return Err(ToolchainError::NoCompiler);
@@ -111,7 +127,7 @@ pub fn choose(found: &Found, tried: &[Choice], may_install: bool) -> Result<Choi
     let names = tried.iter().map(|it| if *it == Choice::Fetch { "rustup" } else { "apt-get" });
     let names: Vec<_> = names.collect();
     let detail = if names.is_empty() { String::new() } else { format!(" ({} could not get it)", names.join(", ")) };
-    Err(ToolchainError::NoLibrary { detail })
+    Err(ToolchainError::NoLibrary { detail, packages })
 }
 
 /// Finds or gets a compiler for a plugin in `dir`. Packages are installed only if `may_install`.
@@ -125,8 +141,8 @@ pub fn obtain(dir: &Path, may_install: bool) -> Result<Toolchain, ToolchainError
         match &choice {
             Choice::Use(toolchain) => return Ok(toolchain.clone()),
             Choice::Fetch => succeeds(Command::new("rustup").args(["target", "add", TARGET]).current_dir(dir)),
-            Choice::Install => {
-                succeeds(Command::new("apt-get").args(["install", "-y", "--no-install-recommends"]).args(PACKAGES))
+            Choice::Install(packages) => {
+                succeeds(Command::new("apt-get").args(["install", "-y", "--no-install-recommends"]).args(packages))
             }
         };
         tried.push(choice);
@@ -152,27 +168,21 @@ fn with_source(rustc: &Path, dir: &Path) -> Option<WithSource> {
     if !sysroot.join("lib/rustlib/src/rust/library/std").is_dir() {
         return None;
     }
-    // rustup's compilers find the linker beside them; Debian's has it in /usr/bin, or is content with rustup's.
-    let own = has_linker(&sysroot, dir, rustc);
-    let other = || {
-        let beside = sysroot.join("bin/rust-lld");
-        let rustup = print(Path::new("rustc"), &["--print", "sysroot"], dir)
-            .and_then(|root| linker_in(Path::new(&root), dir, Path::new("rustc")));
-        beside.is_file().then_some(beside).or(rustup)
-    };
-    let linker = if own { None } else { Some(other()?) };
-    Some(WithSource { rustc: rustc.to_owned(), version: version(rustc, dir)?, linker })
-}
-
-fn has_linker(sysroot: &Path, dir: &Path, rustc: &Path) -> bool {
-    linker_in(sysroot, dir, rustc).is_some()
-}
-
-fn linker_in(sysroot: &Path, dir: &Path, rustc: &Path) -> Option<PathBuf> {
     let details = print(rustc, &["--version", "--verbose"], dir)?;
-    let host = details.lines().find_map(|line| line.strip_prefix("host: "))?;
-    let linker = sysroot.join("lib/rustlib").join(host).join("bin/rust-lld");
-    linker.is_file().then_some(linker)
+    let detail = |name: &str| details.lines().find_map(|line| line.strip_prefix(name));
+    let beside = |sysroot: &Path| Some(sysroot.join("lib/rustlib").join(detail("host: ")?).join("bin/rust-lld"));
+    // The linker is part of LLVM, and Debian has a package for each version.
+    let package = format!("lld-{}", detail("LLVM version: ")?.split('.').next()?);
+
+    let linker = if beside(&sysroot)?.is_file() {
+        Linker::Own
+    } else {
+        // Debian's compiler has none beside it, but is content with rustup's.
+        let rustup = print(Path::new("rustc"), &["--print", "sysroot"], dir).and_then(|it| beside(Path::new(&it)));
+        let places = [Some(sysroot.join("bin/rust-lld")), Some(sysroot.join("bin").join(&package)), rustup];
+        places.into_iter().flatten().find(|it| it.is_file()).map_or(Linker::Missing(package), Linker::At)
+    };
+    Some(WithSource { rustc: rustc.to_owned(), version: version(rustc, dir)?, linker })
 }
 
 /// `rustc 1.95.0`, of `rustc 1.95.0 (59807616e 2026-04-14)`.
@@ -202,7 +212,7 @@ impl Toolchain {
         if let Self::BuildLibrary(WithSource { rustc, linker, .. }) = self {
             // A stable compiler takes -Z only with RUSTC_BOOTSTRAP; the library is built from its own source.
             cargo.arg("-Zbuild-std=std,panic_abort").env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
-            if let Some(linker) = linker {
+            if let Linker::At(linker) = linker {
                 cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
             }
         }
@@ -232,7 +242,7 @@ mod tests {
             with_source: has("source").then(|| WithSource {
                 rustc: DEBIAN_RUSTC.into(),
                 version: "rustc 1.96.0".to_owned(),
-                linker: Some("/usr/bin/rust-lld".into()),
+                linker: if has("linker") { Linker::Own } else { Linker::Missing("lld-22".to_owned()) },
             }),
             rustup: has("rustup"),
             can_install: has("root"),
@@ -241,19 +251,22 @@ mod tests {
 
     #[test]
     fn the_choice_follows_from_what_is_there() {
-        let cases: [(&str, &[Choice], bool); 12] = [
-            ("rustc target rustup", &[], false),
-            ("rustc target source rustup root", &[], true),
-            ("rustc source rustup", &[], false),
-            ("source", &[], false),
-            ("rustc rustup", &[], false),
-            ("rustc rustup root", &[Choice::Fetch], false),
-            ("rustc rustup root", &[Choice::Fetch], true),
-            ("rustc rustup root", &[Choice::Fetch, Choice::Install], true),
-            ("rustc", &[], true),
-            ("rustc root", &[], true),
-            ("root", &[], true),
-            ("", &[], true),
+        let installed = || Choice::Install(PACKAGES.map(str::to_owned).into());
+        let cases = [
+            ("rustc target rustup", vec![], false),
+            ("rustc target source linker rustup root", vec![], true),
+            ("rustc source linker rustup", vec![], false),
+            ("source linker", vec![], false),
+            ("rustc source", vec![], false),
+            ("rustc source root", vec![installed()], true),
+            ("rustc rustup", vec![], false),
+            ("rustc rustup root", vec![Choice::Fetch], false),
+            ("rustc rustup root", vec![Choice::Fetch], true),
+            ("rustc rustup root", vec![Choice::Fetch, installed()], true),
+            ("rustc", vec![], true),
+            ("rustc root", vec![], true),
+            ("root", vec![], true),
+            ("", vec![], true),
         ];
         let lines: Vec<_> = cases
             .iter()
