@@ -45,6 +45,9 @@ pub fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     Ok(())
 }
 
+/// Different denials of one run that are remembered and logged.
+const MOST_DENIALS: usize = 20;
+
 /// What all instances of one run share: what the run may do, and where its words go.
 pub struct Run {
     /// Its identifier.
@@ -145,8 +148,13 @@ impl Host {
     /// Answers `denied` and remembers it: what was asked for, and the key of the task file that would grant it.
     pub fn deny<T>(&self, what: impl Into<String>) -> Result<T, HostError> {
         let what = what.into();
-        self.run.say(crate::clock::now(), Level::Warn, format!("denied: {what}"));
-        self.run.denials.lock().unwrap_or_else(PoisonError::into_inner).push(what.clone());
+        let mut denials = self.run.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        // A guest that asks the same thing for ever is told each time, and written down once.
+        if denials.len() < MOST_DENIALS && !denials.contains(&what) {
+            denials.push(what.clone());
+            drop(denials);
+            self.run.say(crate::clock::now(), Level::Warn, format!("denied: {what}"));
+        }
         Err(HostError::Guest(abi::types::Error::Denied(what)))
     }
 
@@ -239,6 +247,38 @@ impl abi::types::Host for Host {
         match error {
             HostError::Guest(error) => Ok(error),
             HostError::Trap(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Host {
+    /// A host of its own with these grants; its journal and its files are in `folder`.
+    async fn of(folder: &std::path::Path, grants: Grants, limits: Limits) -> Self {
+        let state = folder.join("state");
+        std::fs::create_dir_all(&state).expect("a folder for the test");
+        let run = Run::new(
+            RunId::new(crate::clock::Timestamp(0)),
+            "task".into(),
+            Arc::new(grants),
+            Arc::new(limits),
+            Store::open_dir(&state).await.expect("a store for the test"),
+            folder.join("scratch"),
+            CancellationToken::new(),
+            Events::default(),
+        );
+        Self::new(Arc::new(run.with_private(folder.join("private"))), Some(0))
+    }
+
+    /// The answer `denied`, which must also be remembered.
+    fn expect_denied<T>(&self, result: Result<T, HostError>, key: &str) {
+        match result {
+            Err(HostError::Guest(abi::types::Error::Denied(message))) => {
+                assert!(message.contains(key), "`{message}` does not name {key}");
+                assert_eq!(self.run.denials().last(), Some(&message));
+            }
+            Err(error) => panic!("{key}: {error:?}"),
+            Ok(_) => panic!("{key}: it was granted"),
         }
     }
 }

@@ -14,6 +14,7 @@
 //! | `progress` | a run while it lasts                         |
 //! | others     | one command each, as they are named          |
 
+pub mod backup;
 mod cancel;
 pub mod check;
 pub mod failure;
@@ -44,6 +45,7 @@ use self::screen::Screen;
 use crate::config::check::Surroundings;
 use crate::config::diagnostic::Style;
 use crate::config::load::examine;
+use crate::config::schedule::ScheduleSettings;
 use crate::telemetry;
 
 /// Maintenance of a backend server: sandboxed tasks on schedule
@@ -83,7 +85,7 @@ impl Cli {
             Failure::new(Exit::Usage, error.to_string(), help).into()
         });
         started
-            .and_then(|()| self.verb.run(&self.place, &mut io::stdout().lock()))
+            .and_then(|()| self.verb.run(&self.place, &mut io::stdout()))
             .unwrap_or_else(|error| failure::report(error, colour, &mut io::stderr()))
     }
 
@@ -107,7 +109,9 @@ impl Verb {
             Self::Check(args) => check(&args, place, out),
             Self::Schedule(args) => schedule(&args, place, out),
             Self::Schema(args) => Ok(schema::schema(&args, out).map(|()| Exit::Done)?),
-            Self::Plugin(args) => args.run(out).map(|()| Exit::Done),
+            Self::Plugin(args) => {
+                args.run(out).map(|()| Exit::Done).map_err(|error| Failure::found(Exit::Internal, error))
+            }
             Self::Daemon => daemon(place),
         }
     }
@@ -127,17 +131,27 @@ fn schedule(args: &schedule::ScheduleArgs, place: &Place, out: &mut dyn Write) -
     let now = crate::clock::now();
     let place_of = |timezone| schedule::Place { timezone, host: &host, now };
     let Some(name) = &args.task else {
-        schedule::schedule(args, None, place_of(chrono_tz::UTC), out)?;
-        return Ok(Exit::Done);
+        return print_slots(args, None, place_of(place.timezone()), out);
     };
     let dir = place.config_dir();
     let examined = examine(&dir, &Surroundings::of_process(&variable, false));
     let Some(task) = examined.config.tasks.get(&**name) else {
         let message = format!("there is no valid task `{name}` in {}", dir.display());
-        return Err(Failure::new(Exit::NotFound, message, "`upkeep check` shows what there is, and what is wrong").into());
+        return Err(
+            Failure::new(Exit::NotFound, message, "`upkeep check` shows what there is, and what is wrong").into()
+        );
     };
-    schedule::schedule(args, Some(&task.triggers), place_of(task.schedule.timezone()), out)?;
-    Ok(Exit::Done)
+    print_slots(args, Some(&task.triggers), place_of(task.schedule.timezone()), out)
+}
+
+fn print_slots(
+    args: &schedule::ScheduleArgs,
+    task: Option<&ScheduleSettings>,
+    place: schedule::Place<'_>,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let printed = schedule::schedule(args, task, place, out);
+    printed.map(|()| Exit::Done).map_err(|error| Failure::found(Exit::Usage, error))
 }
 
 /// Name of this machine.

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod load;
 mod mask;
 pub mod plugin;
+mod read;
 pub mod schedule;
 pub mod schema;
 pub mod secret;

@@ -24,9 +24,11 @@ use crate::sandbox::Sandbox;
 use crate::server::{self, ServerState, Socket, SocketError};
 use crate::store::{Store, StoreError, Transition};
 
+mod answer;
 mod dispatcher;
 mod loaded;
 mod queue;
+mod reconfigure;
 mod recover;
 mod signals;
 mod trigger;

@@ -33,6 +33,9 @@ pub const GUEST_STACK: usize = 1 << 20;
 /// Instances that may exist at the same time, over all runs.
 const INSTANCES: u32 = 256;
 
+/// Bytes of a memory or table slot that stay resident between instances.
+const KEPT_RESIDENT: usize = 256 << 10;
+
 /// The largest linear memory; `limits.memory` of a task is at most this.
 pub const LARGEST_MEMORY: usize = 1 << 30;
 
@@ -108,7 +111,9 @@ impl Drop for Shared {
     }
 }
 
-fn engine() -> wasmtime::Result<Engine> {
+/// With `scan`, a slot keeps its first pages, and is reset by writing those that were used, which the kernel names (from
+/// Linux 6.7 on). Where it cannot, writing all of them costs more than giving them back.
+fn engine(scan: bool) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(INSTANCES)
         .total_core_instances(INSTANCES * 8)
@@ -119,8 +124,10 @@ fn engine() -> wasmtime::Result<Engine> {
         .max_tables_per_component(64)
         .max_core_instances_per_component(64)
         .max_memory_size(LARGEST_MEMORY)
-        .max_unused_warm_slots(16)
-        .pagemap_scan(Enabled::Auto);
+        .max_unused_warm_slots(16);
+    if scan {
+        pool.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(KEPT_RESIDENT).table_keep_resident(KEPT_RESIDENT);
+    }
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -139,7 +146,7 @@ impl Sandbox {
     /// When the cache folder cannot be made or the machine cannot give what the engine needs.
     pub fn new(cache_dir: &Path, workers: u32) -> Result<Self, LoadError> {
         let unusable = |error: String| LoadError::Compile { path: "host".into(), error };
-        let engine = engine().map_err(|error| unusable(format!("{error:#}")))?;
+        let engine = engine(true).or_else(|_| engine(false)).map_err(|error| unusable(format!("{error:#}")))?;
         let mut linker = Linker::new(&engine);
         capability::add_to_linker(&mut linker).map_err(|error| unusable(format!("{error:#}")))?;
         let workers = match workers {

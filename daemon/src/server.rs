@@ -100,3 +100,6 @@ fn router(state: ServerState) -> Router {
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(state)
 }
+
+#[cfg(test)]
+mod tests;

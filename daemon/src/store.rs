@@ -34,12 +34,16 @@ pub mod transition;
 mod wave;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::run::record::{LogRecord, RunId};
+use crate::run::record::LogRecord;
 
 pub use self::database::{FORMAT, path};
 pub use self::error::{StateError, StoreError};
@@ -50,6 +54,7 @@ pub use self::state::{StateValue, StateWrite};
 pub use self::transition::Transition;
 
 use self::log_buffer::LogBuffer;
+use self::rows::Statement;
 use self::writer::{Request, Writer};
 
 /// Requests that may wait for the writer before callers wait for a place.
@@ -60,6 +65,7 @@ const WAITING: usize = 4_096;
 pub struct Store {
     requests: mpsc::Sender<Request>,
     logs: Arc<LogBuffer>,
+    commits: Arc<AtomicU64>,
     reader: Reader,
 }
 
@@ -72,8 +78,9 @@ impl Store {
         let reader = Reader::open(lock.state_dir()).await?;
         let (requests, receiver) = mpsc::channel(WAITING);
         let logs = Arc::new(LogBuffer::default());
-        tokio::spawn(Writer::new(connection, path, Arc::clone(&logs), lock).run(receiver));
-        Ok(Self { requests, logs, reader })
+        let commits = Arc::default();
+        tokio::spawn(Writer::new(connection, path, Arc::clone(&logs), Arc::clone(&commits), lock).run(receiver));
+        Ok(Self { requests, logs, commits, reader })
     }
 
     /// Opens the journal of a directory: locks it, then [`Store::open`].
@@ -104,24 +111,31 @@ impl Store {
         self.ask(|answer| Request::State { task, writes, limit_bytes, answer }).await?
     }
 
+    /// How many transactions were committed since the journal was opened; callers share them.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
     /// Ends the writer after everything that waits is durable, and with it the lock.
     pub async fn close(self) {
+        // The last connection to go empties the write-ahead log, and a reader cannot.
+        self.reader.close().await;
         let (answer, closed) = oneshot::channel();
         if self.requests.send(Request::Close { answer }).await.is_ok() {
             // The writer answers by dropping the sender when it has gone.
             let _gone = closed.await;
         }
-        self.reader.close().await;
     }
 
-    /// Removes runs that are over; a chunk of [`Store::prune`].
-    async fn remove_runs(&self, runs: Vec<RunId>) -> Result<u64, StoreError> {
-        self.ask(|answer| Request::RemoveRuns { runs, answer }).await?
+    /// Removes rows, in a commit that it shares with others. Returns how many there were.
+    async fn remove(&self, statement: Statement<'static>) -> Result<u64, StoreError> {
+        self.ask(|answer| Request::Remove { statement, answer }).await?
     }
 
-    /// Removes up to `limit` slots that were due before `before`; a chunk of [`Store::prune`].
-    async fn remove_slots(&self, before: crate::clock::Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.ask(|answer| Request::RemoveSlots { before, limit, answer }).await?
+    /// Runs SQL on the writer's connection.
+    #[cfg(test)]
+    async fn sql(&self, sql: &'static str) -> Result<u64, StoreError> {
+        self.ask(|answer| Request::Sql { sql, answer }).await?
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, StoreError> {

@@ -163,7 +163,12 @@ mod tests {
 
     #[test]
     fn the_journal_gets_priorities_on_every_line() {
-        insta::assert_snapshot!(said(Form::Journal), @"");
+        insta::assert_snapshot!(said(Form::Journal), @r#"
+        <6>ready tasks=7 folder=/etc/upkeep why="it said so"
+        <4>two
+        <4>lines
+        <3>sqlx: no disk
+        "#);
     }
 
     #[test]

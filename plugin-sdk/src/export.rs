@@ -56,7 +56,7 @@ macro_rules! __export {
             }
 
             #[cfg(target_family = "wasm")]
-    $crate::bindings::export_bindings!(Exported with_types_in $crate::bindings);
+            $crate::bindings::export_bindings!(Exported with_types_in $crate::bindings);
 
             // Read by `upkeep plugin build`, once; the daemon never calls it.
             #[cfg(target_family = "wasm")]
@@ -64,6 +64,10 @@ macro_rules! __export {
             extern "C" fn upkeep_config_schema() -> u64 {
                 glue::schema(&$entry)
             }
+
+            // On the author's machine nobody calls the exports; without this the compiler would call the task dead code.
+            #[cfg(not(target_family = "wasm"))]
+            const _: fn() = || _ = &$entry;
         };
     };
 }

@@ -32,6 +32,7 @@ async fn main() -> Result {
     logs(&store, 10_000).await?;
     questions(&store).await?;
     prune(&store).await?;
+    idle().await?;
     store.close().await;
     let opening = Instant::now();
     let store = Store::open_dir(dir.path()).await?;
@@ -184,6 +185,25 @@ async fn prune(store: &Store) -> Result {
         millis(cpu)
     );
     Ok(())
+}
+
+/// How often any thread of the process was woken while there was nothing to do but this sleep.
+async fn idle() -> Result {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = switches()?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    println!("wake-ups in 3 s without work, this timer among them: {}", switches()? - before);
+    Ok(())
+}
+
+fn switches() -> Result<u64> {
+    let mut sum = 0;
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let status = std::fs::read_to_string(task?.path().join("status"))?;
+        let count = |line: &str| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<u64>().ok();
+        sum += status.lines().filter_map(count).sum::<u64>();
+    }
+    Ok(sum)
 }
 
 fn run(at: Timestamp, task: String) -> Run {

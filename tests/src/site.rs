@@ -26,9 +26,10 @@ pub fn program() -> PathBuf {
     program
 }
 
-/// The guests: `UPKEEP_GUESTS`, or `guests` in the target folder.
+/// The guests: `UPKEEP_GUESTS`, or where `make guests` puts them.
 fn guests() -> PathBuf {
-    std::env::var_os("UPKEEP_GUESTS").map_or_else(|| target().join("../guests"), PathBuf::from)
+    let made = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guests");
+    std::env::var_os("UPKEEP_GUESTS").map_or_else(|| made.into(), PathBuf::from)
 }
 
 /// What a command of the program came to.

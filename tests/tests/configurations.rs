@@ -9,7 +9,11 @@ mod stage;
 use std::fmt::Write;
 use std::path::Path;
 
+use proptest::prelude::*;
+use upkeep::cli::check::{CheckArgs, check};
+use upkeep::config::check::Surroundings;
 use upkeep::config::diagnostic::{Severity, Style};
+use upkeep::config::diff::diff;
 
 use self::bad::Case;
 use self::stage::Stage;
@@ -117,7 +121,7 @@ fn a_right_configuration_has_nothing_wrong() {
     let task = &examined.config.tasks["site"];
     assert_eq!(&*task.config_json, r#"{"folders":["app"]}"#);
     assert_eq!(task.file(&stage.dir()), stage.path("etc/tasks.d/site.toml"));
-    assert_eq!(examined.config.settings.plugin_dir, stage.dir().join("../plugins"));
+    assert_eq!(examined.config.settings.plugin_dir, stage.path("plugins"));
 }
 
 #[test]
@@ -128,4 +132,172 @@ fn what_cannot_be_seen_from_outside_is_a_warning_outside_of_the_daemon() {
     let severity =
         |daemon| stage.examine_as(daemon).diagnostics.0.iter().map(|found| found.severity).collect::<Vec<_>>();
     assert_eq!((severity(true), severity(false)), (vec![Severity::Error], vec![Severity::Warning]));
+}
+
+/// What `upkeep check` prints, and its exit code.
+fn check_with(stage: &Stage, json: bool) -> (u8, String) {
+    let surroundings =
+        Surroundings { read_manifest: &stage::read_manifest, variable: &|_| None, daemon: false, now: stage::NOW };
+    let mut out = Vec::new();
+    let args = CheckArgs { json };
+    let code =
+        check(&args, &stage.dir(), &surroundings, "host", Style::Plain, &mut out).expect("a vector can be written to");
+    (code, stage.steady(&String::from_utf8(out).expect("text")))
+}
+
+#[test]
+fn check_prints_what_is_fine_too() {
+    let stage = Stage::new();
+    stage.write("etc/tasks.d/by-hand.toml", "plugin = \"noop\"\n");
+    stage.write("etc/tasks.d/off.toml", "plugin = \"noop\"\nenabled = false\n");
+    let nightly = "plugin = \"backup\"\n[schedule]\ncron = \"30 3 * * *\"\ntimezone = \"Asia/Shanghai\"\n[config]\nfolders = [\"app\"]\n{grants}\n";
+    stage.write("etc/tasks.d/site.toml", nightly);
+    stage.write(
+        "etc/tasks.d/then.toml",
+        "plugin = \"noop\"\n[schedule]\nstartup = true\nafter = [{ task = \"site\" }]\n",
+    );
+    let (code, text) = check_with(&stage, false);
+    insta::assert_snapshot!("check_fine", text);
+    assert_eq!(code, 0);
+
+    stage.write("etc/tasks.d/off.toml", "plugin = \"noop\"\nenabled = 0\n[schedule]\nwatch = [\"{root}/later\"]\n");
+    let (code, text) = check_with(&stage, false);
+    insta::assert_snapshot!("check_wrong", text);
+    assert_eq!(code, 2);
+    let (code, json) = check_with(&stage, true);
+    insta::assert_snapshot!("check_wrong_json", json);
+    assert_eq!(code, 2);
+}
+
+#[test]
+fn check_says_when_there_is_nothing_to_check() {
+    let stage = Stage::new();
+    std::fs::remove_file(stage.path("etc/upkeep.toml")).expect("it was there");
+    std::fs::remove_dir(stage.path("etc/tasks.d")).expect("it was empty");
+    let (code, without_files) = check_with(&stage, false);
+    std::fs::remove_dir(stage.dir()).expect("it was empty");
+    let (code_without_folder, without_folder) = check_with(&stage, false);
+    insta::assert_snapshot!("check_nothing", format!("{without_files}\n{without_folder}"));
+    assert_eq!((code, code_without_folder), (2, 2));
+}
+
+#[test]
+fn a_reload_changes_only_what_has_changed() {
+    let stage = Stage::new();
+    for name in ["same", "commented", "changed", "removed", "zoned"] {
+        let zone = if name == "zoned" { "" } else { "timezone = \"UTC\"\n" };
+        stage.write(
+            &format!("etc/tasks.d/{name}.toml"),
+            &format!("plugin = \"noop\"\n[schedule]\nevery = \"1h\"\n{zone}"),
+        );
+    }
+    let old = stage.examine().config;
+    assert!(diff(&old, &stage.examine().config).is_empty());
+
+    stage.write(
+        "etc/tasks.d/commented.toml",
+        "# why\nplugin = \"noop\"\n\n[schedule]\nevery = \"1h\"\ntimezone = \"UTC\"\n",
+    );
+    stage.write("etc/tasks.d/changed.toml", "plugin = \"noop\"\n[schedule]\nevery = \"2h\"\ntimezone = \"UTC\"\n");
+    stage.write("etc/tasks.d/added.toml", "plugin = \"noop\"\n");
+    std::fs::remove_file(stage.path("etc/tasks.d/removed.toml")).expect("it was there");
+    stage.write(
+        "etc/upkeep.toml",
+        "plugin_dir = \"../plugins\"\nstate_dir = \"{root}/state\"\ntimezone = \"Asia/Shanghai\"\n",
+    );
+    let found = diff(&old, &stage.examine().config);
+    let names = |names: &[std::sync::Arc<str>]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(names(&found.added), ["added"]);
+    assert_eq!(names(&found.removed), ["removed"]);
+    assert_eq!(names(&found.changed), ["changed", "zoned"], "a comment changes nothing, the daemon's time zone does");
+    assert!(found.settings_changed);
+}
+
+#[test]
+fn a_run_resumes_only_with_the_same_plugin_config_grants_and_limits() {
+    let stage = Stage::new();
+    let task = |text: &str| {
+        stage.write("etc/tasks.d/site.toml", text);
+        stage.examine().config.tasks["site"].fingerprint
+    };
+    let text = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n";
+    let before = task(text);
+    assert_eq!(task(&text.replace("[config]", "timeout = \"2h\"\n[config]")), before, "a timeout is not part of it");
+    assert_ne!(task(&text.replace("\"app\"", "\"app\", \"b\"")), before, "config");
+    assert_ne!(task(&text.replace("{grants}", "[limits]\nhandles = 9\n{grants}")), before, "limits");
+    assert_ne!(task(&text.replace("{grants}", &stage::GRANTS.replace("srv/app", "srv/empty"))), before, "grants");
+    assert_eq!(task(text), before);
+    let manifest = std::fs::read_to_string(stage.path("plugins/backup.wasm")).expect("readable");
+    stage.write("plugins/backup.wasm", &format!("{manifest} "));
+    assert_ne!(task(text), before, "plugin");
+}
+
+/// 100,000 tasks, each with a schedule of its own. Run alone: `cargo test -p upkeep-tests --test configurations -- --ignored`.
+#[test]
+#[ignore = "takes half a minute, and measures the memory of the whole process"]
+fn a_hundred_thousand_tasks_take_at_most_a_kilobyte_each() {
+    let stage = Stage::new();
+    let count = 100_000;
+    for number in 0..count {
+        let (minute, hour) = (number % 60, number / 60 % 24);
+        let text = format!(
+            "plugin = \"backup\"\n[schedule]\ncron = \"{minute} {hour} * * *\"\n[config]\nfolders = [\"app\"]\nkeep = {}\n{{grants}}\n",
+            number % 1000 + 1
+        );
+        stage.write(&format!("etc/tasks.d/task-{number}.toml"), &text);
+    }
+    let resident = || {
+        let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+        statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number") * 4096
+    };
+    let before = resident();
+    let start = std::time::Instant::now();
+    let examined = stage.examine();
+    let took = start.elapsed();
+    assert_eq!(examined.config.tasks.len(), count, "{}", examined.diagnostics);
+    let each = (resident() - before) / count;
+    eprintln!("{count} tasks: {took:?}, {each} bytes each");
+    assert!(each <= 1024, "{each} bytes each");
+}
+
+/// A right file in which anything but the line with the secret was changed: whatever is said about it, nothing panics and
+/// the secret is not shown.
+fn spoiled() -> impl Strategy<Value = String> {
+    let before = "plugin = \"backup\"\ntimeout = \"1h\"\n[schedule]\ncron = \"0 3 * * *\"\n[config]\nfolders = [\"app\"]\n\
+                  [grant.files.app]\npath = \"/srv/app\"\n[grant.repository.main]\nurl = \"/backup/main\"\n";
+    let after = "access = [\"append\"]\n[limits]\nmemory = \"64 MiB\"\n";
+    let change = (any::<prop::sample::Index>(), 0..4_usize, "[\\[\\]{}\"'=.,#\\n a-z0-9é-]{0,3}");
+    prop::collection::vec(change, 1..6).prop_map(move |changes| {
+        let (mut before, mut after): (Vec<char>, Vec<char>) = (before.chars().collect(), after.chars().collect());
+        for (place, removed, added) in changes {
+            let place = place.index(before.len() + after.len());
+            let (part, at) = if place < before.len() {
+                (&mut before, place)
+            } else {
+                let at = place - before.len();
+                (&mut after, at)
+            };
+            let end = (at + removed).min(part.len());
+            part.splice(at.min(end)..end, added.chars());
+        }
+        let text = |part: Vec<char>| part.into_iter().collect::<String>();
+        format!("{}\npassword = \"hunter2\"\n{}", text(before), text(after))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_written_nothing_panics_and_no_secret_is_shown(text in spoiled()) {
+        let stage = Stage::new();
+        stage.write("etc/tasks.d/site.toml", &text);
+        let diagnostics = stage.examine().diagnostics;
+        prop_assert!(diagnostics.has_errors());
+        for style in [Style::Plain, Style::Ascii] {
+            prop_assert!(!diagnostics.render(style).contains("hunter2"), "{}", diagnostics.render(style));
+        }
+        prop_assert!(!diagnostics.to_string().contains("hunter2"), "{diagnostics}");
+        prop_assert!(!diagnostics.to_json().to_string().contains("hunter2"));
+    }
 }

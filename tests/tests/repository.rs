@@ -219,12 +219,16 @@ fn restic_and_upkeep_give_back_the_same_tree() {
     assert_eq!(fs::metadata(&part).unwrap().mode(), fs::metadata(&path).unwrap().mode());
     assert_eq!(fs::read(part.join("2026/a.json")).unwrap(), fs::read(path.join("2026/a.json")).unwrap());
 
-    // restic's own backup of the same tree finds nothing to store: the trees are the same down to the modes.
-    let listing = |snapshot: &str| String::from_utf8(place.restic(&["ls", "--long", snapshot]).stdout).unwrap();
+    // restic's own backup of the same tree finds nothing changed, and lists it in the same way.
     let theirs = place.restic(&["backup", "--json", "--host", "server", data.to_str().unwrap()]);
-    assert!(String::from_utf8_lossy(&theirs.stdout).contains(r#""files_changed":0"#));
-    let rows = |text: String| text.lines().skip(1).map(ToOwned::to_owned).collect::<Vec<_>>();
-    assert_eq!(rows(listing(&first.snapshot)), rows(listing("latest")));
+    let summary = String::from_utf8_lossy(&theirs.stdout).into_owned();
+    assert!(summary.contains(r#""files_changed":0"#) && summary.contains(r#""files_new":0"#), "{summary}");
+    let listing = |snapshot: &str| {
+        let text = place.restic(&["ls", "--long", snapshot, data.to_str().unwrap()]).stdout;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.lines().skip(1).map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(listing(&first.snapshot), listing("latest"));
 }
 
 #[test]
@@ -395,8 +399,13 @@ fn one_file_is_saved_in_the_name_of_another() {
     assert_eq!((first.files, first.bytes), (1, 10));
     let snapshot = repository.find(&first.snapshot[..10], |_| false).unwrap();
     assert_eq!(snapshot.paths, [database.to_str().unwrap()]);
+    // Under another name, beside what must not be touched.
     let target = place.path("restored.db");
-    repository.restore(&snapshot, &database, &target, RestoreOptions::default(), Arc::new(|_, _| {})).unwrap_err();
+    repository.restore(&snapshot, &database, &target, RestoreOptions::default(), Arc::new(|_, _| {})).unwrap();
+    assert_eq!(fs::read_to_string(&target).unwrap(), "consistent");
+    assert_eq!(fs::read_to_string(&database).unwrap(), "being written");
+    let there = repository.restore(&snapshot, &database, &target, RestoreOptions::default(), Arc::new(|_, _| {}));
+    assert!(matches!(there, Err(RepositoryError::Restore(_))));
     let target = place.path("restored/app.db");
     repository.restore(&snapshot, &database, &target, RestoreOptions::default(), Arc::new(|_, _| {})).unwrap();
     assert_eq!(fs::read_to_string(&target).unwrap(), "consistent");

@@ -304,3 +304,6 @@ impl abi::HostReader for Host {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

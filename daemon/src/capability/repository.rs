@@ -167,3 +167,6 @@ impl abi::HostRepo for Host {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,3 +55,49 @@ impl abi::Host for Host {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::types::Error;
+    use crate::config::grant::Grants;
+    use crate::config::limits::Limits;
+    use crate::config::size::Size;
+
+    fn write(key: &str, value: &[u8], expected: Option<u64>) -> abi::Write {
+        abi::Write { key: key.to_owned(), value: Some(value.to_vec()), expected }
+    }
+
+    #[tokio::test]
+    async fn keys_are_kept_and_compared() {
+        use abi::Host as _;
+        let folder = tempfile::tempdir().unwrap();
+        let grants = Grants { state: true, ..Grants::default() };
+        let limits = Limits { state: Size(64), ..Limits::default() };
+        let mut host = Host::of(folder.path(), grants, limits).await;
+        host.apply(vec![write("a/1", b"one", Some(0)), write("a/2", b"two", None)]).await.unwrap();
+        let found = host.get("a/1".into()).await.unwrap().unwrap();
+        assert_eq!(found.value, b"one");
+        assert_eq!(host.keys("a/".into(), Some("a/1".into())).await.unwrap(), ["a/2"]);
+        let conflict = host.apply(vec![write("a/3", b"", None), write("a/1", b"", Some(found.version + 1))]).await;
+        assert!(matches!(conflict, Err(HostError::Guest(Error::Conflict(message))) if message.contains("a/1")));
+        assert!(host.get("a/3".into()).await.unwrap().is_none(), "all or none");
+        let full = host.apply(vec![write("a/4", &[0; 100], None)]).await;
+        assert!(matches!(full, Err(HostError::Guest(Error::Limit(message))) if message.contains("limits.state")));
+        assert_eq!(host.limiter.exceeded().map(|(limit, _)| *limit), Some("state"));
+        for key in ["", "a\0b", &"x".repeat(2_000)] {
+            assert!(matches!(host.apply(vec![write(key, b"", None)]).await, Err(HostError::Guest(Error::Invalid(_)))));
+        }
+    }
+
+    #[tokio::test]
+    async fn without_the_grant_there_is_none() {
+        use abi::Host as _;
+        let folder = tempfile::tempdir().unwrap();
+        let mut host = Host::of(folder.path(), Grants::default(), Limits::default()).await;
+        let denied = host.get("a".into()).await;
+        host.expect_denied(denied, "grant.state");
+        let denied = host.apply(vec![]).await;
+        host.expect_denied(denied, "grant.state");
+    }
+}

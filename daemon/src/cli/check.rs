@@ -10,7 +10,7 @@ use crate::config::diagnostic::Style;
 use crate::config::load::{Examined, Task, examine};
 use crate::schedule::Seed;
 
-/// Validates the configuration without running anything.
+/// Validate the configuration without running anything
 ///
 /// Looks at upkeep.toml, every task file, the plugins' manifests, the grants, and whether the folders, databases and
 /// secrets that are named exist. Exits with 0 when nothing is wrong (warnings are shown), with 2 otherwise.

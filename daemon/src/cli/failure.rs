@@ -8,7 +8,6 @@ use crate::api::ErrorCode;
 use crate::cli::screen::plain;
 use crate::client::ClientError;
 use crate::daemon::DaemonError;
-use crate::store::StoreError;
 
 /// How the process ends. `docs/cli.md` and `upkeep --help` list them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +47,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
+const CHECK_AGAIN: &str = "`upkeep check` checks it again without running anything";
+
 /// An error that the operator can do something about.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -64,6 +65,14 @@ impl Failure {
     /// A failure with a remedy.
     pub fn new(exit: Exit, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { exit, message: message.into(), help: Some(help.into()) }
+    }
+
+    /// What a command found wrong with what it was given. That it cannot write is another matter, and stays as it is.
+    pub fn found(exit: Exit, error: anyhow::Error) -> anyhow::Error {
+        match error.downcast::<io::Error>() {
+            Ok(error) => error.into(),
+            Err(wrong) => Self::split(exit, format!("{wrong:#}")).into(),
+        }
     }
 
     /// A failure whose message holds the remedy already, behind a semicolon: it gets a line of its own.
@@ -91,7 +100,9 @@ impl From<ClientError> for Failure {
             ),
             ClientError::Refused(body) => {
                 let exit = match body.error {
-                    ErrorCode::BadRequest | ErrorCode::Config | ErrorCode::AmbiguousRun => Exit::Usage,
+                    // Diagnostics are of several lines, and each has its own remedy.
+                    ErrorCode::Config => return Self::new(Exit::Usage, message, CHECK_AGAIN),
+                    ErrorCode::BadRequest | ErrorCode::AmbiguousRun => Exit::Usage,
                     ErrorCode::NoTask | ErrorCode::NoRun | ErrorCode::RunOver => Exit::NotFound,
                     ErrorCode::Stopping => Exit::NoDaemon,
                     ErrorCode::NoPath
@@ -122,17 +133,14 @@ impl From<DaemonError> for Failure {
         let exit = match &error {
             DaemonError::Config(_) => Exit::Usage,
             DaemonError::NoTask(_) => Exit::NotFound,
-            DaemonError::Store(StoreError::Locked { .. }) => Exit::Unsuccessful,
             DaemonError::Store(_) | DaemonError::Sandbox(_) | DaemonError::Socket(_) | DaemonError::Kernel { .. } => {
                 Exit::Internal
             }
         };
         match &error {
-            DaemonError::Config(diagnostics) => Self::new(
-                exit,
-                format!("the configuration is not valid\n{}", diagnostics.trim_end()),
-                "`upkeep check` checks it again without running anything",
-            ),
+            DaemonError::Config(diagnostics) => {
+                Self::new(exit, format!("the configuration is not valid\n{}", diagnostics.trim_end()), CHECK_AGAIN)
+            }
             DaemonError::Kernel { .. } => Self { exit, message: error.to_string(), help: None },
             _ => Self::split(exit, error.to_string()),
         }
@@ -153,10 +161,7 @@ pub fn report(error: anyhow::Error, colour: bool, err: &mut dyn Write) -> Exit {
         Failure::new(
             Exit::Internal,
             format!("{bug:#}"),
-            format!(
-                "this should not happen and is a bug of upkeep {}; please report it with the command that you ran",
-                env!("CARGO_PKG_VERSION")
-            ),
+            format!("this is a bug of upkeep {}; please report it with what you did", env!("CARGO_PKG_VERSION")),
         )
     });
     let (red, bold, reset) = if colour { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
@@ -184,16 +189,25 @@ mod tests {
         let socket = "/run/upkeep/upkeep.sock".into();
         let (exit, text) = shown(ClientError::NoDaemon { socket }.into());
         assert_eq!(exit, Exit::NoDaemon);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @"
+        error: no daemon listens on /run/upkeep/upkeep.sock
+        help: is upkeep running? `systemctl status upkeep` tells; `upkeep run TASK --standalone` works without it
+        ");
 
         let message = "there is no task `bakup`; `upkeep list` shows those there are".to_owned();
         let (exit, text) = shown(ClientError::Refused(ErrorBody { error: ErrorCode::NoTask, message }).into());
         assert_eq!(exit, Exit::NotFound);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @"
+        error: there is no task `bakup`
+        help: `upkeep list` shows those there are
+        ");
 
         let (exit, text) = shown(anyhow::anyhow!("the cause").context("failed to think"));
         assert_eq!(exit, Exit::Internal);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @"
+        error: failed to think: the cause
+        help: this is a bug of upkeep 0.1.0; please report it with what you did
+        ");
     }
 
     #[test]

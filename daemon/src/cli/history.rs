@@ -190,7 +190,7 @@ pub(crate) mod tests {
             next: Some(id(1)),
         };
         insta::assert_snapshot!(shown(&runs));
-        insta::assert_snapshot!(shown(&Runs { runs: vec![], next: None }), @"");
+        insta::assert_snapshot!(shown(&Runs { runs: vec![], next: None }), @"There are no such runs.");
     }
 
     #[test]

@@ -92,7 +92,7 @@ mod tests {
                 ..task("backup-app", "cron 30 3 * * *")
             },
             TaskStatus { enabled: false, next: None, ..task("cleanup", "every 15m; watch /var/www/uploads/incoming") },
-            TaskStatus { next: None, last: Some(ended(run_at(2, "push", now - 90_000), failed)), ..task("push", "") },
+            TaskStatus { next: None, last: Some(ended(run_at(2, "push", now - 300_000), failed)), ..task("push", "") },
             TaskStatus { last: Some(run_at(3, "stats", now)), ..task("stats", "quartz 0 0 4 ? * MON-FRI") },
         ];
         insta::assert_snapshot!(shown(&tasks));
@@ -100,6 +100,6 @@ mod tests {
 
     #[test]
     fn says_how_to_get_a_task() {
-        insta::assert_snapshot!(shown(&[]), @"");
+        insta::assert_snapshot!(shown(&[]), @"There are no tasks. A task is a file in tasks.d of the configuration folder.");
     }
 }

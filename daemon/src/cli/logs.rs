@@ -114,6 +114,11 @@ mod tests {
         log(Level::Info, None, "3 steps", &[]);
         log(Level::Warn, Some(2), "cannot read", &[("path", "a b/c"), ("error", "EACCES"), ("hint", "")]);
         log(Level::Error, Some(0), "two\nlines \x1b[2J\n", &[]);
-        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"");
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
+        2026-11-23 15:04:06 info  3 steps
+        2026-11-23 15:04:06 warn  [2] cannot read path="a b/c" error=EACCES hint=""
+        2026-11-23 15:04:06 error [0] two
+            lines \u{1b}[2J
+        "#);
     }
 }

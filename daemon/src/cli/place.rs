@@ -32,6 +32,13 @@ impl Place {
         self.socket.clone()
     }
 
+    /// The daemon's time zone, as far as it can be read.
+    pub(super) fn timezone(&self) -> chrono_tz::Tz {
+        let text = std::fs::read_to_string(self.config_dir().join("upkeep.toml")).unwrap_or_default();
+        let settings: toml::Table = text.parse().unwrap_or_default();
+        settings.get("timezone").and_then(|zone| zone.as_str()?.parse().ok()).unwrap_or(chrono_tz::UTC)
+    }
+
     /// A client of the daemon.
     pub(super) fn client(&self) -> Result<Client, Failure> {
         Ok(Client::new(self.socket()?))
@@ -80,6 +87,9 @@ mod tests {
         assert_eq!(place.socket(), Ok("/run/upkeep/upkeep.sock".into()), "no file");
         std::fs::write(dir.path().join("upkeep.toml"), "socket = \"own.sock\"\nunknown = 1").unwrap();
         assert_eq!(place.socket(), Ok(dir.path().join("own.sock")));
+        assert_eq!(place.timezone(), chrono_tz::UTC);
+        std::fs::write(dir.path().join("upkeep.toml"), "timezone = \"Asia/Shanghai\"").unwrap();
+        assert_eq!(place.timezone(), chrono_tz::Asia::Shanghai);
         std::fs::write(dir.path().join("upkeep.toml"), "socket = 1").unwrap();
         assert_eq!(place.socket().unwrap_err().exit, Exit::Usage);
         std::fs::write(dir.path().join("upkeep.toml"), "socket =").unwrap();

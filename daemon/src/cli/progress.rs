@@ -117,6 +117,7 @@ mod tests {
         let story = [
             (0, Event::Phase { run: run.clone(), task: task(), phase: Phase::Planning }),
             (10, Event::Planned { run: run.clone(), steps: 2, weight: 30 }),
+            (20, Event::Phase { run: run.clone(), task: task(), phase: Phase::Executing }),
             (20, started(1, "app.db")),
             (20, started(2, "uploads")),
             (30, log(Level::Info, "not shown")),
@@ -131,6 +132,12 @@ mod tests {
             progress.event(&event, Timestamp(start + after)).unwrap();
         }
         progress.clear();
-        insta::assert_snapshot!(String::from_utf8(err).unwrap(), @"");
+        insta::assert_snapshot!(String::from_utf8(err).unwrap(), @"
+        planned: 2 steps
+        warn  3 files are not readable
+        step 1 (app.db): failed: the database is locked
+         60 %  backup-app: 1 of 2 steps, about 6.6s left
+         86 %  backup-app: 1 of 2 steps, about 3.0s left
+        ");
     }
 }

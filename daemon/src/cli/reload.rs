@@ -53,7 +53,10 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         let changed = Reloaded { added: vec!["a".into(), "b".into()], removed: vec!["c".into()], changed: vec![] };
-        insta::assert_snapshot!(shown(&changed), @"");
-        insta::assert_snapshot!(shown(&Reloaded::default()), @"");
+        insta::assert_snapshot!(shown(&changed), @"
+        new      a, b
+        gone     c
+        ");
+        insta::assert_snapshot!(shown(&Reloaded::default()), @"The tasks are the same as before.");
     }
 }

@@ -65,7 +65,10 @@ impl RunArgs {
         let mut progress = self.progress(&mut *err);
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut tick = ticks();
-        let mut events = client.events(&run.0).await?;
+        let mut events = client.events(&run.0).await.map_err(|error| {
+            let failure = Failure::from(error);
+            Failure { message: format!("run {run} is queued, but cannot be followed: {}", failure.message), ..failure }
+        })?;
         loop {
             tokio::select! {
                 event = events.next() => match event {
@@ -175,7 +178,8 @@ fn stopped(run: &RunId) -> Failure {
 fn write(screen: &Screen, detail: &RunDetail, out: &mut dyn Write) -> io::Result<()> {
     let run = &detail.run;
     let became = screen.ink(Ink::of(run.outcome.as_ref()), &line(&history::became(run)));
-    writeln!(out, "{}: {became}", line(&run.task))?;
+    let took = run.started.and(run.ended).map(|_| format!(", took {}", history::took(run))).unwrap_or_default();
+    writeln!(out, "{}: {became}{took}", line(&run.task))?;
     if let Some(summed_up) = &detail.report {
         report::write(screen, summed_up, out)?;
     }
@@ -187,8 +191,7 @@ fn write(screen: &Screen, detail: &RunDetail, out: &mut dyn Write) -> io::Result
         }
         table.write(screen, 2, out)?;
     }
-    let took = history::took(run);
-    writeln!(out, "\nIt took {took}. `upkeep show {}` shows its steps, `upkeep logs` with the same its log.", run.id)
+    writeln!(out, "\nSteps: upkeep show {id}\nLog:   upkeep logs {id}", id = run.id)
 }
 
 #[cfg(test)]

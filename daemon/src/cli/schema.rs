@@ -8,7 +8,7 @@ use crate::config::daemon::DaemonSettings;
 use crate::config::schema;
 use crate::config::task::TaskSettings;
 
-/// Prints the JSON Schema of a configuration file, for editors.
+/// Print the JSON Schema of a configuration file, for editors
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
     /// Which file.

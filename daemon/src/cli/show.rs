@@ -52,7 +52,8 @@ fn write(screen: &Screen, detail: &RunDetail, out: &mut dyn Write) -> io::Result
         pair("ended", format!("{} (took {})", screen.second(ended), history::took(run)))?;
     }
     if run.resumed > 0 {
-        pair("resumed", format!("{} times, after the daemon had died", run.resumed))?;
+        let times = if run.resumed == 1 { "once".to_owned() } else { format!("{} times", run.resumed) };
+        pair("resumed", format!("{times}, after the daemon had died"))?;
     }
     pair("times", screen.zone_note())?;
     if let Some(summed_up) = summed_up {
@@ -72,7 +73,7 @@ fn write(screen: &Screen, detail: &RunDetail, out: &mut dyn Write) -> io::Result
         }
         table.write(screen, 2, out)?;
     }
-    writeln!(out, "\nIts log: upkeep logs {}", run.id)
+    writeln!(out, "\nLog: upkeep logs {}", run.id)
 }
 
 fn why(run: &Run) -> String {

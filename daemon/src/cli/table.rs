@@ -91,7 +91,7 @@ impl Table {
     }
 }
 
-fn write_row(row: &Vec<Cell>, widths: &[usize], screen: &Screen, indent: usize, out: &mut dyn Write) -> io::Result<()> {
+fn write_row(row: &[Cell], widths: &[usize], screen: &Screen, indent: usize, out: &mut dyn Write) -> io::Result<()> {
     let mut text = " ".repeat(indent);
     for (place, (cell, width)) in row.iter().zip(widths).enumerate() {
         let shown =
@@ -122,7 +122,11 @@ mod tests {
 
     #[test]
     fn fits_a_terminal_and_is_whole_in_a_pipe() {
-        insta::assert_snapshot!(shown(&terminal()), @"");
+        insta::assert_snapshot!(shown(&terminal()), @r"
+        NAME      WHY                                                               WHEN
+        备份      the disk is full and has been for a week, which nobody saw, sin…  now
+        clean up  x\u{1b}[2J
+        ");
         assert!(shown(&terminal()).lines().all(|line| measure_text_width(line) <= 80));
         assert!(shown(&pipe()).contains("nobody looked at it  now"));
         let coloured = shown(&Screen { colour: true, ..terminal() });

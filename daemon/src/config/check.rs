@@ -13,7 +13,7 @@ pub(crate) mod settings;
 pub(crate) mod timing;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
@@ -46,13 +46,29 @@ impl<'a> Surroundings<'a> {
 
 /// Where a task file stands.
 pub(crate) struct Site<'a> {
-    /// The folder of the configuration.
-    pub(crate) dir: &'a Path,
     /// The daemon's settings.
     pub(crate) settings: &'a DaemonSettings,
     /// The rest.
     pub(crate) surroundings: &'a Surroundings<'a>,
+    /// The daemon's own folders, without links, each with what it holds.
+    pub(crate) own: [(&'static str, PathBuf); 3],
 }
+
+impl<'a> Site<'a> {
+    /// The site of the task files of the configuration in `dir`.
+    pub(crate) fn new(dir: &Path, settings: &'a DaemonSettings, surroundings: &'a Surroundings<'a>) -> Self {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let own = [
+            (STATE, real(&settings.state_dir)),
+            ("the configuration", real(dir)),
+            ("the plugins", real(&settings.plugin_dir)),
+        ];
+        Self { settings, surroundings, own }
+    }
+}
+
+/// How the folder of the state is called in messages.
+pub(crate) const STATE: &str = "the daemon's state";
 
 /// A task file under examination.
 pub(crate) struct TaskFile<'a> {

@@ -1,6 +1,6 @@
 //! `upkeep.toml`: what concerns the daemon as a whole.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -57,8 +57,37 @@ impl DaemonSettings {
     #[must_use]
     pub fn absolute(mut self, dir: &Path) -> Self {
         for path in [&mut self.state_dir, &mut self.socket, &mut self.plugin_dir] {
-            *path = dir.join(&*path);
+            *path = tidy(&dir.join(&*path));
         }
         self
+    }
+}
+
+/// Without `.` and `..`, by the letters alone: the path may not exist yet.
+fn tidy(path: &Path) -> PathBuf {
+    let mut tidy = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                tidy.pop();
+            }
+            part => tidy.push(part),
+        }
+    }
+    tidy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_paths_start_at_the_folder_of_the_file() {
+        let settings = DaemonSettings { state_dir: "../state".into(), socket: "./a.sock".into(), ..Default::default() };
+        let settings = settings.absolute(Path::new("/etc/upkeep"));
+        assert_eq!(settings.state_dir, Path::new("/etc/state"));
+        assert_eq!(settings.socket, Path::new("/etc/upkeep/a.sock"));
+        assert_eq!(settings.plugin_dir, Path::new("/usr/lib/upkeep/plugins"));
     }
 }

@@ -55,8 +55,12 @@ pub(crate) fn tasks(dir: &Path, problems: &mut Vec<Diagnostic>) -> Vec<TaskPath>
         if is_task_name(&name) {
             found.push(TaskPath { name: name.into(), file });
         } else {
-            let help =
-                "rename it: the file's stem is the task's name, of at most 64 letters a-z and A-Z, digits, `-` and `_`";
+            let fitting: String = name.chars().filter(char::is_ascii).take(64).collect();
+            let fitting = fitting.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "-");
+            let to = if fitting.is_empty() { String::new() } else { format!(" to `{fitting}.toml`, for example") };
+            let help = format!(
+                "rename it{to}: a task is called like its file, with at most 64 letters a-z and A-Z, digits, `-` and `_`"
+            );
             problems.push(whole(&file, format!("\"{name}\" cannot be the name of a task")).help(help));
         }
     }

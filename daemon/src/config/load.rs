@@ -19,8 +19,9 @@ use crate::config::files::{self, TaskPath};
 use crate::config::grant::Grants;
 use crate::config::limits::Limits;
 use crate::config::plugin::{Plugin, Plugins, Unusable};
+use crate::config::read::{self, Read};
 use crate::config::schedule::ScheduleSettings;
-use crate::config::shape::Shape;
+use crate::config::shape::{SchemaError, Shape};
 use crate::config::source::{Document, KeyPath, Source};
 use crate::config::task::{Retry, TaskSettings};
 use crate::schedule::Schedule;
@@ -111,14 +112,15 @@ pub fn load(dir: &Path, surroundings: &Surroundings<'_>) -> Result<Config, Diagn
 pub fn examine(dir: &Path, surroundings: &Surroundings<'_>) -> Examined {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let mut problems = Vec::new();
-    let settings = read_settings(&dir, &mut problems);
+    let read::Daemon { settings, knows_plugins } = read::daemon(&dir, &mut problems);
     let paths = if dir.is_dir() { files::tasks(&dir, &mut problems) } else { Vec::new() };
     let names: BTreeSet<Arc<str>> = paths.iter().map(|path| path.name.clone()).collect();
 
     let mut reader = Reader {
-        site: Site { dir: &dir, settings: &settings, surroundings },
+        site: Site::new(&dir, &settings, surroundings),
         plugins: Plugins::new(settings.plugin_dir.clone(), surroundings.read_manifest),
-        shape: Shape::of_settings::<TaskSettings>().map_err(|error| error.to_string()),
+        knows_plugins,
+        shape: Shape::of_settings::<TaskSettings>(),
         shared: Shared::default(),
         links: Vec::new(),
     };
@@ -148,96 +150,13 @@ pub fn examine(dir: &Path, surroundings: &Surroundings<'_>) -> Examined {
     Examined { config, diagnostics, files: paths.len() }
 }
 
-/// `upkeep.toml`, or the defaults where it is wrong.
-fn read_settings(dir: &Path, problems: &mut Vec<Diagnostic>) -> DaemonSettings {
-    let file = dir.join(files::DAEMON_FILE);
-    if !file.exists() && !file.is_symlink() {
-        let (message, help) = if dir.is_dir() {
-            ("the file does not exist", "create it; it may be empty, every key has a default")
-        } else {
-            ("there is no such folder", "name the folder that holds upkeep.toml and tasks.d: `--config DIR`")
-        };
-        problems.push(files::whole(if dir.is_dir() { &file } else { dir }, message).help(help));
-        return DaemonSettings::default().absolute(dir);
-    }
-    let Some(source) = files::read(&file, problems) else { return DaemonSettings::default().absolute(dir) };
-    let document = match Document::parse(&source) {
-        Ok(document) => document,
-        Err(syntax) => {
-            problems.extend(syntax);
-            return DaemonSettings::default().absolute(dir);
-        }
-    };
-    let shape = Shape::of_settings::<DaemonSettings>().map_err(|error| error.to_string());
-    let before = problems.len();
-    let read = read_as::<DaemonSettings>(&document, &shape, problems);
-    if let Ok(task) = Shape::of_settings::<TaskSettings>() {
-        for problem in &mut problems[before..] {
-            if problem.key.0.len() == 1
-                && problem.key.section().is_some_and(|key| task.knows(key))
-                && problem.message.starts_with("there is no key")
-            {
-                problem.help = "this belongs into the file of a task: tasks.d/NAME.toml".to_owned();
-            }
-        }
-    }
-    let settings = read.settings.unwrap_or_default().absolute(dir);
-    check::settings::check(&document, &settings, &read.broken, problems);
-    settings
-}
-
-/// What a file says, without the sections that are wrong.
-struct ReadAs<T> {
-    settings: Option<T>,
-    broken: BTreeSet<String>,
-    json: Value,
-}
-
-/// Compares a document with a schema and reads it. A section that does not fit is told and left out, so that the others
-/// can be looked at all the same.
-fn read_as<T: serde::de::DeserializeOwned>(
-    document: &Document<'_>,
-    shape: &Result<Shape, String>,
-    problems: &mut Vec<Diagnostic>,
-) -> ReadAs<T> {
-    let source = document.source();
-    let mut json = document.json();
-    let mut broken = BTreeSet::new();
-    let misfits = match shape {
-        Ok(shape) => shape.problems(&json),
-        Err(error) => {
-            problems.push(Diagnostic::error(source, KeyPath::default(), format!("the daemon's own schema {error}")));
-            return ReadAs { settings: None, broken, json };
-        }
-    };
-    for misfit in misfits {
-        broken.extend(misfit.path.section().map(str::to_owned));
-        let span = if misfit.at_key { document.key_span(&misfit.path) } else { document.value_span(&misfit.path) };
-        // What is missing on top has no place: the file's first line stands for it.
-        let span = span.or(Some(0..0));
-        problems.push(Diagnostic::error(source, misfit.path, misfit.message).at(span).help(misfit.help));
-    }
-    if let Value::Object(table) = &mut json {
-        table.retain(|section, _| !broken.contains(section));
-    }
-    match T::deserialize(&json) {
-        Ok(settings) => ReadAs { settings: Some(settings), broken, json },
-        Err(error) => {
-            // Where the schema was content, this names what the schema cannot say.
-            if broken.is_empty() && !problems.iter().any(|problem| problem.source == *source) {
-                let help = "see `upkeep schema` and docs/configuration.md";
-                problems.push(Diagnostic::error(source, KeyPath::default(), error.to_string()).help(help));
-            }
-            ReadAs { settings: None, broken, json }
-        }
-    }
-}
-
 /// Reads task files one after the other.
 struct Reader<'a> {
     site: Site<'a>,
     plugins: Plugins<'a>,
-    shape: Result<Shape, String>,
+    /// Whether `upkeep.toml` could be read so far that it is known where plugins are.
+    knows_plugins: bool,
+    shape: Result<Shape, SchemaError>,
     shared: Shared,
     links: Vec<Link>,
 }
@@ -251,11 +170,13 @@ impl Reader<'_> {
                 return None;
             }
         };
-        let ReadAs { settings, broken, json } = read_as::<TaskSettings>(&document, &self.shape, problems);
+        let Read { settings, broken, json } = read::document::<TaskSettings>(&document, &self.shape, problems);
         let settings = settings?;
         let mut file = TaskFile::new(&path.name, &document, &settings, &broken, problems);
         let plugin = match self.plugins.find(&settings.plugin) {
             Ok(plugin) => Some(plugin),
+            // While it is not known where plugins are, that one is not found says nothing.
+            Err(_) if !self.knows_plugins && !settings.plugin.starts_with('/') => None,
             Err(Unusable { message, help }) => {
                 file.error(KeyPath::of(["plugin"]), message, help);
                 None
@@ -292,7 +213,9 @@ impl Shared {
         let of =
             |parts: [&str; 3]| Digest::of(std::iter::once(plugin.digest.0.as_slice()).chain(parts.map(str::as_bytes)));
         let fingerprint = of([&config, &grants, &limits]);
-        let digest = of([&name, &written.to_string(), &daemon.timezone]);
+        // The daemon's time zone counts where it is used.
+        let zone = if settings.schedule.timezone.is_none() { daemon.timezone.as_str() } else { "" };
+        let digest = of([&name, &written.to_string(), zone]);
         Task {
             name,
             description: settings.description.into(),

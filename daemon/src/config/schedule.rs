@@ -193,7 +193,7 @@ impl std::fmt::Display for ScheduleSettings {
         let mut triggers = Vec::new();
         triggers.extend(self.cron.iter().map(|expression| format!("cron {expression}")));
         triggers.extend(self.quartz.iter().map(|expression| format!("quartz {expression}")));
-        triggers.extend(self.every.iter().map(|every| format!("every {}", humantime::format_duration(*every))));
+        triggers.extend(self.every.iter().map(|every| format!("every {}", crate::config::duration::format(*every))));
         triggers.extend(self.startup.then(|| "startup".to_owned()));
         triggers.extend(self.watch.iter().map(|path| format!("watch {}", path.display())));
         triggers.extend(self.after.iter().map(|after| format!("after {}", after.task)));

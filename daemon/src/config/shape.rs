@@ -98,7 +98,8 @@ impl Shape {
             Kind::Type { .. } => {
                 let schema = self.around(error);
                 let message = format!("this has to be {}, not {found}", self.wanted(schema));
-                let help = retyped(schema, error.instance()).unwrap_or_else(|| self.purpose(schema));
+                let retyped = retyped(schema, error.instance()).filter(|_| !mask::holds_secret(&path));
+                let help = retyped.unwrap_or_else(|| self.purpose(schema));
                 tell(message, help);
             }
             Kind::Format { format } => {
@@ -139,7 +140,7 @@ impl Shape {
                 let purpose = self.purpose(self.around(error));
                 tell(
                     format!("{found} does not have the right form"),
-                    format!("{purpose}\nIt has to match `{pattern}`."),
+                    format!("{purpose} It has to match `{pattern}`."),
                 );
             }
             // The remaining kinds are rare in the schemas of plugins; the validator's own words name the rule, and the
@@ -310,23 +311,22 @@ fn is_secret_source(tags: &[String]) -> bool {
 
 /// What is wrong with the source of a secret. Never quotes a value.
 fn secret_words(value: &Value) -> (String, String) {
-    let sources = "`{ file = \"/path\" }`, `{ env = \"NAME\" }` or `{ credential = \"NAME\" }`";
+    let sources = "write where it is, one of\n{ file = \"/path\" }\n{ env = \"NAME\" }\n{ credential = \"NAME\" }";
     match value {
-        Value::String(_) => (
-            "the secret itself stands here; it must never be in a configuration file".to_owned(),
-            format!(
-                "put it into a file that only the daemon's user can read (mode 600) and write here where it is: \
-                 {sources}. Then change the secret: whoever read this file or a backup of it knows it"
-            ),
-        ),
-        Value::Object(table) if table.len() > 1 => {
-            ("a secret has one source".to_owned(), format!("write exactly one of {sources}"))
+        Value::String(_) => {
+            let message = "the secret itself stands here; it must never be in a configuration file".to_owned();
+            let help = format!(
+                "put it into a file that only the daemon's user can read (mode 600), and {sources}\n\
+                 Then change the secret: whoever read this file or a backup of it knows it."
+            );
+            (message, help)
         }
+        Value::Object(table) if table.len() > 1 => ("a secret has one source, not two".to_owned(), sources.to_owned()),
         Value::Object(table) => {
             let wrong = table.keys().next().map_or_else(|| "nothing".to_owned(), |key| format!("`{key}`"));
-            (format!("{wrong} is not a source of a secret"), format!("write exactly one of {sources}"))
+            (format!("{wrong} is not a source of a secret"), sources.to_owned())
         }
-        _ => ("this is not a source of a secret".to_owned(), format!("write {sources}")),
+        _ => ("this is not a source of a secret".to_owned(), sources.to_owned()),
     }
 }
 
@@ -334,6 +334,7 @@ fn secret_words(value: &Value) -> (String, String) {
 fn describe(value: &Value, path: &KeyPath) -> String {
     match value {
         Value::String(_) if mask::holds_secret(path) => "this text".to_owned(),
+        Value::String(text) if text.contains('\n') => "a text of several lines".to_owned(),
         Value::String(text) if text.chars().count() > 60 => {
             format!("the text \"{}...\"", text.chars().take(57).collect::<String>())
         }

@@ -109,6 +109,7 @@ impl<'s> Document<'s> {
         if errors.is_empty() {
             return Ok(Self { source, root });
         }
+        let shown = mask::masked_by_line(&source.text);
         let mut problems: Vec<Diagnostic> = Vec::new();
         let mut lines = std::collections::BTreeSet::new();
         for error in errors {
@@ -116,7 +117,7 @@ impl<'s> Document<'s> {
             // One slip often upsets the parser more than once in its line: the first message is the one that helps.
             let line = source.text[..span.start.min(source.text.len())].matches('\n').count();
             if lines.insert(line) {
-                let (message, help) = syntax_words(error.message(), &source.text, &span);
+                let (message, help) = syntax_words(error.message(), &shown, &span);
                 let message = format!("this is not TOML: {message}");
                 problems.push(Diagnostic::error(source, KeyPath::default(), message).at(Some(span)).help(help));
             }

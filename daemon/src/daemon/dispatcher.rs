@@ -1,36 +1,31 @@
 //! The loop that owns the daemon's state. Everything else sends it messages; nothing in it waits for the disk or a guest.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::loaded::{Loaded, validate};
+use super::loaded::Loaded;
 use super::queue::{Queue, Waiting};
+use super::reconfigure;
 use super::signals::{Asked, Signals};
 use super::{DaemonError, Runner};
 use crate::clock::wall_timer::{Wake, WallTimer};
 use crate::clock::{self, Timestamp};
-use crate::command::{Command, CommandError, NextSlot, Reloaded, Running, Status, TaskStatus};
-use crate::config::diff::diff;
-use crate::config::load::Task;
+use crate::command::{Command, CommandError};
 use crate::outcome::Outcome;
-use crate::reload::{Watched, Watcher};
+use crate::reload::Watcher;
 use crate::run::cancel::{Cancel, Reason};
 use crate::run::execute::{Ended, Job, Tally, host_bug, retry_after};
-use crate::run::record::{Run, RunId};
+use crate::run::record::{Phase, Run, RunId};
 use crate::schedule::Seed;
 use crate::schedule::timetable::Timetable;
 use crate::store::{Retention, Transition};
-
-/// How long a folder has to be quiet before what changed in it is looked at: editors and package managers write in steps.
-const SETTLE: Duration = Duration::from_millis(300);
 
 /// How long guests get to notice that the daemon stops, after the deadline.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
@@ -50,38 +45,38 @@ pub(super) enum Note {
     /// A run is over, or left for the next daemon.
     Ended(RunId, Ended),
     /// A configuration was loaded.
-    Loaded(Result<Box<Loaded>, String>, Vec<oneshot::Sender<Result<Reloaded, CommandError>>>),
+    Loaded(Result<Box<Loaded>, String>, reconfigure::Waiting),
 }
 
 /// A run under way.
 pub(super) struct Active {
     pub(super) waiting: Waiting,
     pub(super) cancel: Cancel,
-    started: Timestamp,
-    tally: Arc<Tally>,
+    pub(super) started: Timestamp,
+    pub(super) tally: Arc<Tally>,
 }
 
 /// See the module.
 pub(super) struct Dispatcher {
-    config_dir: PathBuf,
+    pub(super) config_dir: PathBuf,
     pub(super) loaded: Loaded,
-    config_error: Option<String>,
+    pub(super) config_error: Option<String>,
     pub(super) runner: Runner,
     pub(super) timetable: Timetable,
     pub(super) queue: Queue,
     pub(super) running: HashMap<RunId, Active>,
     /// Runs that are durable and due later: retries.
     later: BinaryHeap<Reverse<(Timestamp, RunId)>>,
-    later_runs: HashMap<RunId, Waiting>,
-    last: HashMap<String, Run>,
-    since: Timestamp,
+    pub(super) later_runs: HashMap<RunId, Waiting>,
+    pub(super) last: HashMap<String, Run>,
+    pub(super) since: Timestamp,
     timer: WallTimer,
-    watcher: Watcher,
+    pub(super) watcher: Watcher,
     changes: mpsc::UnboundedReceiver<PathBuf>,
     /// Paths that changed and when they count as settled.
-    unsettled: BTreeMap<PathBuf, Instant>,
-    reload_at: Option<Instant>,
-    loading: bool,
+    pub(super) unsettled: BTreeMap<PathBuf, Instant>,
+    pub(super) reload_at: Option<Instant>,
+    pub(super) loading: bool,
     commands: mpsc::Receiver<Command>,
     pub(super) notes: mpsc::UnboundedSender<Note>,
     inbox: mpsc::UnboundedReceiver<Note>,
@@ -132,7 +127,8 @@ impl Dispatcher {
             let cursor = cursors.get(&**name).copied().unwrap_or(now);
             dispatcher.plan_task(name, cursor, now);
         }
-        let fresh: Vec<_> = names.iter().filter(|name| !cursors.contains_key(&***name)).map(ToString::to_string).collect();
+        let fresh: Vec<_> =
+            names.iter().filter(|name| !cursors.contains_key(&***name)).map(ToString::to_string).collect();
         if !fresh.is_empty() {
             dispatcher.runner.store.commit(vec![Transition::Observe { tasks: fresh, at: now }]).await?;
         }
@@ -143,7 +139,7 @@ impl Dispatcher {
     }
 
     /// Puts a task into the timetable, or takes it out when it is not to be there.
-    fn plan_task(&mut self, name: &Arc<str>, cursor: Timestamp, now: Timestamp) {
+    pub(super) fn plan_task(&mut self, name: &Arc<str>, cursor: Timestamp, now: Timestamp) {
         match self.loaded.task(name) {
             Some(task) if task.enabled && task.schedule.is_clocked() => {
                 let seed = Seed::of(&self.runner.host, name);
@@ -276,7 +272,7 @@ impl Dispatcher {
             Outcome::Succeeded => tracing::info!(task = %run.task, run = %run.id, "succeeded"),
             other => tracing::warn!(task = %run.task, run = %run.id, "{other}"),
         }
-        run.phase = crate::run::record::Phase::Done;
+        run.phase = Phase::Done;
         run.outcome = Some(outcome.clone());
         let task = self.loaded.task(&run.task).cloned();
         let retry = task.as_ref().filter(|_| !run.dry_run).and_then(|task| retry_after(task, run.attempt, &outcome));
@@ -318,149 +314,6 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn status(&self) -> Status {
-        let tasks = &self.loaded.config.tasks;
-        let mut running: Vec<_> = self.running.values().map(Active::status).collect();
-        running.sort_by(|a, b| a.run.id.cmp(&b.run.id));
-        let mut failing: Vec<_> = self
-            .last
-            .values()
-            .filter(|run| tasks.contains_key(&*run.task) && run.outcome.as_ref().is_some_and(|outcome| *outcome != Outcome::Succeeded))
-            .cloned()
-            .collect();
-        failing.sort_by(|a, b| a.task.cmp(&b.task));
-        let next = tasks
-            .keys()
-            .filter_map(|name| self.timetable.next_of(name).map(|slot| (slot.due, name)))
-            .min()
-            .map(|(due, name)| NextSlot { task: name.to_string(), due });
-        Status {
-            version: env!("CARGO_PKG_VERSION").into(),
-            pid: std::process::id(),
-            since: self.since,
-            config_dir: self.config_dir.display().to_string(),
-            config_loaded: self.loaded.at,
-            config_error: self.config_error.clone(),
-            tasks: tasks.len(),
-            disabled: tasks.values().filter(|task| !task.enabled).count(),
-            next,
-            running,
-            queued: self.queue.iter().chain(self.later_runs.values()).take(100).map(|waiting| waiting.run.clone()).collect(),
-            queue_length: self.queue.len(),
-            failing,
-        }
-    }
-
-    fn list(&self) -> Vec<TaskStatus> {
-        let status = |task: &Arc<Task>| TaskStatus {
-            name: task.name.to_string(),
-            description: task.description.to_string(),
-            plugin: task.plugin.manifest.name.clone(),
-            enabled: task.enabled,
-            schedule: task.triggers.to_string(),
-            timezone: task.schedule.timezone().name().to_owned(),
-            next: self.timetable.next_of(&task.name).map(|slot| slot.due),
-            last: self.last.get(&*task.name).cloned(),
-        };
-        self.loaded.config.tasks.values().map(status).collect()
-    }
-
-    fn path_changed(&mut self, path: PathBuf) {
-        let settings = &self.loaded.config.settings;
-        let at = Instant::now() + SETTLE;
-        if path.starts_with(&self.config_dir) || path.starts_with(&settings.plugin_dir) {
-            self.reload_at = Some(at);
-        }
-        let watched = |task: &Arc<Task>| task.triggers.watch.iter().find(|watched| path.starts_with(watched)).cloned();
-        for watched in self.loaded.config.tasks.values().filter_map(watched) {
-            self.unsettled.insert(watched, at);
-        }
-    }
-
-    fn settled(&mut self) {
-        let now = Instant::now();
-        if self.reload_at.is_some_and(|at| at <= now) {
-            self.reload(Vec::new());
-        }
-        let settled: Vec<_> = self.unsettled.iter().filter(|(_, at)| **at <= now).map(|(path, _)| path.clone()).collect();
-        for path in settled {
-            self.unsettled.remove(&path);
-            self.changed(&path);
-        }
-    }
-
-    /// Loads the configuration anew, beside the loop; it is taken over when it is whole.
-    fn reload(&mut self, replies: Vec<oneshot::Sender<Result<Reloaded, CommandError>>>) {
-        if self.loading {
-            // What is being loaded may be older than what was written since.
-            self.reload_at = Some(Instant::now() + SETTLE);
-            for reply in replies {
-                let message = "a configuration is being loaded at this moment; ask again".into();
-                let _ = reply.send(Err(CommandError::Config { message }));
-            }
-            return;
-        }
-        self.reload_at = None;
-        self.loading = true;
-        if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
-            let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, now]);
-        }
-        let (dir, sandbox) = (self.config_dir.clone(), self.runner.sandbox.clone());
-        let (plugins, notes) = (self.loaded.plugins().clone(), self.notes.clone());
-        tokio::task::spawn_blocking(move || {
-            let loaded = validate(&dir).and_then(|config| Loaded::compile(config, &sandbox, &plugins)).map(Box::new);
-            let _ = notes.send(Note::Loaded(loaded, replies));
-        });
-    }
-
-    fn take_over(&mut self, loaded: Result<Box<Loaded>, String>, replies: Vec<oneshot::Sender<Result<Reloaded, CommandError>>>) {
-        self.loading = false;
-        let result = loaded.map(|loaded| self.swap(*loaded));
-        match &result {
-            Ok(Reloaded { added, removed, changed }) if added.is_empty() && removed.is_empty() && changed.is_empty() => {}
-            Ok(reloaded) => tracing::info!(added = ?reloaded.added, removed = ?reloaded.removed, changed = ?reloaded.changed, "configuration reloaded"),
-            Err(message) => tracing::error!("the configuration is not valid, the one before stays in use:\n{message}"),
-        }
-        self.config_error = result.as_ref().err().cloned();
-        // Folders may have come or been replaced, also when what is in them is not valid.
-        self.watch();
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        for reply in replies {
-            let _ = reply.send(result.clone().map_err(|message| CommandError::Config { message }));
-        }
-    }
-
-    fn swap(&mut self, loaded: Loaded) -> Reloaded {
-        let diff = diff(&self.loaded.config, &loaded.config);
-        let (old, new) = (&self.loaded.config.settings, &loaded.config.settings);
-        if (&old.state_dir, &old.socket, old.workers) != (&new.state_dir, &new.socket, new.workers) {
-            tracing::warn!("state_dir, socket or workers changed in upkeep.toml: that takes effect at the next start");
-        }
-        self.loaded = loaded;
-        self.queue.set_permits(self.loaded.config.settings.max_running as usize);
-        let now = clock::now();
-        for name in diff.added.iter().chain(&diff.changed).chain(&diff.removed) {
-            self.plan_task(name, now, now);
-        }
-        let names = |names: &[Arc<str>]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-        Reloaded { added: names(&diff.added), removed: names(&diff.removed), changed: names(&diff.changed) }
-    }
-
-    fn watch(&mut self) {
-        let folder = |path: &Path| Watched { path: path.to_owned(), recursive: false };
-        let mut wanted = HashSet::from([
-            folder(&self.config_dir),
-            folder(&self.config_dir.join("tasks.d")),
-            folder(&self.loaded.config.settings.plugin_dir),
-        ]);
-        for task in self.loaded.config.tasks.values().filter(|task| task.enabled) {
-            wanted.extend(task.triggers.watch.iter().map(|path| Watched { path: path.clone(), recursive: true }));
-        }
-        for (path, reason) in self.watcher.watch(wanted) {
-            tracing::warn!(path = %path.display(), "changes here go unnoticed: {reason}");
-        }
-    }
-
     fn prune(&mut self, now: Timestamp) {
         self.pruned = now;
         let (store, keep) = (self.runner.store.clone(), self.loaded.config.settings.keep_history);
@@ -475,7 +328,10 @@ impl Dispatcher {
     async fn stop(&mut self, signals: &mut Signals) {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         let deadline = self.loaded.config.settings.stop_deadline;
-        tracing::info!(running = self.running.len(), "stopping; runs have {deadline:?} to end, a second signal ends them now");
+        tracing::info!(
+            running = self.running.len(),
+            "stopping; runs have {deadline:?} to end, a second signal ends them now"
+        );
         let deadline = tokio::time::sleep(deadline);
         tokio::pin!(deadline);
         let mut asked_again = false;
@@ -509,15 +365,5 @@ impl Dispatcher {
             Command::Reload(reply) => drop(reply.send(Err(CommandError::Stopping))),
             other => self.command(other),
         }
-    }
-}
-
-impl Active {
-    fn status(&self) -> Running {
-        let mut run = self.waiting.run.clone();
-        run.started = Some(self.started);
-        run.phase = crate::run::record::Phase::Executing;
-        let (steps, done) = (self.tally.steps.load(Ordering::Relaxed), self.tally.done.load(Ordering::Relaxed));
-        Running { run, steps_done: done, steps }
     }
 }

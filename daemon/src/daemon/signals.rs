@@ -25,7 +25,11 @@ impl Signals {
         let on = |kind| {
             signal(kind).map_err(|error| DaemonError::Kernel { what: "signal handlers", error: error.to_string() })
         };
-        Ok(Self { term: on(SignalKind::terminate())?, int: on(SignalKind::interrupt())?, hup: on(SignalKind::hangup())? })
+        Ok(Self {
+            term: on(SignalKind::terminate())?,
+            int: on(SignalKind::interrupt())?,
+            hup: on(SignalKind::hangup())?,
+        })
     }
 
     /// The next signal. Can be dropped without losing one.

@@ -45,7 +45,11 @@ impl Dispatcher {
 
     fn passed(&mut self, task: &Arc<Task>, passed: Passed, batch: &mut Batch) {
         let stretches = [
-            (passed.missed, SlotDecision::Missed, "the daemon was not there, or the machine slept, and `catch_up` does not run them"),
+            (
+                passed.missed,
+                SlotDecision::Missed,
+                "the daemon was not there, or the machine slept, and `catch_up` does not run them",
+            ),
             (passed.skipped, SlotDecision::Skipped, "a clock change left them out"),
             (passed.suppressed, SlotDecision::Suppressed, "outside of the window, and late"),
         ];
@@ -74,7 +78,9 @@ impl Dispatcher {
         let busy = match task.triggers.overlap {
             Overlap::Allow => None,
             // Slots that are caught up come one after the other by their nature.
-            Overlap::Skip if running > 0 || (waiting > 0 && !caught_up) => Some("the run before is not over (overlap = \"skip\")"),
+            Overlap::Skip if running > 0 || (waiting > 0 && !caught_up) => {
+                Some("the run before is not over (overlap = \"skip\")")
+            }
             Overlap::Queue if waiting > 0 && !caught_up => Some("a run waits already (overlap = \"queue\")"),
             Overlap::CancelRunning => {
                 self.cancel_running(&task.name);
@@ -108,7 +114,13 @@ impl Dispatcher {
     }
 
     /// A person or a program wants a run.
-    pub(super) fn manual(&mut self, task: &str, dry_run: bool, by: String, reply: oneshot::Sender<Result<RunId, CommandError>>) {
+    pub(super) fn manual(
+        &mut self,
+        task: &str,
+        dry_run: bool,
+        by: String,
+        reply: oneshot::Sender<Result<RunId, CommandError>>,
+    ) {
         let Some(task) = self.loaded.task(task).cloned() else {
             // Whoever asked may have gone.
             let _ = reply.send(Err(CommandError::NoTask { task: task.into() }));

@@ -65,7 +65,7 @@ fn special(kind: FileType, stat: &Stat) -> NodeType {
 fn node(path: &Path, name: &OsStr, kind: NodeType, stat: &Stat, names: &mut Names) -> Node {
     let is_folder = kind == NodeType::Dir;
     let is_hard_link = !is_folder && stat.st_nlink > 1;
-    let size = if is_folder { 0 } else { u64::try_from(stat.st_size).unwrap_or(0) };
+    let size = if kind == NodeType::File { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 };
     let modified = time(stat.st_mtime, stat.st_mtime_nsec);
     let metadata = Metadata {
         mode: Some(go_mode(stat.st_mode)),

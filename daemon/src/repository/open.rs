@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustic_backend::BackendOptions;
-use rustic_core::repofile::MasterKey;
 use rustic_core::{
-    ConfigOptions, Credentials, FileType, KeyOptions, OpenStatus, RepositoryBackends, RepositoryOptions, WriteBackend,
+    ConfigOptions, Credentials, FileType, KeyOptions, RepositoryBackends, RepositoryOptions, WriteBackend,
 };
 
 use crate::config::grant::RepositoryGrant;
@@ -55,17 +54,13 @@ impl Repository {
     fn unlock(url: &str, backend: Arc<dyn WriteBackend>, password: &SecretValue) -> Result<Self, RepositoryError> {
         let opened = raw(&backend).and_then(|repository| repository.open(&Credentials::password(password.reveal())));
         match opened {
-            Ok(opened) => Ok(Self { url: url.to_owned(), backend, key: key(&opened) }),
+            Ok(opened) => Ok(Self { url: url.to_owned(), backend, key: opened.key() }),
             Err(error) if error.is_incorrect_password() => Err(RepositoryError::Password(url.to_owned())),
             Err(error) => {
                 Err(RepositoryError::Failed { url: url.to_owned(), action: "it was opened", message: message(&error) })
             }
         }
     }
-}
-
-fn key(opened: &rustic_core::Repository<OpenStatus>) -> MasterKey {
-    opened.key()
 }
 
 fn raw(backend: &Arc<dyn WriteBackend>) -> rustic_core::RusticResult<rustic_core::Repository<()>> {

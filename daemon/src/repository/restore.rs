@@ -89,14 +89,14 @@ impl Repository {
         let repository = repository.to_indexed().map_err(self.failed("its index was read"))?;
         let top = self.top(&repository, snapshot, path)?;
         let failed = self.failed("files were restored");
-        let folder = match (top.is_dir(), target.parent()) {
-            (false, Some(parent)) => parent,
-            _ => target,
-        };
-        let text = folder.to_str().ok_or_else(|| {
+        if !top.is_dir() && target.is_dir() {
+            let message = format!("{} is a folder; name the file that {} goes to", target.display(), path.display());
+            return Err(RepositoryError::Restore(message));
+        }
+        let text = target.to_str().ok_or_else(|| {
             RepositoryError::Restore(format!("the target {} is not UTF-8; choose another one", target.display()))
         })?;
-        let destination = LocalDestination::new(text, !options.dry_run, false).map_err(&failed)?;
+        let destination = LocalDestination::new(text, !options.dry_run, !top.is_dir()).map_err(&failed)?;
         let everything = LsOptions::default();
         let nodes = || repository.ls(&top, &everything).map(|nodes| nodes.map(checked));
         let plan = |verify: bool| -> RusticResult<RestorePlan> {
@@ -124,8 +124,7 @@ impl Repository {
         }));
         written
             .map_err(|_| {
-                let folder = folder.display();
-                RepositoryError::Restore(format!("{folder} could not be written; is the disk full?"))
+                RepositoryError::Restore(format!("{} could not be written; is the disk full?", target.display()))
             })?
             .map_err(&failed)?;
         if top.is_dir() {
@@ -136,13 +135,14 @@ impl Repository {
         if bad > 0 {
             return Err(RepositoryError::Restore(format!(
                 "{bad} files in {} are not as they were saved; does another program write there, or is the disk full?",
-                folder.display()
+                target.display()
             )));
         }
         let mut untold = 0;
         for node in nodes().map_err(&failed)? {
             let (path, node) = node.map_err(&failed)?;
-            if let Some(difference) = difference(&folder.join(&path), &node) {
+            let at = if top.is_dir() { target.join(&path) } else { target.to_owned() };
+            if let Some(difference) = difference(&at, &node) {
                 if restored.differences.len() < MOST_DIFFERENCES {
                     restored.differences.push(format!("{}: {difference}", path.display()));
                 } else {

@@ -84,16 +84,17 @@ impl Runner {
         let calls = job.cancel.token().child_token();
         let shared = Arc::new(
             capability::Run::new(
-            job.run.id.clone(),
-            Arc::clone(&job.task.name),
-            Arc::clone(&job.task.grants),
-            Arc::clone(&job.task.limits),
-            self.store.clone(),
-            scratch.clone(),
-            calls.clone(),
-            self.events.clone(),
-        )
-        .with_private(self.state_dir.join("private")));
+                job.run.id.clone(),
+                Arc::clone(&job.task.name),
+                Arc::clone(&job.task.grants),
+                Arc::clone(&job.task.limits),
+                self.store.clone(),
+                scratch.clone(),
+                calls.clone(),
+                self.events.clone(),
+            )
+            .with_private(self.state_dir.join("private")),
+        );
         let timeout = job.task.timeout;
         let conclusion = tokio::select! {
             biased;
@@ -130,7 +131,10 @@ impl Runner {
                 self.store.commit(vec![Transition::Resume { run: run.clone(), at: now }]).await?;
                 shared.say(now, Level::Warn, "resumed after the daemon was gone".into());
                 let mut steps = steps.clone();
-                steps.iter_mut().filter(|step| step.phase == StepPhase::Running).for_each(|step| step.phase = StepPhase::Pending);
+                steps
+                    .iter_mut()
+                    .filter(|step| step.phase == StepPhase::Running)
+                    .for_each(|step| step.phase = StepPhase::Pending);
                 steps
             }
             None => {
@@ -294,13 +298,8 @@ impl Runner {
         report: Option<Report>,
     ) -> Ended {
         let metrics = shared.metrics.lock().unwrap_or_else(std::sync::PoisonError::into_inner).snapshot();
-        let finish = Transition::Finish {
-            run: job.run.id.clone(),
-            at: clock::now(),
-            outcome: outcome.clone(),
-            report,
-            metrics,
-        };
+        let finish =
+            Transition::Finish { run: job.run.id.clone(), at: clock::now(), outcome: outcome.clone(), report, metrics };
         tokio::select! {
             () = self.insist(finish) => {}
             Reason::Shutdown = job.cancel.cancelled() => return Ended::Left,
@@ -316,7 +315,8 @@ impl Runner {
     /// Ends a run that never started or cannot go on.
     pub async fn abandon(&self, run: &Run, outcome: Outcome) -> Ended {
         let at = clock::now();
-        let finish = Transition::Finish { run: run.id.clone(), at, outcome: outcome.clone(), report: None, metrics: Vec::new() };
+        let finish =
+            Transition::Finish { run: run.id.clone(), at, outcome: outcome.clone(), report: None, metrics: Vec::new() };
         self.insist(finish).await;
         self.events.send(Event::Ended { run: run.id.clone(), task: run.task.clone(), outcome: outcome.clone() });
         Ended::Over(outcome)

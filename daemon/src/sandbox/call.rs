@@ -186,12 +186,7 @@ fn from_guest(step: task::Step, ordinal: u32) -> Step {
 }
 
 fn to_guest(step: &Step) -> task::Step {
-    task::Step {
-        id: step.id.clone(),
-        title: step.title.clone(),
-        weight: step.weight,
-        input: step.input.clone(),
-    }
+    task::Step { id: step.id.clone(), title: step.title.clone(), weight: step.weight, input: step.input.clone() }
 }
 
 fn report(report: task::Report) -> Report {

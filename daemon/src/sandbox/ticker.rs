@@ -33,7 +33,9 @@ impl Ticker {
         let thread = std::thread::Builder::new()
             .name("epoch".into())
             .spawn(move || shared.tick(&engine, period))
-            .inspect_err(|error| tracing::error!(%error, "failed to start the epoch thread: guests cannot be interrupted"))
+            .inspect_err(
+                |error| tracing::error!(%error, "failed to start the epoch thread: guests cannot be interrupted"),
+            )
             .ok();
         Self { state, thread }
     }

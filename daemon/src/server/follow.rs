@@ -10,7 +10,7 @@ mod events;
 mod logs;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::ServerState;
-use super::reply::{ApiError, Asked};
+use super::reply::{ApiError, Asked, Named};
 use crate::api::{ErrorBody, ErrorCode, NDJSON};
 use crate::store::StoreError;
 
@@ -37,7 +37,7 @@ pub(super) struct LogQuery {
 /// `GET /v1/runs/{id}/logs?after=&follow=`
 pub(super) async fn logs(
     State(state): State<ServerState>,
-    Path(name): Path<String>,
+    Named(name): Named,
     Asked(query): Asked<LogQuery>,
 ) -> Result<Response, ApiError> {
     // Listens before it looks: what happens in between is then heard.
@@ -54,7 +54,7 @@ pub(super) async fn logs(
 }
 
 /// `GET /v1/runs/{id}/events`
-pub(super) async fn events(State(state): State<ServerState>, Path(name): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn events(State(state): State<ServerState>, Named(name): Named) -> Result<Response, ApiError> {
     let events = state.events.listen();
     let run = state.find(&name).await?;
     let journal = state.journal.clone();

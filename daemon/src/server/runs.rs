@@ -1,13 +1,13 @@
 //! Runs: start one, cancel one, list them, show one.
 
 use axum::Json;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 
 use super::ServerState;
 use super::peer::Peer;
-use super::reply::{ApiError, Asked, Reply, Told};
+use super::reply::{ApiError, Asked, Named, Reply, Told};
 use crate::api::{Cancelling, ErrorCode, Queued, RunDetail, RunRequest, Runs};
 use crate::command::Command;
 use crate::outcome::Outcome;
@@ -35,7 +35,7 @@ impl ServerState {
 pub(super) async fn run(
     State(state): State<ServerState>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-    Path(task): Path<String>,
+    Named(task): Named,
     Told(RunRequest { dry_run }): Told<RunRequest>,
 ) -> Result<(StatusCode, Json<Queued>), ApiError> {
     let by = peer.by();
@@ -47,7 +47,7 @@ pub(super) async fn run(
 pub(super) async fn cancel(
     State(state): State<ServerState>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-    Path(name): Path<String>,
+    Named(name): Named,
 ) -> Result<(StatusCode, Json<Cancelling>), ApiError> {
     let Run { id: run, outcome, .. } = state.find(&name).await?;
     if let Some(outcome) = outcome {
@@ -90,7 +90,7 @@ pub(super) async fn list(State(state): State<ServerState>, Asked(query): Asked<R
 }
 
 /// `GET /v1/runs/{id}`
-pub(super) async fn show(State(state): State<ServerState>, Path(name): Path<String>) -> Reply<RunDetail> {
+pub(super) async fn show(State(state): State<ServerState>, Named(name): Named) -> Reply<RunDetail> {
     let run = state.find(&name).await?;
     Ok(Json(RunDetail::read(&state.journal, run).await?))
 }

@@ -21,6 +21,10 @@ const APPLICATION: i64 = 0x7570_6b70;
 const READERS: u32 = 2;
 /// Pages (4 KiB) in the write-ahead log before it is copied into the database: fewer pauses than SQLite's 1,000.
 const CHECKPOINT_PAGES: &str = "4000";
+/// Memory for pages, in KiB with a minus sign: a commit of 10,000 runs fits, so that it is written once.
+const CACHE: &str = "-8192";
+/// Rows that a reading connection prepares ahead: fewer changes between threads for long answers.
+const ROW_BUFFER: usize = 1_000;
 /// Prepared statements that the writer keeps: all kinds in all sizes.
 const STATEMENTS: usize = 256;
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -37,6 +41,8 @@ pub(super) async fn open(path: &Path) -> Result<SqliteConnection, StoreError> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .statement_cache_capacity(STATEMENTS)
+        .pragma("cache_size", CACHE)
+        .pragma("temp_store", "memory")
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", "67108864");
     let sqlite = |error| StoreError::sqlite(path, error);
@@ -60,7 +66,7 @@ pub(super) async fn open_readers(path: &Path) -> Result<SqlitePool, StoreError> 
         .max_lifetime(None)
         .idle_timeout(None)
         .test_before_acquire(false)
-        .connect_with(options(path).read_only(true))
+        .connect_with(options(path).read_only(true).row_buffer_size(ROW_BUFFER))
         .await
         .map_err(sqlite)?;
     let mut connection = pool.acquire().await.map_err(sqlite)?;

@@ -153,24 +153,37 @@ impl StoreError {
         Self::Io { action, path: path.to_owned(), error: Arc::new(error) }
     }
 
-    /// Gives what SQLite says its name. Codes: <https://sqlite.org/rescode.html>.
+    /// Gives what SQLite says its name.
     pub(super) fn sqlite(path: &Path, error: sqlx::Error) -> Self {
-        const CORRUPT: i32 = 11;
-        const FULL: i32 = 13;
-        const NOT_A_DATABASE: i32 = 26;
-
         let path = path.to_owned();
-        let primary = error
-            .as_database_error()
-            .and_then(|error| error.code())
-            .and_then(|code| code.parse::<i32>().ok())
-            .map(|extended| extended & 0xff);
-        match primary {
+        match result_code(&error) {
             Some(FULL) => Self::Full { path },
             Some(CORRUPT | NOT_A_DATABASE) => Self::Damaged { path, message: error.to_string() },
             _ => Self::Database { path, error: Arc::new(error) },
         }
     }
+
+    /// Whether the error is one caller's, so that those who share the transaction need not fail with it.
+    pub(super) fn concerns_one(&self) -> bool {
+        match self {
+            Self::Refused { .. } => true,
+            Self::Database { error, .. } => matches!(result_code(error), Some(TOO_BIG | CONSTRAINT)),
+            _ => false,
+        }
+    }
+}
+
+// <https://sqlite.org/rescode.html>
+const CORRUPT: i32 = 11;
+const FULL: i32 = 13;
+const TOO_BIG: i32 = 18;
+const CONSTRAINT: i32 = 19;
+const NOT_A_DATABASE: i32 = 26;
+
+/// SQLite's primary result code.
+fn result_code(error: &sqlx::Error) -> Option<i32> {
+    let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(extended & 0xff)
 }
 
 fn holder(pid: Option<i32>) -> String {

@@ -95,3 +95,54 @@ impl LogBuffer {
 fn size(record: &LogRecord) -> usize {
     record.message.len() + record.fields.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(run: &str, at: i64, message: String) -> LogRecord {
+        let (run, at) = (RunId(run.into()), Timestamp(at));
+        LogRecord { run, at, step: Some(1), level: Level::Info, message, fields: Vec::new() }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted_for_its_run() {
+        let buffer = LogBuffer::default();
+        for number in 0..MOST_RECORDS {
+            buffer.push(vec![record("loud", 1, number.to_string())]);
+        }
+        buffer.push(vec![
+            record("loud", 2, "no".into()),
+            record("quiet", 3, "no".into()),
+            record("loud", 4, "no".into()),
+        ]);
+        let taken = buffer.take();
+        assert_eq!(taken.len(), MOST_RECORDS + 2);
+        let notes = &taken[MOST_RECORDS..];
+        assert!(notes[0].message.starts_with("2 log records were dropped"), "{:?}", notes[0]);
+        assert_eq!((&*notes[0].run.0, notes[0].at, notes[0].level), ("loud", Timestamp(4), Level::Warn));
+        assert_eq!((&*notes[1].run.0, notes[1].at, notes[1].step), ("quiet", Timestamp(3), None));
+        assert!(buffer.is_empty() && buffer.take().is_empty());
+    }
+
+    #[test]
+    fn bytes_are_bounded_too() {
+        let buffer = LogBuffer::default();
+        let large = "x".repeat(MOST_BYTES / 4);
+        buffer.push((0..6).map(|at| record("loud", at, large.clone())).collect());
+        assert_eq!(buffer.take().len(), 4 + 1);
+        buffer.push(vec![record("loud", 9, large)]);
+        assert_eq!(buffer.take().len(), 1, "there is room again");
+    }
+
+    #[test]
+    fn what_was_put_back_comes_first() {
+        let buffer = LogBuffer::default();
+        buffer.push(vec![record("a", 1, "first".into())]);
+        let taken = buffer.take();
+        buffer.push(vec![record("a", 2, "second".into())]);
+        buffer.put_back(taken);
+        let messages: Vec<String> = buffer.take().into_iter().map(|record| record.message).collect();
+        assert_eq!(messages, ["first", "second"]);
+    }
+}

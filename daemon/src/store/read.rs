@@ -231,8 +231,8 @@ impl Reader {
     }
 
     /// The runs that a sweep lets go.
-    pub(super) async fn expired(&self, mut sweep: Sweep) -> Result<Vec<RunId>, StoreError> {
-        let query = sqlx::query("SELECT task, id, ended FROM runs ORDER BY task, id DESC");
+    pub(super) async fn expired_runs(&self, mut sweep: Sweep) -> Result<Vec<RunId>, StoreError> {
+        let query = sqlx::query("SELECT task, id, ended FROM runs ORDER BY task DESC, id DESC");
         let mut rows = query.fetch(&self.pool);
         let mut expired = Vec::new();
         while let Some(row) = rows.try_next().await.map_err(|error| self.failed(error))? {
@@ -241,6 +241,25 @@ impl Reader {
             }
         }
         Ok(expired)
+    }
+
+    /// Task and time of slots that were due before `cutoff`.
+    pub(super) async fn expired_slots(&self, cutoff: Timestamp, limit: u32) -> Result<Vec<(String, i64)>, StoreError> {
+        let query = sqlx::query("SELECT task, due FROM slots WHERE due < ?1 LIMIT ?2").bind(cutoff.0).bind(limit);
+        self.all(query, |row| Ok((get(row, "task")?, get(row, "due")?))).await
+    }
+
+    /// Numbers of log records of some runs.
+    pub(super) async fn log_numbers(&self, runs: &[RunId], limit: u32) -> Result<Vec<i64>, StoreError> {
+        let sql = "SELECT id FROM logs WHERE run IN (SELECT value FROM json_each(?1)) LIMIT ?2";
+        self.all(sqlx::query(sql).bind(row::json(runs)).bind(limit), |row| get(row, "id")).await
+    }
+
+    /// Steps of some runs: run and place.
+    pub(super) async fn step_numbers(&self, runs: &[RunId], limit: u32) -> Result<Vec<(String, i64)>, StoreError> {
+        let sql = "SELECT run, ordinal FROM steps WHERE run IN (SELECT value FROM json_each(?1)) LIMIT ?2";
+        let query = sqlx::query(sql).bind(row::json(runs)).bind(limit);
+        self.all(query, |row| Ok((get(row, "run")?, get(row, "ordinal")?))).await
     }
 
     /// Closes the connections, after which every question fails.

@@ -6,14 +6,17 @@
 
 use std::time::Duration;
 
+use super::rows::Statement;
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
 use crate::run::record::RunId;
 
-/// Runs of one commit: with their steps and logs they may be many rows.
+/// Runs of one commit: each has rows in other tables.
 const RUNS: usize = 100;
-/// Slots of one commit.
-const SLOTS: u32 = 2_000;
+/// Rows of one commit.
+const ROWS: u32 = 2_000;
+/// Slots that are looked up at once.
+const SLOTS: u32 = 20_000;
 
 /// How long the journal is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,17 +73,76 @@ impl Sweep {
 impl Store {
     /// Forgets what the retention does not keep.
     pub async fn prune(&self, now: Timestamp, retention: &Retention) -> Result<Pruned, StoreError> {
+        let expired: Vec<RunId> = self.read().expired_runs(retention.sweep(now)).await?;
         let mut pruned = Pruned::default();
-        let expired: Vec<RunId> = self.read().expired(retention.sweep(now)).await?;
         for runs in expired.chunks(RUNS) {
-            pruned.runs += self.remove_runs(runs.to_vec()).await?;
+            pruned.runs += self.remove_runs(runs).await?;
         }
         loop {
-            let slots = self.remove_slots(retention.cutoff(now), SLOTS).await?;
-            pruned.slots += slots;
-            if slots < u64::from(SLOTS) {
+            let slots = self.read().expired_slots(retention.cutoff(now), SLOTS).await?;
+            if slots.is_empty() {
                 return Ok(pruned);
             }
+            for slots in slots.chunks(ROWS as usize) {
+                const DELETE: &str = "DELETE FROM slots WHERE (task, due) IN (VALUES {rows})";
+                let slots = slots.iter().map(|(task, due)| [task.clone().into(), (*due).into()]);
+                pruned.slots += self.remove(Statement::new(DELETE, slots)).await?;
+            }
         }
+    }
+
+    /// Removes runs. What they may have thousands of goes first, in commits of its own.
+    async fn remove_runs(&self, runs: &[RunId]) -> Result<u64, StoreError> {
+        loop {
+            const DELETE: &str = "DELETE FROM logs WHERE id IN (VALUES {rows})";
+            let logs = self.read().log_numbers(runs, ROWS).await?;
+            if logs.is_empty() {
+                break;
+            }
+            self.remove(Statement::new(DELETE, logs.iter().map(|id| [(*id).into()]))).await?;
+        }
+        loop {
+            const DELETE: &str = "DELETE FROM steps WHERE (run, ordinal) IN (VALUES {rows})";
+            let steps = self.read().step_numbers(runs, ROWS).await?;
+            if steps.is_empty() {
+                break;
+            }
+            let steps = steps.into_iter().map(|(run, ordinal)| [run.into(), ordinal.into()]);
+            self.remove(Statement::new(DELETE, steps)).await?;
+        }
+        const DELETE: &str = "DELETE FROM runs WHERE id IN (VALUES {rows}) AND phase = 'done'";
+        self.remove(Statement::new(DELETE, runs.iter().map(|run| [run.to_string().into()]))).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Exactly those go that are over, old, and behind the newest of their task.
+        #[test]
+        fn newest_and_recent_runs_stay(
+            ends in prop::collection::vec(prop::option::of(0i64..1_000), 0..40),
+            keep in 0u64..1_200,
+            keep_runs in 0u32..10,
+        ) {
+            let retention = Retention { keep: Duration::from_millis(keep), keep_runs };
+            let mut sweep = retention.sweep(Timestamp(1_000));
+            for task in ["a", "b"] {
+                for (newer, ended) in (0u32..).zip(&ends) {
+                    let old = ended.is_some_and(|ended| ended < 1_000 - i64::try_from(keep).unwrap());
+                    prop_assert_eq!(sweep.goes(task, ended.map(Timestamp)), old && newer >= keep_runs);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_very_long_time_keeps_all() {
+        let retention = Retention { keep: Duration::MAX, keep_runs: 0 };
+        assert!(!retention.sweep(Timestamp(0)).goes("a", Some(Timestamp(i64::MIN + 1))));
     }
 }

@@ -56,24 +56,21 @@ impl<'a> Statement<'a> {
     }
 
     /// The queries that do it: one, unless there are more rows than the greatest size.
-    pub(super) fn queries(self) -> impl Iterator<Item = Query<'static, Sqlite, SqliteArguments>> + use<'a> {
-        let Self { template, width, values, .. } = self;
-        let mut values = values.into_iter();
-        std::iter::from_fn(move || {
-            let rows = values.len() / width;
-            let size = *SIZES.iter().find(|size| **size >= rows).unwrap_or(&SIZES[SIZES.len() - 1]);
-            let query = sqlx::query(AssertSqlSafe(sql(template, width, size)));
-            (rows > 0).then(|| values.by_ref().take(size * width).fold(query, bind))
+    pub(super) fn queries(&self) -> impl Iterator<Item = Query<'static, Sqlite, SqliteArguments>> {
+        self.values.chunks(SIZES[SIZES.len() - 1] * self.width).map(|values| {
+            let rows = values.len() / self.width;
+            let size = SIZES.into_iter().find(|size| *size >= rows).unwrap_or(rows);
+            values.iter().fold(sqlx::query(AssertSqlSafe(sql(self.template, self.width, size))), bind)
         })
     }
 }
 
-fn bind<'q>(query: Query<'q, Sqlite, SqliteArguments>, value: Value<'_>) -> Query<'q, Sqlite, SqliteArguments> {
+fn bind<'q>(query: Query<'q, Sqlite, SqliteArguments>, value: &Value<'_>) -> Query<'q, Sqlite, SqliteArguments> {
     match value {
         Value::Null => query.bind(None::<i64>),
-        Value::Integer(value) => query.bind(value),
-        Value::Real(value) => query.bind(value),
-        Value::Text(value) => query.bind(value.into_owned()),
+        Value::Integer(value) => query.bind(*value),
+        Value::Real(value) => query.bind(*value),
+        Value::Text(value) => query.bind(String::from(&**value)),
     }
 }
 

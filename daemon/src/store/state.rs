@@ -146,3 +146,47 @@ async fn read(connection: &mut SqliteConnection, task: &str, writes: &[StateWrit
     }
     Ok(known)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn writes() -> impl Strategy<Value = Vec<StateWrite>> {
+        let write = ("[a-c]", prop::option::of(prop::collection::vec(any::<u8>(), 0..8)), prop::option::of(0u64..6));
+        prop::collection::vec(write.prop_map(|(key, value, expected)| StateWrite { key, value, expected }), 0..6)
+    }
+
+    proptest! {
+        /// Over any history: the size is the sum of what is there, versions only grow and come once, and nothing is
+        /// done past the limit or against an expectation.
+        #[test]
+        fn follows_the_rules(history in prop::collection::vec(writes(), 0..12), limit in 0u64..30) {
+            let mut known = Known::default();
+            for writes in history {
+                let before = known.clone();
+                let mut after = known.clone();
+                match after.follow(&writes, limit) {
+                    Ok(()) => known = after,
+                    Err(StateError::Conflict { key, .. }) => {
+                        prop_assert!(writes.iter().any(|write| write.key == key && write.expected.is_some()));
+                    }
+                    Err(StateError::Limit { needed, .. }) => prop_assert!(needed > limit && needed > before.bytes),
+                    Err(StateError::Store(error)) => panic!("{error}"),
+                }
+                prop_assert_eq!(known.bytes, known.keys.values().map(|key| key.bytes).sum::<u64>());
+                prop_assert!(known.bytes <= limit);
+                prop_assert!(known.version >= before.version);
+                for (name, key) in &known.keys {
+                    let changed = before.keys.get(name) != Some(key);
+                    prop_assert!(!changed || key.version > before.version, "{} kept or reused a version", name);
+                }
+                let mut versions: Vec<u64> = known.keys.values().map(|key| key.version).collect();
+                versions.sort_unstable();
+                versions.dedup();
+                prop_assert_eq!(versions.len(), known.keys.len());
+            }
+        }
+    }
+}

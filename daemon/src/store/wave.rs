@@ -143,3 +143,96 @@ impl<'a> Wave<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a transition touches, at which wave and field.
+    type Touch = (Resource, bool, (usize, usize));
+
+    #[derive(Debug, PartialEq)]
+    enum Resource {
+        Run(RunId),
+        Step(RunId, u32),
+    }
+
+    /// Transitions over two runs of three steps; the time is the place in the list.
+    fn transitions() -> impl Strategy<Value = Vec<Transition>> {
+        let kinds = prop::collection::vec((0..5u8, 0..2usize, 0..3u32, prop::option::of(0..3u32)), 0..24);
+        kinds.prop_map(|kinds| {
+            let transition = |(at, (kind, run, ordinal, next)): (i64, (u8, usize, u32, Option<u32>))| {
+                let (run, at) = (RunId(["a", "b"][run].into()), Timestamp(at));
+                let (result, outcome) = (Ok(String::new()), Outcome::Succeeded);
+                match kind {
+                    0 => Transition::Start { run, at, fingerprint: String::new() },
+                    1 => Transition::Resume { run, at },
+                    2 => Transition::StartStep { run, ordinal, at },
+                    3 => Transition::FinishStep { run, ordinal, at, result, next },
+                    _ => Transition::Finish { run, at, outcome, report: None, metrics: Vec::new() },
+                }
+            };
+            (0..).zip(kinds).map(transition).collect()
+        })
+    }
+
+    /// What the transition number `at` touches.
+    fn touches(waves: &[Wave<'_>], at: Timestamp) -> Vec<Touch> {
+        let mut touches = Vec::new();
+        for (number, wave) in waves.iter().enumerate() {
+            let started = wave.started.iter().map(|(run, at, _)| (0, *run, None, *at));
+            let resumed = wave.resumed.iter().map(|(run, at)| (1, *run, None, *at));
+            let starts = wave.steps_started.iter().map(|(run, ordinal, at)| (2, *run, Some(*ordinal), *at));
+            let ends = wave.steps_finished.iter().map(|(run, ordinal, at, _)| (3, *run, Some(*ordinal), *at));
+            let next = wave.steps_next.iter().map(|(run, ordinal, at)| (4, *run, Some(*ordinal), *at));
+            let finished = wave.finished.iter().map(|end| (5, end.run, None, end.at));
+            let all = started.chain(resumed).chain(starts).chain(ends).chain(next).chain(finished);
+            for (field, run, ordinal, _) in all.filter(|(.., moment)| *moment == at) {
+                let place = (number, field);
+                touches.push((Resource::Run(run.clone()), ordinal.is_none(), place));
+                touches.extend(ordinal.map(|ordinal| (Resource::Step(run.clone(), ordinal), true, place)));
+            }
+        }
+        touches
+    }
+
+    proptest! {
+        /// Nothing is lost, and what touches the same run or step stays in order. Steps of a run may pass each other.
+        #[test]
+        fn order_is_kept_where_it_matters(transitions in transitions()) {
+            let waves = Wave::divide(&transitions);
+            let touched: Vec<Vec<Touch>> = (0..).take(transitions.len()).map(|at| touches(&waves, Timestamp(at))).collect();
+            for (second, later) in touched.iter().enumerate() {
+                prop_assert!(!later.is_empty());
+                for earlier in &touched[..second] {
+                    for (resource, alone, place) in earlier {
+                        for (other, other_alone, behind) in later {
+                            let together = resource != other || !(*alone || *other_alone);
+                            prop_assert!(together || place < behind, "{:?} {:?} {:?}", resource, place, behind);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn callers_of_different_runs_share_a_wave() {
+        let runs: Vec<RunId> = (0..100).map(|number| RunId(number.to_string().into())).collect();
+        let at = Timestamp(1);
+        let transitions: Vec<Transition> = runs
+            .iter()
+            .flat_map(|run| {
+                let start = Transition::StartStep { run: run.clone(), ordinal: 3, at };
+                let finish = |ordinal, next| {
+                    let (run, result) = (run.clone(), Ok(String::new()));
+                    Transition::FinishStep { run, ordinal, at, result, next }
+                };
+                [finish(0, Some(2)), finish(1, None), start]
+            })
+            .collect();
+        assert_eq!(Wave::divide(&transitions).len(), 1);
+    }
+}

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::{Connection, SqliteConnection};
@@ -16,13 +17,11 @@ use super::apply;
 use super::error::{StateError, StoreError};
 use super::lock::StateLock;
 use super::log_buffer::LogBuffer;
-use super::row;
 use super::rows::Statement;
 use super::state::{self, StateWrite};
 use super::transition::Transition;
 use super::wave::Wave;
-use crate::clock::Timestamp;
-use crate::run::record::{LogRecord, RunId};
+use crate::run::record::LogRecord;
 
 /// How long log records may wait for a commit.
 const LOG_WAITS: Duration = Duration::from_millis(200);
@@ -34,11 +33,28 @@ type Answer<T, E = StoreError> = oneshot::Sender<Result<T, E>>;
 /// What the writer is asked to do.
 #[derive(Debug)]
 pub(super) enum Request {
-    Commit { transitions: Vec<Transition>, answer: Answer<()> },
-    State { task: String, writes: Vec<StateWrite>, limit_bytes: u64, answer: Answer<(), StateError> },
-    RemoveRuns { runs: Vec<RunId>, answer: Answer<u64> },
-    RemoveSlots { before: Timestamp, limit: u32, answer: Answer<u64> },
-    Close { answer: oneshot::Sender<()> },
+    Commit {
+        transitions: Vec<Transition>,
+        answer: Answer<()>,
+    },
+    State {
+        task: String,
+        writes: Vec<StateWrite>,
+        limit_bytes: u64,
+        answer: Answer<(), StateError>,
+    },
+    Remove {
+        statement: Statement<'static>,
+        answer: Answer<u64>,
+    },
+    Close {
+        answer: oneshot::Sender<()>,
+    },
+    #[cfg(test)]
+    Sql {
+        sql: &'static str,
+        answer: Answer<u64>,
+    },
 }
 
 /// What a request came to, to be answered after the commit.
@@ -52,12 +68,19 @@ pub(super) struct Writer {
     connection: SqliteConnection,
     path: PathBuf,
     logs: Arc<LogBuffer>,
+    commits: Arc<AtomicU64>,
     lock: StateLock,
 }
 
 impl Writer {
-    pub(super) fn new(connection: SqliteConnection, path: PathBuf, logs: Arc<LogBuffer>, lock: StateLock) -> Self {
-        Self { connection, path, logs, lock }
+    pub(super) fn new(
+        connection: SqliteConnection,
+        path: PathBuf,
+        logs: Arc<LogBuffer>,
+        commits: Arc<AtomicU64>,
+        lock: StateLock,
+    ) -> Self {
+        Self { connection, path, logs, commits, lock }
     }
 
     /// Runs until it is told to close or nobody is left who could ask.
@@ -110,16 +133,15 @@ impl Writer {
             return;
         }
         let mut done = self.record(&batch, &logs).await;
-        if let Err(error @ StoreError::Full { .. }) = &done {
+        if let Err(error) = &done {
+            tracing::error!(%error, callers = batch.len(), log_records = logs.len(), "a commit failed");
+        }
+        if matches!(done, Err(StoreError::Full { .. })) && !logs.is_empty() {
             // The log waits for room; what the callers record may be small enough.
-            tracing::error!(%error, "log records wait");
-            let without_logs = !logs.is_empty() && !batch.is_empty();
             self.logs.put_back(logs);
-            if without_logs {
+            if !batch.is_empty() {
                 done = self.record(&batch, &[]).await;
             }
-        } else if let Err(error) = &done {
-            tracing::error!(%error, records = logs.len(), "cannot write to the journal, log records are lost");
         }
         match done {
             Ok(done) => batch.into_iter().zip(done).for_each(|(request, done)| request.answer(done)),
@@ -134,7 +156,7 @@ impl Writer {
     ) -> Result<Vec<Result<Done, StoreError>>, StoreError> {
         match self.together(batch, logs).await {
             Ok(done) => Ok(done.into_iter().map(Ok).collect()),
-            Err(error) if concerns_one(&error) => self.singly(batch, logs).await,
+            Err(error) if error.concerns_one() => self.singly(batch, logs).await,
             Err(error) => Err(error),
         }
     }
@@ -148,7 +170,7 @@ impl Writer {
 
     async fn all_together(&mut self, batch: &[Request], logs: &[LogRecord]) -> Result<Vec<Done>, StoreError> {
         for statement in statements(batch.iter().flat_map(Request::transitions)) {
-            self.run_statement(statement, None).await?;
+            self.run_statement(&statement, None).await?;
         }
         let mut done = Vec::with_capacity(batch.len());
         for request in batch {
@@ -178,7 +200,7 @@ impl Writer {
         for request in batch {
             self.execute("SAVEPOINT caller").await?;
             let result = match self.one(request).await {
-                Err(error) if concerns_one(&error) => {
+                Err(error) if error.concerns_one() => {
                     self.execute("ROLLBACK TO caller").await?;
                     Err(error)
                 }
@@ -194,7 +216,7 @@ impl Writer {
     async fn one(&mut self, request: &Request) -> Result<Done, StoreError> {
         for transition in request.transitions() {
             for statement in statements([transition]) {
-                self.run_statement(statement, Some(transition)).await?;
+                self.run_statement(&statement, Some(transition)).await?;
             }
         }
         self.other(request).await
@@ -203,27 +225,31 @@ impl Writer {
     /// `transition` is the one that the statement is for, where it is for one.
     async fn run_statement(
         &mut self,
-        statement: Statement<'_>,
+        statement: &Statement<'_>,
         transition: Option<&Transition>,
     ) -> Result<u64, StoreError> {
-        let expects = statement.expects;
+        let refused = |reason| {
+            let transition = transition.map(Transition::to_string).unwrap_or_default();
+            Err(StoreError::Refused { transition, reason })
+        };
         let mut changed = 0;
         for query in statement.queries() {
             let done = query.execute(&mut self.connection).await;
-            changed += done.map_err(|error| StoreError::sqlite(&self.path, error))?.rows_affected();
-        }
-        match expects {
-            Some((rows, reason)) if rows != changed => {
-                let transition = transition.map(Transition::to_string).unwrap_or_default();
-                Err(StoreError::Refused { transition, reason })
+            match (done.map_err(|error| StoreError::sqlite(&self.path, error)), statement.expects) {
+                (Ok(done), _) => changed += done.rows_affected(),
+                (Err(error), Some((_, reason))) if error.concerns_one() => return refused(reason),
+                (Err(error), _) => return Err(error),
             }
+        }
+        match statement.expects {
+            Some((rows, reason)) if rows != changed => refused(reason),
             _ => Ok(changed),
         }
     }
 
     async fn log(&mut self, records: &[LogRecord]) -> Result<(), StoreError> {
         if let Some(statement) = apply::log(records) {
-            let written = self.run_statement(statement, None).await?;
+            let written = self.run_statement(&statement, None).await?;
             let lost = records.len() as u64 - written;
             if lost > 0 {
                 tracing::warn!(lost, "log records belong to no run in the journal");
@@ -234,23 +260,18 @@ impl Writer {
 
     /// What is not a transition.
     async fn other(&mut self, request: &Request) -> Result<Done, StoreError> {
+        if let Request::Remove { statement, .. } = request {
+            return self.run_statement(statement, None).await.map(Done::Rows);
+        }
         let connection = &mut self.connection;
         let done = match request {
-            Request::Commit { .. } | Request::Close { .. } => Ok(Done::Rows(0)),
+            Request::Commit { .. } | Request::Remove { .. } | Request::Close { .. } => Ok(Done::Rows(0)),
             Request::State { task, writes, limit_bytes, .. } => {
                 state::apply(connection, task, writes, *limit_bytes).await.map(Done::State)
             }
-            Request::RemoveRuns { runs, .. } => {
-                const DELETE: &str =
-                    "DELETE FROM runs WHERE id IN (SELECT value FROM json_each(?1)) AND phase = 'done'";
-                let delete = sqlx::query(DELETE).bind(row::json(runs));
-                delete.execute(connection).await.map(|done| Done::Rows(done.rows_affected()))
-            }
-            Request::RemoveSlots { before, limit, .. } => {
-                const DELETE: &str =
-                    "DELETE FROM slots WHERE (task, due) IN (SELECT task, due FROM slots WHERE due < ?1 LIMIT ?2)";
-                let delete = sqlx::query(DELETE).bind(before.0).bind(*limit);
-                delete.execute(connection).await.map(|done| Done::Rows(done.rows_affected()))
+            #[cfg(test)]
+            Request::Sql { sql, .. } => {
+                sqlx::query(*sql).execute(connection).await.map(|done| Done::Rows(done.rows_affected()))
             }
         };
         done.map_err(|error| StoreError::sqlite(&self.path, error))
@@ -259,7 +280,10 @@ impl Writer {
     /// Commits what went well, and takes back what did not.
     async fn end<T>(&mut self, done: Result<T, StoreError>) -> Result<T, StoreError> {
         let done = match done {
-            Ok(done) => self.execute("COMMIT").await.map(|()| done),
+            Ok(done) => self.execute("COMMIT").await.map(|()| {
+                self.commits.fetch_add(1, Ordering::Relaxed);
+                done
+            }),
             Err(error) => Err(error),
         };
         if done.is_err() {
@@ -300,23 +324,14 @@ impl Request {
                     Err(error) => Err(error.into()),
                 })
                 .is_err(),
-            Self::RemoveRuns { answer, .. } | Self::RemoveSlots { answer, .. } => answer.send(rows(done)).is_err(),
+            Self::Remove { answer, .. } => answer.send(rows(done)).is_err(),
             Self::Close { .. } => false,
+            #[cfg(test)]
+            Self::Sql { answer, .. } => answer.send(rows(done)).is_err(),
         };
     }
 }
 
 fn statements<'a>(transitions: impl IntoIterator<Item = &'a Transition>) -> Vec<Statement<'a>> {
     Wave::divide(transitions).iter().flat_map(apply::statements).collect()
-}
-
-/// Whether the error is one caller's, so that the others need not fail with it.
-fn concerns_one(error: &StoreError) -> bool {
-    match error {
-        StoreError::Refused { .. } => true,
-        StoreError::Database { error, .. } => error
-            .as_database_error()
-            .is_some_and(|error| error.is_unique_violation() || error.is_foreign_key_violation()),
-        _ => false,
-    }
 }

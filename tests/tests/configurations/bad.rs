@@ -127,6 +127,9 @@ pub(crate) const SECRETS: &[Case] = cases! {
     "an empty file": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/empty\" }\n";
     "a variable that is not set": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { env = \"UPKEEP_PASSWORD\" }\n";
     "the password where the variable's name belongs": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { env = \"hunter2!\" }\n";
+    "a token in the config": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\ntoken = \"hunter2\"\nfolders_secret = [\"hunter2\"]\n{grants}\n";
+    "a user's password in an address": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"me:hunter2@backup.example:/main\"\npassword = { file = \"{root}/secrets/main\" }\n";
+    "an address whose quote is missing": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.repository.main]\nurl = \"sftp://me:hunter2@backup.example/main\n";
     "a credential without systemd": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { credential = \"main\" }\n";
 };
 
@@ -145,6 +148,7 @@ pub(crate) const DAEMON: &[Case] = cases! {
     "a key of a task": "etc/upkeep.toml" = "timeout = \"1h\"\n";
     "a time zone by its abbreviation": "etc/upkeep.toml" = "timezone = \"CST\"\n";
     "a group that does not exist": "etc/upkeep.toml" = "socket_group = \"upkeep-operators\"\n";
+    "what follows from it is not told": "etc/upkeep.toml" = "plugin_dir = 7\n", "etc/tasks.d/site.toml" = "plugin = \"noop\"\ntimeuot = \"1h\"\n";
     "a socket path that is too long": "etc/upkeep.toml" = "socket = \"/run/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/upkeep.sock\"\n";
     "a state folder that is a file": "etc/upkeep.toml" = "state_dir = \"{root}/srv/shop.db\"\n";
     "no run at all": "etc/upkeep.toml" = "max_running = 0\n";

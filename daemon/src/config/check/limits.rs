@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::check::TaskFile;
+use crate::config::duration;
 use crate::config::limits::Limits;
 use crate::config::size::Size;
 use crate::config::source::KeyPath;
@@ -34,7 +35,7 @@ pub(crate) fn check(file: &mut TaskFile<'_>) {
     if file.is_sound("timeout") && (settings.timeout.is_zero() || settings.timeout > 31 * day) {
         file.error(
             KeyPath::of(["timeout"]),
-            "a run has to end some time, but not at once",
+            format!("`{}` is not a possible timeout", duration::format(settings.timeout)),
             "write `1s` or more, and at most `31d`",
         );
     }

@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 
-use crate::config::check::{Site, TaskFile};
+use crate::config::check::{STATE, Site, TaskFile};
 use crate::config::files::in_words;
 use crate::config::grant::FilesAccess;
 use crate::config::secret::Secret;
@@ -126,19 +126,13 @@ fn check_overlaps(
     repositories: &[PathBuf],
 ) {
     let may_change = access.iter().any(|right| *right != FilesAccess::Read);
-    let own = [
-        ("the daemon's state", &*site.settings.state_dir),
-        ("the configuration", site.dir),
-        ("the plugins", &*site.settings.plugin_dir),
-    ];
-    for (what, folder) in own {
-        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    for (what, folder) in &site.own {
         let shown = folder.display();
-        if may_change && (root.starts_with(&folder) || folder.starts_with(root)) {
+        if may_change && (root.starts_with(folder) || folder.starts_with(root)) {
             let message =
                 format!("with this the plugin could change {what} in {shown}, and so give itself every right");
             file.error(key.clone(), message, "grant a folder that neither holds it nor lies in it, or only `read`");
-        } else if what == "the daemon's state" && folder.starts_with(root) {
+        } else if *what == STATE && folder.starts_with(root) {
             let message = format!("{shown}, {what}, lies in this folder");
             file.warning(key.clone(), message, "leave it out in the plugin's config; it changes while it is read");
         }

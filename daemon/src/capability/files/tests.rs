@@ -1,0 +1,144 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use super::abi::{HostReader as _, HostRoot as _, HostWalker as _};
+use super::*;
+use crate::abi::types::Error;
+use crate::config::grant::{FilesGrant, Grants};
+use crate::config::limits::Limits;
+use crate::config::size::Size;
+
+/// A host to which the folder `data` is granted as `data`.
+async fn place(access: &[FilesAccess], limits: Limits) -> (tempfile::TempDir, Host) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir_all(data.join("sub")).unwrap();
+    fs::write(data.join("sub/file"), "0123456789").unwrap();
+    fs::write(folder.path().join("secret"), "secret").unwrap();
+    symlink("../secret", data.join("out")).unwrap();
+    let mut grants = Grants::default();
+    grants.files.insert("data".into(), FilesGrant { path: data, access: access.to_vec() });
+    let host = Host::of(folder.path(), grants, limits).await;
+    (folder, host)
+}
+
+fn all(path: &str) -> abi::WalkOptions {
+    abi::WalkOptions { path: path.to_owned(), exclude: vec![], max_depth: None, one_filesystem: true }
+}
+
+/// The handle once more, since each call takes one.
+fn again<T: 'static>(handle: &Resource<T>) -> Resource<T> {
+    Resource::new_borrow(handle.rep())
+}
+
+#[tokio::test]
+async fn what_is_not_granted_is_denied_and_the_key_is_named() {
+    let (_folder, mut host) = place(&[FilesAccess::Read], Limits::default()).await;
+    let denied = abi::HostRoot::open(&mut host, "other".into()).await;
+    host.expect_denied(denied, "grant.files.other");
+    let root = abi::HostRoot::open(&mut host, "data".into()).await.unwrap();
+    for path in ["../secret", "/etc/passwd", "out", r"sub/\x2e\x2e/\x2e./secret"] {
+        let denied = host.read(again(&root), path.into()).await;
+        host.expect_denied(denied, "grant.files.data");
+    }
+    let denied = host.write(again(&root), "new".into(), vec![]).await;
+    host.expect_denied(denied, "grant.files.data.access");
+    let denied = host.remove(again(&root), vec![]).await;
+    host.expect_denied(denied, "grant.files.data.access");
+    assert_eq!(host.run.denials().len(), 7);
+
+    let (_folder, mut host) = place(&[FilesAccess::Write], Limits::default()).await;
+    let root = abi::HostRoot::open(&mut host, "data".into()).await.unwrap();
+    host.write(again(&root), "new".into(), b"text".to_vec()).await.unwrap();
+    let denied = abi::HostRoot::walk(&mut host, again(&root), all("")).await;
+    host.expect_denied(denied, "grant.files.data.access");
+    let denied = host.read(again(&root), "new".into()).await;
+    host.expect_denied(denied, "\"read\"");
+}
+
+#[tokio::test]
+async fn a_walk_comes_in_batches_and_files_in_pieces() {
+    let limits = Limits { call: Size(4), ..Limits::default() };
+    let (folder, mut host) = place(&[FilesAccess::Read], limits).await;
+    for number in 0..2_500 {
+        fs::write(folder.path().join(format!("data/{number:04}")), "").unwrap();
+    }
+    let root = abi::HostRoot::open(&mut host, "data".into()).await.unwrap();
+    let reader = host.read(again(&root), "sub/file".into()).await.unwrap();
+    assert_eq!(host.identity(again(&reader)).await.unwrap().size, 10);
+    assert_eq!(host.read_at(again(&reader), 2, 1_000).await.unwrap(), b"2345", "as much as one call may hold");
+    assert_eq!(host.read_at(again(&reader), 8, 1_000).await.unwrap(), b"89");
+    assert_eq!(host.read_at(again(&reader), 10, 1_000).await.unwrap(), b"");
+    let walker = abi::HostRoot::walk(&mut host, again(&root), all("")).await.unwrap();
+    assert_eq!(host.next(again(&walker), 10).await.unwrap().len(), 1, "at least one, however small a call is");
+
+    let (folder, mut host) = place(&[FilesAccess::Read], Limits::default()).await;
+    for number in 0..2_500 {
+        fs::write(folder.path().join(format!("data/{number:04}")), "").unwrap();
+    }
+    let root = abi::HostRoot::open(&mut host, "data".into()).await.unwrap();
+    let walker = abi::HostRoot::walk(&mut host, again(&root), all("")).await.unwrap();
+    let mut paths = Vec::new();
+    for expected in [1_000, 1_000, 503, 0] {
+        let batch = host.next(again(&walker), 1_000).await.unwrap();
+        assert_eq!(batch.len(), expected);
+        paths.extend(batch.into_iter().map(|entry| entry.path));
+    }
+    assert!(paths.is_sorted());
+    assert!(matches!(host.next(again(&walker), 0).await, Err(HostError::Guest(Error::Invalid(_)))));
+    host.run.cancel.cancel();
+    let walker = abi::HostRoot::walk(&mut host, again(&root), all("")).await.unwrap();
+    assert!(matches!(host.next(again(&walker), 10).await, Err(HostError::Guest(Error::Unavailable(_)))));
+}
+
+#[tokio::test]
+async fn removal_needs_the_identity_that_was_seen() {
+    let (folder, mut host) = place(&[FilesAccess::Read, FilesAccess::Remove], Limits::default()).await;
+    let root = abi::HostRoot::open(&mut host, "data".into()).await.unwrap();
+    let stat = async |host: &mut Host, path: &str| host.stat(again(&root), path.into()).await.unwrap().id;
+    let (file, sub, link) =
+        (stat(&mut host, "sub/file").await, stat(&mut host, "sub").await, stat(&mut host, "out").await);
+    let item = |path: &str, id| abi::Removal { path: path.to_owned(), id };
+    let old = abi::Identity { modified_ns: file.modified_ns - 1, ..file };
+    let items = vec![
+        item("sub/file", old),
+        item("sub", sub),
+        item("sub/file", file),
+        item("sub/file", file),
+        item("sub", sub),
+        item("out", link),
+    ];
+    let outcomes = host.remove(again(&root), items).await.unwrap();
+    use abi::RemovalOutcome::{Changed, Failed, Gone, Removed};
+    assert!(matches!(&outcomes[..], [Changed, Failed(_), Removed, Gone, Removed, Removed]), "{outcomes:?}");
+    assert_eq!(fs::read_dir(folder.path().join("data")).unwrap().count(), 0);
+    assert!(folder.path().join("secret").exists());
+    let escape = host.remove(again(&root), vec![item("../secret", link)]).await;
+    host.expect_denied(escape, "grant.files.data");
+}
+
+#[tokio::test]
+async fn limits_hold() {
+    let limits = Limits { handles: 3, call: Size(8), ..Limits::default() };
+    let (_folder, mut host) = place(&[FilesAccess::Read, FilesAccess::Write], limits).await;
+    let root = abi::HostRoot::open(&mut host, "data".into()).await.unwrap();
+    let large = host.write(again(&root), "new".into(), vec![0; 9]).await;
+    assert!(matches!(large, Err(HostError::Guest(Error::Limit(message))) if message.contains("limits.call")));
+    let mut opened = 1;
+    while host.read(again(&root), "sub/file".into()).await.is_ok() {
+        opened += 1;
+        assert!(opened < 100);
+    }
+    assert_eq!(host.limiter.exceeded().map(|(limit, _)| *limit), Some("call"), "the first one is remembered");
+    assert_eq!(opened, 3);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_named_by_its_key() {
+    let (folder, mut host) = place(&[FilesAccess::Read], Limits::default()).await;
+    fs::remove_dir_all(folder.path().join("data")).unwrap();
+    let missing = abi::HostRoot::open(&mut host, "data".into()).await;
+    assert!(
+        matches!(missing, Err(HostError::Guest(Error::NotFound(message))) if message.contains("grant.files.data.path"))
+    );
+}

@@ -1,0 +1,134 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use clap::Parser;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::cli::screen::tests::terminal;
+use crate::clock::Timestamp;
+use crate::config::grant::RepositoryAccess;
+use crate::config::secret::Secret;
+use crate::repository::source::FolderSource;
+use crate::repository::{Label, Watch};
+use crate::root::Root;
+use crate::root::exclude::Exclude;
+
+#[derive(Parser)]
+struct Command {
+    #[command(flatten)]
+    args: BackupArgs,
+}
+
+/// A folder with two sources and a repository of two tasks.
+struct Place {
+    folder: tempfile::TempDir,
+    grant: RepositoryGrant,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let password = folder.path().join("password");
+        fs::write(&password, "secret").unwrap();
+        fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+        for (name, content) in [("app", "content"), ("logs", "GET /"), ("site", "<html>")] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            fs::write(folder.path().join(name).join("file"), content).unwrap();
+        }
+        let grant = RepositoryGrant {
+            url: folder.path().join("repository").to_str().unwrap().to_owned(),
+            password: Secret::File(password),
+            access: vec![RepositoryAccess::Append],
+        };
+        Self { folder, grant }
+    }
+
+    fn real(&self) -> PathBuf {
+        fs::canonicalize(self.folder.path()).unwrap()
+    }
+
+    fn save(&self, task: &str, name: &str, minute: i64) {
+        let root = Root::open(&self.folder.path().join(name)).unwrap();
+        let exclude = Exclude::new(&[]).unwrap();
+        let source = FolderSource::new(root, exclude, None, false, Watch::new(CancellationToken::new()));
+        let time = Timestamp(1_795_417_445_000 + minute * 60_000);
+        let label = Label { host: "server".into(), tags: vec![task_tag(task)], time };
+        Repository::open_or_make(&self.grant).unwrap().backup(&source, label, Arc::new(|_, _| {})).unwrap();
+    }
+
+    /// What is printed, without what differs from run to run.
+    fn run(&self, arguments: &[&str]) -> Result<(Exit, String), Failure> {
+        let command = Command::parse_from([&["backup"], arguments].concat());
+        let of = |task| TaskRepository { task, name: "main", grant: &self.grant };
+        let mut out = Vec::new();
+        let exit = backup(&command.args, &[of("backup"), of("web")], &terminal(), &mut out);
+        match exit {
+            Ok(exit) => Ok((exit, String::from_utf8(out).unwrap())),
+            Err(error) => Err(error.downcast().unwrap()),
+        }
+    }
+}
+
+#[test]
+fn lists_what_each_task_saved() {
+    let place = Place::new();
+    let (exit, text) = place.run(&["list"]).unwrap();
+    assert_eq!((exit, text.starts_with("no backup yet in /")), (Exit::Done, true), "{text}");
+    place.save("backup", "app", 0);
+    place.save("web", "site", 1);
+    let (_, text) = place.run(&["list"]).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert!(lines[0].starts_with("SNAPSHOT  TIME (UTC+08:00)  TASK    FILES  SIZE"), "{text}");
+    assert!(lines[1].contains("2026-11-23 15:04  backup  1      7 B   /"), "{text}");
+    assert!(lines.iter().all(|line| line.chars().count() <= 80), "{text}");
+    let (_, text) = place.run(&["list", "web"]).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    let (_, json) = place.run(&["list", "backup", "--json"]).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["snapshots"][0]["paths"][0], place.real().join("app").to_str().unwrap());
+    assert_eq!(json["snapshots"][0]["id"].as_str().unwrap().len(), 64);
+    assert_eq!(place.run(&["list", "none"]).unwrap_err().exit, Exit::NotFound);
+    fs::write(place.folder.path().join("password"), "wrong").unwrap();
+    assert_eq!(place.run(&["list"]).unwrap_err().exit, Exit::Usage);
+}
+
+#[test]
+fn restores_the_newest_of_each_source_below_the_target() {
+    let place = Place::new();
+    place.save("backup", "app", 0);
+    place.save("backup", "logs", 1);
+    place.save("web", "site", 2);
+    fs::write(place.folder.path().join("app/file"), "newer").unwrap();
+    place.save("backup", "app", 3);
+    let target = place.folder.path().join("target");
+    let target_text = target.to_str().unwrap();
+    let below = |name: &str| target.join(place.real().strip_prefix("/").unwrap()).join(name).join("file");
+
+    let (exit, text) = place.run(&["restore", "backup", "--target", target_text, "--dry-run"]).unwrap();
+    assert!(text.starts_with("would restore 1 files in "), "{text}");
+    assert_eq!((exit, target.exists()), (Exit::Done, false));
+    let (exit, text) = place.run(&["restore", "backup", "--target", target_text]).unwrap();
+    assert_eq!(exit, Exit::Done, "{text}");
+    assert_eq!(fs::read_to_string(below("app")).unwrap(), "newer");
+    assert_eq!(fs::read_to_string(below("logs")).unwrap(), "GET /");
+    assert!(!below("site").exists());
+    assert!(text.contains("read again and equal to what was saved"), "{text}");
+
+    let refused = place.run(&["restore", "web", "--target", target_text]).unwrap_err();
+    assert!(refused.help.unwrap().contains("--overwrite"));
+    place.run(&["restore", "web", "--target", target_text, "--overwrite"]).unwrap();
+    assert_eq!(fs::read_to_string(below("site")).unwrap(), "<html>");
+
+    let part = place.folder.path().join("part");
+    let path = place.real().join("logs/file");
+    let arguments = ["restore", "backup", "--target", part.to_str().unwrap(), "--path", path.to_str().unwrap()];
+    place.run(&arguments).unwrap();
+    let restored = part.join(path.strip_prefix("/").unwrap());
+    assert_eq!(fs::read_to_string(restored).unwrap(), "GET /");
+    let nothing = place.run(&["restore", "web", "--target", "/tmp/none", "--path", "/nowhere"]).unwrap_err();
+    assert_eq!(nothing.exit, Exit::NotFound);
+    let unknown = place.run(&["restore", "web", "ffffffff", "--target", "/tmp/none"]).unwrap_err();
+    assert_eq!(unknown.exit, Exit::NotFound);
+}

@@ -1,0 +1,230 @@
+//! A server on a socket of its own, a journal, and a loop that answers.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::Client;
+use crate::clock::Timestamp;
+use crate::command::{Command, CommandError, NextSlot, Reloaded, Running, Status, TaskStatus};
+use crate::outcome::Outcome;
+use crate::run::event::Events;
+use crate::run::record::{
+    Finding, Level, LogRecord, Metric, MetricValue, Phase, Report, Run, RunId, Severity, Slot, SlotDecision, Step,
+    StepPhase, Trigger,
+};
+use crate::server::{ServerState, Socket, serve};
+use crate::store::{Store, Transition};
+
+/// 2026-11-23 03:30:00 UTC, when the first run of the story was due.
+pub(super) const DUE: i64 = 1_795_404_600_000;
+
+pub(super) struct Fixture {
+    pub(super) socket: PathBuf,
+    pub(super) client: Client,
+    pub(super) store: Store,
+    pub(super) events: Events,
+    heard: Arc<Mutex<Vec<String>>>,
+    shutdown: CancellationToken,
+    server: JoinHandle<std::io::Result<()>>,
+    the_loop: JoinHandle<()>,
+    _dir: tempfile::TempDir,
+}
+
+/// The identifier of the `n`th run of the story; each is of another millisecond.
+pub(super) fn run_id(n: u8) -> RunId {
+    RunId(format!("01KARX{n:04}6Z7QW3M5T8V2B4C9").into())
+}
+
+pub(super) fn run(n: u8) -> Run {
+    Run {
+        id: run_id(n),
+        task: "backup-app".into(),
+        trigger: Trigger::Schedule,
+        due: Timestamp(DUE),
+        queued: Timestamp(DUE + 3),
+        started: None,
+        ended: None,
+        attempt: 1,
+        dry_run: false,
+        phase: Phase::Queued,
+        outcome: None,
+        fingerprint: None,
+        resumed: 0,
+    }
+}
+
+fn step(ordinal: u32, title: &str, weight: u64) -> Step {
+    let first = ordinal == 0;
+    Step {
+        ordinal,
+        id: format!("step-{ordinal}"),
+        title: title.into(),
+        weight,
+        input: "{}".into(),
+        phase: if first { StepPhase::Running } else { StepPhase::Pending },
+        started: first.then_some(Timestamp(DUE + 30)),
+        ended: None,
+        output: None,
+        error: None,
+    }
+}
+
+impl Fixture {
+    pub(super) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("upkeep.sock");
+        let store = Store::open_dir(&dir.path().join("state")).await.unwrap();
+        let events = Events::default();
+        let (commands, questions) = mpsc::channel(16);
+        let heard = Arc::default();
+        let the_loop = tokio::spawn(answer(questions, Arc::clone(&heard)));
+        let state = ServerState::new(commands, store.read().clone(), events.clone());
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(serve(Socket::bind(&socket, None).unwrap(), state, shutdown.clone()));
+        let client = Client::new(&socket);
+        Self { socket, client, store, events, heard, shutdown, server, the_loop, _dir: dir }
+    }
+
+    /// What reached the loop and changes something.
+    pub(super) fn heard(&self) -> Vec<String> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    pub(super) async fn stop(self) {
+        self.shutdown.cancel();
+        self.server.await.unwrap().unwrap();
+    }
+
+    /// The loop goes away, the server stays.
+    pub(super) async fn stop_loop(&self) {
+        self.the_loop.abort();
+        while !self.the_loop.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// A run that waits.
+    pub(super) async fn queue(&self, n: u8) {
+        self.store.commit(vec![Transition::Queue(vec![run(n)])]).await.unwrap();
+    }
+
+    /// A run that executes the first of two steps.
+    pub(super) async fn begin(&self, n: u8) {
+        self.queue(n).await;
+        let (run, at, fingerprint) = (run_id(n), Timestamp(DUE + 10), "5e884898da28".to_owned());
+        let steps = vec![step(0, "back up the database", 10), step(1, "back up uploads", 20)];
+        let begin = vec![Transition::Start { run: run.clone(), at, fingerprint }, Transition::Plan { run, steps }];
+        self.store.commit(begin).await.unwrap();
+    }
+
+    /// One run that is over, one that waits, and two slots.
+    pub(super) async fn story(&self) {
+        self.begin(1).await;
+        let run = || run_id(1);
+        let log = |step, level, message: &str, fields| LogRecord {
+            run: run(),
+            at: Timestamp(DUE + 40),
+            step,
+            level,
+            message: message.into(),
+            fields,
+        };
+        let path = vec![("path".to_owned(), "uploads/a.jpg".to_owned())];
+        let logs = vec![log(None, Level::Info, "2 steps", vec![]), log(Some(1), Level::Warn, "cannot read", path)];
+        let at = Timestamp(DUE + 2_000);
+        let done = |ordinal, next| Transition::FinishStep { run: run(), ordinal, at, result: Ok("{}".into()), next };
+        let report = Report {
+            summary: "2 files, 3 new".into(),
+            findings: vec![Finding {
+                key: "unreadable".into(),
+                severity: Severity::Low,
+                title: "1 file could not be read".into(),
+                detail: String::new(),
+            }],
+            ..Report::default()
+        };
+        let metrics = vec![Metric { name: "files".into(), labels: vec![], value: MetricValue::Counter(2.0) }];
+        let outcome = Outcome::Succeeded;
+        let slot = |due, decision, reason: &str, run| Slot {
+            task: "backup-app".into(),
+            due: Timestamp(due),
+            decision,
+            reason: reason.into(),
+            run,
+        };
+        let before = slot(DUE - 86_400_000, SlotDecision::Missed, "the daemon was down", None);
+        let slots = vec![before, slot(DUE, SlotDecision::Ran, "cron 30 3 * * *", Some(run()))];
+        self.store
+            .commit(vec![
+                Transition::Log(logs),
+                done(0, Some(1)),
+                done(1, None),
+                Transition::Finish { run: run(), at, outcome, report: Some(report), metrics },
+                Transition::Decide(slots),
+            ])
+            .await
+            .unwrap();
+        self.queue(2).await;
+    }
+}
+
+async fn answer(mut questions: mpsc::Receiver<Command>, heard: Arc<Mutex<Vec<String>>>) {
+    let hear = |text: String| heard.lock().unwrap().push(text);
+    while let Some(command) = questions.recv().await {
+        match command {
+            Command::Status(reply) => drop(reply.send(status())),
+            Command::List(reply) => drop(reply.send(vec![task("cleanup"), task("backup-app")])),
+            Command::Run { task, reply, .. } if task != "backup-app" => {
+                drop(reply.send(Err(CommandError::NoTask { task })));
+            }
+            Command::Run { task, dry_run, by, reply } => {
+                hear(format!("run {task} dry_run={dry_run} by={by}"));
+                drop(reply.send(Ok(run_id(9))));
+            }
+            Command::Cancel { run, by, reply } => {
+                hear(format!("cancel {run} by={by}"));
+                drop(reply.send(Ok(())));
+            }
+            Command::Reload(reply) => {
+                let changed = vec!["backup-app".to_owned()];
+                drop(reply.send(Ok(Reloaded { changed, ..Reloaded::default() })));
+            }
+        }
+    }
+}
+
+fn status() -> Status {
+    let running = Run { started: Some(Timestamp(DUE + 10)), phase: Phase::Executing, ..run(3) };
+    Status {
+        version: "0.1.0".into(),
+        pid: 4242,
+        since: Timestamp(DUE - 90_000_000),
+        config_dir: "/etc/upkeep".into(),
+        config_loaded: Timestamp(DUE - 90_000_000),
+        config_error: None,
+        tasks: 2,
+        disabled: 0,
+        next: Some(NextSlot { task: "cleanup".into(), due: Timestamp(DUE + 900_000) }),
+        running: vec![Running { run: running, steps_done: 1, steps: 2 }],
+        queued: vec![],
+        queue_length: 0,
+        failing: vec![],
+    }
+}
+
+fn task(name: &str) -> TaskStatus {
+    TaskStatus {
+        name: name.into(),
+        description: format!("The {name} of the app"),
+        plugin: name.split('-').next().unwrap_or(name).into(),
+        enabled: true,
+        schedule: "cron 30 3 * * *".into(),
+        timezone: "Asia/Shanghai".into(),
+        next: Some(Timestamp(DUE + 86_400_000)),
+        last: None,
+    }
+}

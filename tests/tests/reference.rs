@@ -1,0 +1,143 @@
+//! What is committed for operators says the same as the code: the JSON Schemas, the tables of docs/configuration.md, and
+//! the files of config/.
+//!
+//! The schemas and tables are made from the settings types. `UPKEEP_RENEW=1 cargo test -p upkeep-tests --test reference`
+//! writes them again.
+
+#[path = "configurations/stage.rs"]
+#[expect(dead_code, reason = "the stage of the configurations serves here too, not all of it")]
+mod stage;
+#[path = "reference/tables.rs"]
+mod tables;
+
+use std::path::PathBuf;
+
+use upkeep::cli::schema::{ConfigFile, SchemaArgs, schema};
+use upkeep::config::daemon::DaemonSettings;
+use upkeep::config::schema;
+use upkeep::config::task::TaskSettings;
+
+use self::stage::Stage;
+
+fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(repository(path)).unwrap_or_default()
+}
+
+/// Compares a committed file with what it should be, or writes it.
+fn is_current(path: &str, wanted: &str) {
+    if std::env::var_os("UPKEEP_RENEW").is_some() {
+        std::fs::create_dir_all(repository(path).parent().expect("a folder")).expect("a folder");
+        return std::fs::write(repository(path), wanted).expect("the file is writable");
+    }
+    assert!(
+        text(path) == wanted,
+        "{path} is stale; renew it: UPKEEP_RENEW=1 cargo test -p upkeep-tests --test reference"
+    );
+}
+
+#[test]
+fn the_schemas_are_current() {
+    for (file, path) in
+        [(ConfigFile::Daemon, "config/schema/upkeep.schema.json"), (ConfigFile::Task, "config/schema/task.schema.json")]
+    {
+        let mut printed = Vec::new();
+        schema(&SchemaArgs { file }, &mut printed).expect("a vector can be written to");
+        is_current(path, &String::from_utf8(printed).expect("JSON is UTF-8"));
+    }
+}
+
+#[test]
+fn the_tables_of_the_documentation_are_current() {
+    let path = "docs/configuration.md";
+    let mut page = text(path);
+    let (daemon, task) = (schema::of::<DaemonSettings>().to_value(), schema::of::<TaskSettings>().to_value());
+    for (name, table) in tables::all(&daemon, &task) {
+        let (start, end) = (format!("<!-- keys: {name} -->\n"), "<!-- end -->");
+        let from =
+            page.find(&start).unwrap_or_else(|| panic!("{path} has no place for the keys of {name}")) + start.len();
+        let to = from + page[from..].find(end).expect("an end");
+        page.replace_range(from..to, &table);
+    }
+    is_current(path, &page);
+}
+
+#[test]
+fn the_annotated_daemon_file_shows_every_key_with_its_default() {
+    let annotated = text("config/upkeep.toml");
+    assert_eq!(toml::from_str::<DaemonSettings>(&annotated).expect("it loads"), DaemonSettings::default());
+
+    let is_key = |line: &&str| line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
+    let shown: String = annotated.lines().filter(is_key).map(|line| format!("{}\n", &line[1..])).collect();
+    let mut settings: DaemonSettings = toml::from_str(&shown).expect("what is shown is right");
+    assert_eq!(settings.socket_group.take().as_deref(), Some("upkeep"));
+    assert_eq!(settings, DaemonSettings::default(), "what is shown is the default");
+
+    let schema = schema::of::<DaemonSettings>().to_value();
+    for key in schema["properties"].as_object().expect("keys").keys() {
+        assert!(shown.contains(&format!("{key} = ")), "config/upkeep.toml does not show `{key}`");
+    }
+}
+
+#[test]
+fn all_examples_are_right() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(repository("config/tasks.d")).expect("the folder") {
+        let file = entry.expect("an entry").path();
+        let name = file.file_name().and_then(|name| name.to_str()).expect("a name");
+        let Some(task) = name.strip_suffix(".toml.example") else { panic!("{name} is no example") };
+        let stage = Stage::new();
+        stage.write("srv/app/app.db", "SQLite format 3\0");
+        std::fs::create_dir(stage.path("srv/backup")).expect("a folder");
+        let example = std::fs::read_to_string(&file).expect("readable");
+        // The plugin's own schema is checked where the plugin is.
+        let example = example
+            .replace("\"backup\"\n", "\"saver\"\n")
+            .replace("\"/srv/", "\"{root}/srv/")
+            .replace("/etc/upkeep/secrets/backup\" }", "{root}/secrets/main\" }");
+        let saver = include_str!("reference/saver.json");
+        stage.write("plugins/saver.wasm", saver);
+        stage.write(&format!("etc/tasks.d/{task}.toml"), &example);
+        assert_eq!(stage.examine().diagnostics.to_string(), "", "{name}");
+        count += 1;
+    }
+    assert!(count > 0, "there are no examples");
+}
+
+#[test]
+fn editors_find_the_schemas() {
+    for (file, schema) in [
+        ("config/upkeep.toml", "config/schema/upkeep.schema.json"),
+        ("config/tasks.d/backup-app.toml.example", "config/schema/task.schema.json"),
+    ] {
+        let first = text(file).lines().next().unwrap_or_default().to_owned();
+        let named = first.strip_prefix("#:schema ").unwrap_or_else(|| panic!("{file} names no schema"));
+        let found = repository(file).parent().expect("a folder").join(named).canonicalize().expect("the schema exists");
+        assert_eq!(found, repository(schema).canonicalize().expect("the schema exists"));
+    }
+}
+
+/// The figure of docs/hardening.md. Needs systemd's own tool; no service is started.
+#[test]
+fn the_unit_is_as_hard_as_documented() {
+    let unit = repository("config/upkeep.service");
+    let analysis = std::process::Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--no-pager"])
+        .arg(&unit)
+        .output();
+    let Ok(analysis) = analysis else {
+        return eprintln!("SKIPPED: there is no systemd-analyze on this machine; the unit was not looked at");
+    };
+    let shown = String::from_utf8_lossy(&analysis.stdout);
+    let level = shown.lines().find_map(|line| line.split_once("Overall exposure level for upkeep.service: "));
+    let level: f64 = level.and_then(|(_, rest)| rest.split(' ').next()?.parse().ok()).expect("a level");
+    let documented = text("docs/hardening.md");
+    let documented = documented.split("gives **").nth(1).and_then(|rest| rest.split("**").next()).expect("a figure");
+    assert!(
+        level <= documented.parse().expect("a number"),
+        "the level is {level}, docs/hardening.md says {documented}"
+    );
+}
