@@ -45,6 +45,7 @@ use self::screen::Screen;
 use crate::config::check::Surroundings;
 use crate::config::diagnostic::Style;
 use crate::config::load::examine;
+use crate::config::repositories::{self, TaskRepositories};
 use crate::config::schedule::ScheduleSettings;
 use crate::telemetry;
 
@@ -71,6 +72,7 @@ enum Verb {
     Check(check::CheckArgs),
     Schedule(schedule::ScheduleArgs),
     Schema(schema::SchemaArgs),
+    Backup(backup::BackupArgs),
     Plugin(plugin::PluginArgs),
     /// Run as the daemon, in the foreground
     Daemon,
@@ -112,6 +114,7 @@ impl Verb {
             Self::Plugin(args) => {
                 args.run(out).map(|()| Exit::Done).map_err(|error| Failure::found(Exit::Internal, error))
             }
+            Self::Backup(args) => backup(&args, place, out),
             Self::Daemon => daemon(place),
         }
     }
@@ -152,6 +155,22 @@ fn print_slots(
 ) -> anyhow::Result<Exit> {
     let printed = schedule::schedule(args, task, place, out);
     printed.map(|()| Exit::Done).map_err(|error| Failure::found(Exit::Usage, error))
+}
+
+fn backup(args: &backup::BackupArgs, place: &Place, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let (tasks, problems) = repositories::read(&place.config_dir());
+    if !problems.0.is_empty() {
+        let variable = |name: &str| std::env::var(name).ok();
+        let style = Style::suited(io::stderr().is_terminal(), variable);
+        writeln!(io::stderr(), "{}\n", problems.render(style).trim_end())?;
+    }
+    let repositories: Vec<_> = tasks
+        .iter()
+        .flat_map(|TaskRepositories { task, repositories }| {
+            repositories.iter().map(move |(name, grant)| backup::TaskRepository { task, name, grant })
+        })
+        .collect();
+    backup::backup(args, &repositories, &stdout_screen(), out)
 }
 
 /// Name of this machine.

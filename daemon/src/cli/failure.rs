@@ -76,7 +76,7 @@ impl Failure {
     }
 
     /// A failure whose message holds the remedy already, behind a semicolon: it gets a line of its own.
-    fn split(exit: Exit, message: String) -> Self {
+    pub(crate) fn split(exit: Exit, message: String) -> Self {
         match message.split_once("; ") {
             Some((message, help)) => Self::new(exit, message, help),
             None => Self { exit, message, help: None },

@@ -1,0 +1,122 @@
+//! What a run tells: a table with a line for each source, a finding for whatever is not right, metrics.
+
+use upkeep_plugin::repository::Summary;
+use upkeep_plugin::{Outcome, Report, Result, Severity, Table, metrics};
+
+use crate::size::Size;
+use crate::{Backup, Source, Totals};
+
+/// Problems that a finding names; the others are counted.
+const MOST_PROBLEMS: usize = 20;
+
+pub(crate) fn sum_up(outcomes: &[Outcome<Backup>]) -> Result<Report> {
+    let columns = ["SOURCE", "FILES", "NEW", "CHANGED", "SIZE", "ADDED", "TIME", "SNAPSHOT"];
+    let mut report = Report::new(summary(outcomes));
+    let mut table = Table::new("Sources", columns);
+    for Outcome { step, output } in outcomes {
+        let source = &step.input;
+        match output {
+            Ok(saved) => {
+                table = table.row(row(source, saved));
+                report = findings(report, source, saved)?;
+                measure(source, saved)?;
+            }
+            Err(why) => {
+                table = table.row([source.name(), "-", "-", "-", "-", "-", "-", "not saved"]);
+                let (key, title) = (format!("failed/{}", source.key()), format!("{} was not saved", source.name()));
+                report = report.finding(Severity::High, key, title, why);
+            }
+        }
+    }
+    Ok(report.table(table))
+}
+
+/// The line that stands for the whole run.
+fn summary(outcomes: &[Outcome<Backup>]) -> String {
+    let saved: Vec<_> = outcomes.iter().filter_map(|it| it.output.as_ref().ok()).collect();
+    let sum = |of: fn(&Summary) -> u64| saved.iter().map(|it| of(it)).sum();
+    let (files, bytes, added) = (sum(|it| it.files), Size(sum(|it| it.bytes)), Size(sum(|it| it.bytes_added)));
+    let sources = match (saved.len(), outcomes.len()) {
+        (1, 1) => "1 source".to_owned(),
+        (saved, all) if saved == all => format!("{all} sources"),
+        (saved, all) => format!("{saved} of {all} sources"),
+    };
+    let unread: usize = saved.iter().map(|it| it.problems.len()).sum();
+    let but = if unread > 0 { format!("; {unread} could not be read") } else { String::new() };
+    format!("{sources} saved: {files} files, {bytes}, {added} added{but}")
+}
+
+fn row(source: &Source, saved: &Summary) -> [String; 8] {
+    [
+        source.name().to_owned(),
+        saved.files.to_string(),
+        saved.files_new.to_string(),
+        saved.files_changed.to_string(),
+        Size(saved.bytes).to_string(),
+        Size(saved.bytes_added).to_string(),
+        format!("{:.1} s", seconds(saved)),
+        saved.snapshot.chars().take(8).collect(),
+    ]
+}
+
+/// What in a source that was saved needs a look.
+fn findings(mut report: Report, source: &Source, saved: &Summary) -> Result<Report> {
+    let (key, name) = (source.key(), source.name());
+    if let Some((title, detail)) = emptiness(source, saved, Totals::of_last_run(source)?) {
+        report = report.finding(Severity::High, format!("empty/{key}"), title, detail);
+    }
+    let problems = &saved.problems;
+    if !problems.is_empty() {
+        let title =
+            format!("{} in {name} could not be read and are not in the snapshot", count(problems.len(), "path"));
+        let mut detail: String = problems.iter().take(MOST_PROBLEMS).map(|it| format!("{it}\n")).collect();
+        if problems.len() > MOST_PROBLEMS {
+            detail += &format!("and {} more\n", problems.len() - MOST_PROBLEMS);
+        }
+        detail += "Let upkeep read them, or leave them out with `exclude`.";
+        report = report.finding(Severity::Medium, format!("unreadable/{key}"), title, detail);
+    }
+    Ok(report)
+}
+
+/// Why a source that holds nothing is worth a finding, as title and detail.
+fn emptiness(source: &Source, saved: &Summary, last: Option<Totals>) -> Option<(String, String)> {
+    let name = source.name();
+    let is_empty = match source {
+        Source::Directory(_) => saved.files == 0 || (saved.bytes == 0 && last.is_some()),
+        Source::Database(_) => saved.bytes == 0,
+    };
+    is_empty.then(|| match last {
+        Some(Totals { files, bytes }) => (
+            format!("{name} has become empty"),
+            format!(
+                "It held {}, {}, when it was last saved. Is its disk mounted, and did the application lose its data?\n\
+                 The snapshots of before are still there: `upkeep backup list`.",
+                count(usize::try_from(files).unwrap_or(usize::MAX), "file"),
+                Size(bytes)
+            ),
+        ),
+        None => (
+            format!("{name} is empty"),
+            "Nothing was saved. Is the path right, is its disk mounted, does `exclude` leave everything out?"
+                .to_owned(),
+        ),
+    })
+}
+
+fn measure(source: &Source, saved: &Summary) -> Result<()> {
+    let labels = [("source", &*source.key())];
+    metrics::gauge("backup_files", &labels, saved.files as f64)?;
+    metrics::gauge("backup_bytes", &labels, saved.bytes as f64)?;
+    metrics::gauge("backup_added_bytes", &labels, saved.bytes_added as f64)?;
+    Ok(metrics::gauge("backup_duration_seconds", &labels, seconds(saved))?)
+}
+
+fn seconds(saved: &Summary) -> f64 {
+    saved.duration_ms as f64 / 1000.0
+}
+
+fn count(number: usize, what: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{ending}")
+}
