@@ -1,1 +1,26 @@
+//! The harness of the end-to-end tests: a [`Site`] is a server of its own in a temporary folder, on which the real
+//! `upkeep` program runs as a [`Daemon`] and is asked as operators and programs ask it: by the command line ([`Site::cli`])
+//! and by the control API ([`Api`]). What was recorded is read from the [`Journal`].
+//!
+//! Nothing here links the library of upkeep: a test that only drives the program is quick to build. Whatever does not go
+//! as a test needs it panics with what was found; when a test panics, the daemon's log is shown.
 
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on ends with a panic")]
+
+mod api;
+mod daemon;
+mod journal;
+mod site;
+mod wait;
+
+pub use api::{Answer, Api};
+pub use daemon::Daemon;
+pub use journal::Journal;
+pub use site::{Ran, Site, program};
+pub use wait::{eventually, within};
+
+/// Declares what each guest under `tests/guests` must come to: `every_guest!(name)` calls the macro `name` with the list
+/// of all guests. See `build.rs`.
+pub mod guests {
+    include!(concat!(env!("OUT_DIR"), "/guests.rs"));
+}

@@ -80,6 +80,8 @@ impl Runner {
     pub async fn run(&self, job: Job) -> Ended {
         let started = std::time::Instant::now();
         let scratch = self.scratch(&job);
+        // A timeout ends the host calls and nothing else: `job.cancel` stays with who may cancel the run.
+        let calls = job.cancel.token().child_token();
         let shared = Arc::new(
             capability::Run::new(
                 job.run.id.clone(),
@@ -88,7 +90,7 @@ impl Runner {
                 Arc::clone(&job.task.limits),
                 self.store.clone(),
                 scratch.clone(),
-                job.cancel.token().clone(),
+                calls.clone(),
                 self.events.clone(),
             )
             .with_private(self.state_dir.join("private")),
@@ -102,7 +104,7 @@ impl Runner {
             },
             () = tokio::time::sleep(timeout) => {
                 // Host calls that are still at work on other threads look at the token.
-                job.cancel.token().cancel();
+                calls.cancel();
                 Some((Outcome::TimedOut { after_ms: millis(timeout) }, None))
             }
             worked = self.work(&job, &shared) => Some(worked.unwrap_or_else(|error| {

@@ -1,0 +1,292 @@
+//! Every guest under `tests/guests` comes to the outcome that it must have, and others go on meanwhile.
+//!
+//! `every_guest!` calls a function of [`outcome`] for each folder there: a guest without one does not compile, and one
+//! without a guest is dead code, which is an error as well.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use rustix::fs::{CWD, RenameFlags, inotify, renameat_with};
+use serde_json::Value;
+use upkeep_tests::{Daemon, Site, within};
+
+macro_rules! one_test_each {
+    ($($guest:ident)*) => { $( #[test] fn $guest() { outcome::$guest(); } )* };
+}
+upkeep_tests::every_guest!(one_test_each);
+
+/// A site with a guest, and beside it a task that must not suffer from it.
+fn site(guest: &str, task: &str) -> (Site, Daemon) {
+    let site = Site::new(&[guest, "noop"]);
+    site.task(guest, &format!("plugin = \"{guest}\"\n{task}"));
+    site.task("bystander", "plugin = \"noop\"\nschedule.overlap = \"allow\"");
+    let daemon = site.start();
+    (site, daemon)
+}
+
+/// Runs the guest to its end, and the bystander meanwhile.
+fn run(site: &Site, guest: &str) -> Value {
+    let run = site.api().run(guest);
+    let bystander = site.run("bystander");
+    assert_eq!(bystander["outcome"]["outcome"], "succeeded", "{bystander}");
+    let waited = bystander["ended"].as_i64().unwrap() - bystander["queued"].as_i64().unwrap();
+    assert!(waited < 2_000, "another task took {waited} ms beside {guest}");
+    site.ended(&run)
+}
+
+/// Runs a guest that is all there is to it.
+fn ends(guest: &str, task: &str) -> Value {
+    let (site, _daemon) = site(guest, task);
+    run(&site, guest)["outcome"].take()
+}
+
+#[track_caller]
+fn exceeds(guest: &str, task: &str, limit: &str) {
+    let outcome = ends(guest, task);
+    assert_eq!((&outcome["outcome"], &outcome["limit"]), (&"limit-exceeded".into(), &limit.into()), "{outcome}");
+    // The operator is told the key, unless the limit is not theirs to set.
+    let message = outcome["message"].as_str().unwrap();
+    assert!(limit == "stack" || message.contains(&format!("limits.{limit}")), "{message}");
+}
+
+/// A granted root with something beside it that nobody may see.
+fn root(site: &Site) {
+    fs::create_dir_all(site.path("root/inside")).unwrap();
+    fs::create_dir(site.path("canary")).unwrap();
+    fs::write(site.path("root/harmless"), "harmless").unwrap();
+    fs::write(site.path("secret"), CANARY).unwrap();
+    fs::write(site.path("canary/secret"), CANARY).unwrap();
+}
+
+const CANARY: &str = "the canary sings";
+
+fn grant(site: &Site, access: &str) -> String {
+    format!("[grant.files.data]\npath = \"{}\"\naccess = {access}\n", site.path("root").display())
+}
+
+/// What a run left for people to read.
+fn traces(site: &Site, run: &Value) -> String {
+    format!("{run} {}", site.logs(run["id"].as_str().unwrap()))
+}
+
+/// A guest that tries to get out of its root is denied, sees nothing and leaves nothing.
+fn stays_inside(guest: &str, config: impl Fn(&Site) -> String) {
+    let site = Site::new(&[guest, "noop"]);
+    root(&site);
+    if guest == "escape-symlink" {
+        symlink(site.path("canary"), site.path("root/folder")).unwrap();
+        symlink("folder", site.path("root/chain")).unwrap();
+        symlink(site.path("canary/secret"), site.path("root/file")).unwrap();
+    }
+    let grant = grant(&site, r#"["read", "write"]"#);
+    site.task(guest, &format!("plugin = \"{guest}\"\n[config]\nroot = \"data\"\n{}\n{grant}", config(&site)));
+    site.task("bystander", "plugin = \"noop\"");
+    let _daemon = site.start();
+
+    let run = run(&site, guest);
+    assert_eq!(run["outcome"]["outcome"], "denied", "{}", traces(&site, &run));
+    assert!(!traces(&site, &run).contains(CANARY));
+    for (file, holds) in [("secret", CANARY), ("canary/secret", CANARY), ("root/harmless", "harmless")] {
+        assert_eq!(fs::read_to_string(site.path(file)).unwrap(), holds, "{file} is as it was");
+    }
+    assert!(!site.path("canary/new").exists());
+}
+
+#[deny(dead_code, reason = "an expected outcome without a guest under tests/guests")]
+mod outcome {
+    use super::*;
+
+    pub(super) fn noop() {
+        assert_eq!(ends("noop", "")["outcome"], "succeeded");
+    }
+
+    pub(super) fn echo_steps() {
+        let (site, _daemon) = site("echo-steps", "config = { steps = 20, sleep_ms = 5 }\ngrant.state = true\nparallel = 4");
+        let run = run(&site, "echo-steps");
+        assert_eq!(run["outcome"]["outcome"], "succeeded", "{run}");
+        assert_eq!(run["report"]["summary"], "20 of 20 steps done, 0 of them not for the first time");
+        assert_eq!(site.journal().number("SELECT count(*) FROM state WHERE task = 'echo-steps' AND CAST(value AS TEXT) = '1'"), 20);
+    }
+
+    pub(super) fn spin() {
+        let site = Site::new(&["spin", "noop"]);
+        site.task("spin", "plugin = \"spin\"\ntimeout = \"3s\"\nschedule.overlap = \"allow\"");
+        site.task("bystander", "plugin = \"noop\"");
+        let _daemon = site.start();
+        // More of them than there are threads for guests.
+        let others: Vec<_> = (0..4).map(|_| site.api().run("spin")).collect();
+        let last = run(&site, "spin");
+        assert_eq!(last["outcome"]["outcome"], "timed-out", "{last}");
+        let took = last["ended"].as_i64().unwrap() - last["started"].as_i64().unwrap();
+        assert!((2_900..6_000).contains(&took), "3 s were allowed, it took {took} ms");
+        assert!(site.runs("bystander")[0]["ended"].as_i64() < last["ended"].as_i64(), "others end meanwhile");
+        others.iter().for_each(|run| assert_eq!(site.ended(run)["outcome"]["outcome"], "timed-out"));
+    }
+
+    pub(super) fn sleep() {
+        let (site, _daemon) = site("sleep", "timeout = \"2s\"");
+        let run = run(&site, "sleep");
+        assert_eq!(run["outcome"]["outcome"], "timed-out", "{run}");
+        let took = run["ended"].as_i64().unwrap() - run["started"].as_i64().unwrap();
+        assert!((1_900..4_000).contains(&took), "2 s were allowed, it took {took} ms");
+        assert!(site.runs("bystander")[0]["ended"].as_i64() < run["ended"].as_i64(), "others end meanwhile");
+    }
+
+    pub(super) fn grow_memory() {
+        exceeds("grow-memory", "limits.memory = \"32 MiB\"", "memory");
+    }
+
+    pub(super) fn many_memories() {
+        // One memory alone is within the limit.
+        exceeds("many-memories", "limits.memory = \"64 MiB\"", "memory");
+    }
+
+    pub(super) fn recurse() {
+        exceeds("recurse", "", "stack");
+    }
+
+    pub(super) fn open_handles() {
+        let site = Site::new(&["open-handles", "noop"]);
+        root(&site);
+        let grant = grant(&site, r#"["read"]"#);
+        site.task("open-handles", &format!("plugin = \"open-handles\"\nconfig.root = \"data\"\n{grant}"));
+        site.task("bystander", "plugin = \"noop\"");
+        let _daemon = site.start();
+        let outcome = run(&site, "open-handles")["outcome"].take();
+        assert_eq!((&outcome["outcome"], &outcome["limit"]), (&"limit-exceeded".into(), &"handles".into()), "{outcome}");
+    }
+
+    pub(super) fn flood_log() {
+        let (site, _daemon) = site("flood-log", "limits.log = \"1 MiB\"\nconfig = { records = 100000, bytes = 1000 }");
+        let run = run(&site, "flood-log");
+        assert_eq!(run["outcome"]["outcome"], "succeeded", "{run}");
+        let journal = site.journal();
+        let of = format!("FROM logs WHERE run = '{}'", run["id"].as_str().unwrap());
+        let kept = journal.number(&format!("SELECT count(*) {of} AND message LIKE 'xxx%'"));
+        let bytes = journal.number(&format!("SELECT sum(length(message)) {of} AND message LIKE 'xxx%'"));
+        assert!(kept > 0 && bytes <= 1 << 20, "{kept} records with {bytes} bytes");
+        let said = format!("{} log records were dropped", 100_000 - kept);
+        assert_eq!(journal.number(&format!("SELECT count(*) {of} AND message LIKE '{said}%'")), 1, "{said}");
+    }
+
+    pub(super) fn panic() {
+        let (site, _daemon) = site("panic", "");
+        let run = run(&site, "panic");
+        assert_eq!(run["outcome"]["outcome"], "trapped", "{run}");
+        let logs = site.logs(run["id"].as_str().unwrap());
+        assert!(logs.contains("the task panic lost its head"), "{logs}");
+    }
+
+    pub(super) fn fail() {
+        let plugin = "plugin = \"fail\"\nretry = { attempts = 2, backoff = \"200ms\" }";
+        let site = Site::new(&["fail"]);
+        for call in ["plan", "execute", "finish"] {
+            for kind in ["config", "transient", "permanent"] {
+                let name = format!("{kind}-{call}");
+                site.task(&name, &format!("{plugin}\nconfig = {{ kind = \"{kind}\", at = \"{call}\" }}"));
+            }
+        }
+        site.task("recovers", &format!("{plugin}\nconfig = {{ kind = \"transient\", succeed_at = 3 }}"));
+        let _daemon = site.start();
+        for call in ["plan", "execute", "finish"] {
+            for (kind, attempts) in [("config", 1), ("permanent", 1), ("transient", 3)] {
+                let task = format!("{kind}-{call}");
+                let first = site.run(&task);
+                assert_eq!(first["outcome"]["outcome"], "failed", "{first}");
+                assert_eq!(first["outcome"]["failure"], kind, "{first}");
+                assert!(first["outcome"]["message"].as_str().unwrap().ends_with("failing as told, attempt 1"), "{first}");
+                let all = within(Duration::from_secs(10), "the last attempt", || {
+                    let runs = site.runs(&task);
+                    (runs.len() == attempts && runs.iter().all(|run| run["phase"] == "done")).then_some(runs)
+                });
+                for (run, attempt) in all.iter().zip(1..) {
+                    assert_eq!((&run["attempt"], &run["outcome"]["failure"]), (&attempt.into(), &kind.into()), "{run}");
+                }
+            }
+        }
+        site.run("recovers");
+        let last = within(Duration::from_secs(10), "an attempt that succeeds", || {
+            site.runs("recovers").pop().filter(|run| run["outcome"]["outcome"] == "succeeded")
+        });
+        assert_eq!(last["attempt"], 3);
+    }
+
+    pub(super) fn escape_dotdot() {
+        stays_inside("escape-dotdot", |_| String::new());
+    }
+
+    pub(super) fn escape_absolute() {
+        stays_inside("escape-absolute", |site| format!("outside = \"{}\"", site.path("secret").display()));
+    }
+
+    pub(super) fn escape_symlink() {
+        stays_inside("escape-symlink", |_| String::new());
+    }
+
+    pub(super) fn escape_swap() {
+        let site = Site::new(&["escape-swap", "noop"]);
+        root(&site);
+        fs::create_dir(site.path("root/swap")).unwrap();
+        fs::write(site.path("root/swap/content"), "inside").unwrap();
+        fs::write(site.path("canary/content"), CANARY).unwrap();
+        symlink(site.path("canary"), site.path("link")).unwrap();
+        let grant = grant(&site, r#"["read"]"#);
+        site.task("escape-swap", &format!("plugin = \"escape-swap\"\nconfig = {{ root = \"data\", rounds = 500 }}\n{grant}"));
+        site.task("bystander", "plugin = \"noop\"");
+        let _daemon = site.start();
+
+        // The kernel reports whoever opens the canary.
+        let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+        let opened = inotify::WatchFlags::OPEN | inotify::WatchFlags::ACCESS;
+        inotify::add_watch(&watch, site.path("canary/content"), opened).unwrap();
+
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let (run, swaps) = std::thread::scope(|scope| {
+            let racer = scope.spawn(|| {
+                let (inside, outside) = (site.path("root/swap"), site.path("link"));
+                let mut swaps = 0_u64;
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    renameat_with(CWD, &inside, CWD, &outside, RenameFlags::EXCHANGE).unwrap();
+                    swaps += 1;
+                    // Without a pause the kernel hardly lets anybody else find a path.
+                    std::thread::sleep(Duration::from_micros(20));
+                }
+                swaps
+            });
+            let run = run(&site, "escape-swap");
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            (run, racer.join().unwrap())
+        });
+        let summary = run["report"]["summary"].as_str().unwrap_or_else(|| panic!("{run}"));
+        let numbers: Vec<u64> = summary.split([' ', ',']).filter_map(|word| word.parse().ok()).collect();
+        let [inside, refused, leaked] = numbers[..] else { panic!("{summary}") };
+        assert_eq!(leaked, 0, "{summary}");
+        assert!(inside > 0 && refused > 0 && swaps > 1_000, "there was a race: {summary}, {swaps} swaps");
+        assert!(!traces(&site, &run).contains(CANARY));
+        let mut events = [std::mem::MaybeUninit::uninit(); 1024];
+        let mut seen = inotify::Reader::new(&watch, &mut events);
+        assert_eq!(seen.next().err(), Some(rustix::io::Errno::WOULDBLOCK), "somebody opened the canary");
+    }
+
+    pub(super) fn ungranted() {
+        let site = Site::new(&["ungranted", "noop"]);
+        root(&site);
+        site.task("ungranted", "plugin = \"ungranted\"\nconfig.root = \"other\"");
+        let refused = site.cli(&["check"]);
+        assert_eq!(refused.code, 2, "{refused:?}");
+        let said = format!("{}{}", refused.stdout, refused.stderr);
+        for word in ["tasks.d/ungranted.toml", "grant.files", "a test of the host's borders"] {
+            assert!(said.contains(word), "`{word}` is missing: {said}");
+        }
+
+        // What the config names is not what is granted: that is known only when the guest asks.
+        let grant = grant(&site, r#"["read"]"#);
+        site.task("ungranted", &format!("plugin = \"ungranted\"\nconfig.root = \"other\"\n{grant}"));
+        site.task("bystander", "plugin = \"noop\"");
+        let _daemon = site.start();
+        let run = run(&site, "ungranted");
+        assert_eq!(run["outcome"]["outcome"], "denied", "{run}");
+        assert!(run["outcome"]["message"].as_str().unwrap().contains("grant.files.other"), "{run}");
+    }
+}
