@@ -173,6 +173,12 @@ impl Repository {
     }
 }
 
+/// Whether a folder only leads to what was saved: it is no part of that, and often belongs to somebody else.
+fn holds_source(snapshot: &Snapshot, folder: &Path) -> bool {
+    let mut saved = snapshot.paths.iter().map(Path::new);
+    saved.any(|saved| saved != folder && saved.starts_with(folder))
+}
+
 /// Refuses a name in a snapshot that would lead out of the target.
 fn checked(node: RusticResult<(PathBuf, Node)>) -> RusticResult<(PathBuf, Node)> {
     let (path, node) = node?;
