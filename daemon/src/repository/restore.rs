@@ -141,11 +141,14 @@ impl Repository {
         }
         let mut untold = 0;
         for node in nodes().map_err(&failed)? {
-            let (path, node) = node.map_err(&failed)?;
-            let at = if top.is_dir() { target.join(&path) } else { target.to_owned() };
+            let (below, node) = node.map_err(&failed)?;
+            if holds_source(snapshot, &path.join(&below)) {
+                continue;
+            }
+            let at = if top.is_dir() { target.join(&below) } else { target.to_owned() };
             if let Some(difference) = difference(&at, &node) {
                 if restored.differences.len() < MOST_DIFFERENCES {
-                    restored.differences.push(format!("{}: {difference}", path.display()));
+                    restored.differences.push(format!("{}: {difference}", below.display()));
                 } else {
                     untold += 1;
                 }
