@@ -101,7 +101,8 @@ impl Site {
     /// Writes `upkeep.toml`: where things are, and what is given.
     pub fn settings(&self, more: &str) {
         let places = "state_dir = \"../state\"\nsocket = \"../upkeep.sock\"\nplugin_dir = \"../plugins\"";
-        fs::write(self.config().join("upkeep.toml"), format!("{places}\n{more}\n")).expect("upkeep.toml can be written");
+        fs::write(self.config().join("upkeep.toml"), format!("{places}\n{more}\n"))
+            .expect("upkeep.toml can be written");
     }
 
     /// Writes a task file, as an editor does: beside, then moved into its place.
