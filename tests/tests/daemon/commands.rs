@@ -70,7 +70,7 @@ fn exit_codes_say_what_happened() {
     expect(&["run", "none"], 4, "upkeep list");
     expect(&["show", "01ZZZZZZZZ"], 4, "upkeep history");
     expect(&["logs", "01ZZZZZZZZ"], 4, "upkeep history");
-    expect(&["run", "noop", "--standalone"], 1, &daemon.pid().to_string());
+    expect(&["run", "noop", "--standalone"], 5, &daemon.pid().to_string());
     let last = site.run("noop");
     expect(&["logs", last["id"].as_str().unwrap()], 0, "nothing to do");
     expect(&["logs", last["id"].as_str().unwrap(), "--follow"], 0, "nothing to do");

@@ -35,7 +35,7 @@ fn one_daemon_per_state_directory() {
     let daemon = site.start();
     let socket = site.path("other.sock");
     let second = site.cli(&["daemon", "--socket", socket.to_str().unwrap()]);
-    assert_eq!(second.code, 1, "{second:?}");
+    assert_eq!(second.code, 5, "{second:?}");
     assert!(second.stderr.contains(&daemon.pid().to_string()), "it names the other: {second:?}");
 
     // Another state directory, but the same socket.
