@@ -62,9 +62,9 @@ format: check-toolchain
 lint: check-toolchain
 	for it in $(WORKSPACES); do cargo clippy --locked --workspace --all-targets --manifest-path $$it -- -D warnings || exit 1; done
 
-## The documentation of all public items, in target/doc; a warning is an error
+## The documentation of all modules, in target/doc; a warning is an error
 doc: check-toolchain
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 ## Licences and advisories by cargo-deny, which has to be installed (`make test` checks the licences without it)
 deny:

@@ -78,6 +78,7 @@ pub struct Run {
 
 impl Run {
     /// A run that has not called anything yet.
+    #[expect(clippy::too_many_arguments, reason = "each is of a type of its own, and nobody has half of them")]
     pub fn new(
         id: RunId,
         task: Arc<str>,

@@ -3,8 +3,8 @@
 //! The flow: [`source`] parses a file and remembers where each key stands, [`shape`] compares it with the schema of the
 //! settings types ([`daemon`], [`task`] and the parts of those), [`check`] compares what was read with the machine, the
 //! plugins and the other tasks, and [`load`] puts it together: a [`load::Config`], or [`diagnostic::Diagnostics`] that
-//! name all that is wrong at once. [`diff`] says what a reload has to change. [`repositories`] reads what a restore needs, also
-//! from a configuration that is not valid.
+//! name all that is wrong at once. [`diff`] says what a reload has to change. [`repositories`] reads what a restore needs,
+//! also from a configuration that is not valid.
 
 pub mod check;
 pub mod daemon;

@@ -1,4 +1,4 @@
-//! What wit-bindgen makes of `wit/v0.1`. Natively the imports are stubs that panic; [`crate::host`] replaces them.
+//! What wit-bindgen makes of `wit/v0.1`. Natively the imports are stubs that panic; the module `host` replaces them.
 
 wit_bindgen::generate!({
     path: "wit/v0.1",

@@ -56,7 +56,7 @@ macro_rules! __export {
             }
 
             #[cfg(target_family = "wasm")]
-            $crate::bindings::export_bindings!(Exported with_types_in $crate::bindings);
+    $crate::bindings::export_bindings!(Exported with_types_in $crate::bindings);
 
             // Read by `upkeep plugin build`, once; the daemon never calls it.
             #[cfg(target_family = "wasm")]

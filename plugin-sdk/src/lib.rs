@@ -17,11 +17,11 @@
 //! ```
 //!
 //! A function is enough for a task of one step; [`Task`] is for tasks with steps that run in parallel and are not done
-//! again after a crash. Each capability has its module: [`log`], [`state`], [`files`], [`repository`], [`dump`],
+//! again after a crash. Each capability has its module: [`mod@log`], [`state`], [`files`], [`repository`], [`dump`],
 //! [`sql`], [`system`], [`metrics`]. Calls of the host fail with a [`HostError`], which `?` turns into an [`Error`].
 //!
 //! Compiled for the author's machine instead of the sandbox, the same code runs against an in-memory host: see
-//! [`test`].
+//! [`mod@test`].
 
 #[doc(hidden)]
 pub mod bindings;

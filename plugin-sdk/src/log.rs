@@ -40,22 +40,22 @@ macro_rules! log {
     };
 }
 
-/// Something failed. See [`log`](crate::log).
+/// Something failed. See [`log`](mod@crate::log).
 #[macro_export]
 macro_rules! error { ($($it:tt)*) => { $crate::log!($crate::log::Level::Error, $($it)*) }; }
 
-/// Something is not as it should be. See [`log`](crate::log).
+/// Something is not as it should be. See [`log`](mod@crate::log).
 #[macro_export]
 macro_rules! warn { ($($it:tt)*) => { $crate::log!($crate::log::Level::Warn, $($it)*) }; }
 
-/// Something that an operator wants to know. See [`log`](crate::log).
+/// Something that an operator wants to know. See [`log`](mod@crate::log).
 #[macro_export]
 macro_rules! info { ($($it:tt)*) => { $crate::log!($crate::log::Level::Info, $($it)*) }; }
 
-/// Something for whoever looks for a fault. See [`log`](crate::log).
+/// Something for whoever looks for a fault. See [`log`](mod@crate::log).
 #[macro_export]
 macro_rules! debug { ($($it:tt)*) => { $crate::log!($crate::log::Level::Debug, $($it)*) }; }
 
-/// Every detail. See [`log`](crate::log).
+/// Every detail. See [`log`](mod@crate::log).
 #[macro_export]
 macro_rules! trace { ($($it:tt)*) => { $crate::log!($crate::log::Level::Trace, $($it)*) }; }

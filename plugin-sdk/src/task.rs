@@ -170,7 +170,7 @@ mod tests {
         }
 
         fn execute(&self, _: &Context, step: Step<u32>) -> Result<()> {
-            if step.input % 2 == 0 { Ok(()) } else { Err(Error::permanent("odd")) }
+            if step.input.is_multiple_of(2) { Ok(()) } else { Err(Error::permanent("odd")) }
         }
     }
 

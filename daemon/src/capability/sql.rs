@@ -12,7 +12,10 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow};
-use sqlx::{Arguments, AssertSqlSafe, Column, Connection as _, Either, Executor, Row, SqlSafeStr, Sqlite, SqlitePool};
+use sqlx::{
+    Arguments, AssertSqlSafe, Column, Connection as _, Either, Executor, Row, SqlSafeStr, Sqlite, SqliteConnection,
+    SqlitePool,
+};
 use sqlx::{Statement, TypeInfo, ValueRef};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -101,12 +104,8 @@ fn arguments(parameters: Vec<abi::Value>) -> Result<SqliteArguments, HostError> 
 }
 
 /// Prepares a statement, so that its mistakes are told before it runs; gives the names of its columns.
-async fn prepare(
-    connection: &mut PoolConnection<Sqlite>,
-    statement: &str,
-    given: usize,
-) -> Result<Vec<String>, Refusal> {
-    let prepared = (&mut **connection).prepare(AssertSqlSafe(statement).into_sql_str()).await?;
+async fn prepare(connection: &mut SqliteConnection, statement: &str, given: usize) -> Result<Vec<String>, Refusal> {
+    let prepared = connection.prepare(AssertSqlSafe(statement).into_sql_str()).await?;
     if let Some(Either::Right(wanted)) = prepared.parameters()
         && wanted != given
     {
@@ -335,12 +334,7 @@ impl abi::HostConnection for Host {
             let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
             let mut changed = Vec::with_capacity(statements.len());
             for (statement, given, arguments) in statements {
-                let prepared = (&mut *transaction).prepare(AssertSqlSafe(statement.as_str()).into_sql_str()).await?;
-                if let Some(Either::Right(wanted)) = prepared.parameters()
-                    && wanted != given
-                {
-                    return Err(Refusal::Parameters { wanted, given });
-                }
+                prepare(&mut transaction, &statement, given).await?;
                 let done = sqlx::query_with(AssertSqlSafe(statement), arguments).execute(&mut *transaction).await?;
                 changed.push(done.rows_affected());
             }

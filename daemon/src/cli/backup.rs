@@ -221,12 +221,41 @@ fn restore(
         let options = RestoreOptions { overwrite: true, dry_run: args.dry_run };
         let restored = repository.restore(&snapshot, path, &target, options, Arc::new(|_, _| {}));
         let restored = restored.map_err(Failure::from)?;
+        if !args.dry_run {
+            remove_foreign_journals(&snapshot, &args.target)?;
+        }
         write_restored(args, &snapshot, &restored, screen, out)?;
         if !restored.differences.is_empty() {
             exit = Exit::Unsuccessful;
         }
     }
     Ok(exit)
+}
+
+/// Where a folder's snapshot brought back a database with its journal, and the dump of that database replaced it, the
+/// journal belongs to another state: SQLite would play it into the database that was just restored.
+fn remove_foreign_journals(snapshot: &Snapshot, target: &Path) -> std::io::Result<()> {
+    for path in &snapshot.paths {
+        let database = target.join(path.trim_start_matches('/'));
+        if !is_sqlite(&database) {
+            continue;
+        }
+        for suffix in ["-wal", "-shm", "-journal"] {
+            let mut journal = database.clone().into_os_string();
+            journal.push(suffix);
+            match std::fs::remove_file(&journal) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_sqlite(path: &Path) -> bool {
+    let mut start = [0; 16];
+    let read = std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut start));
+    read.is_ok() && start == *b"SQLite format 3\0"
 }
 
 /// The repository that is meant.

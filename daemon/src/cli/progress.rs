@@ -136,8 +136,8 @@ mod tests {
         planned: 2 steps
         warn  3 files are not readable
         step 1 (app.db): failed: the database is locked
-         60 %  backup-app: 1 of 2 steps, about 6.6s left
-         86 %  backup-app: 1 of 2 steps, about 3.0s left
+         60 %  backup-app: 1 of 2 steps, about 6s left
+         86 %  backup-app: 1 of 2 steps, about 3s left
         ");
     }
 }

@@ -57,7 +57,7 @@ impl RunArgs {
         if self.detach {
             match self.json {
                 true => write_json(&Queued { run }, out)?,
-                false => writeln!(out, "Queued run {run}. `upkeep logs --follow {run}` follows it.")?,
+                false => writeln!(out, "Run {run} is queued.\n{}", follow_or_end(&run))?,
             }
             return Ok(Exit::Done);
         }
@@ -80,7 +80,7 @@ impl RunArgs {
                 _ = interrupt.recv() => {
                     progress.clear();
                     drop(progress);
-                    writeln!(err, "Run {run} goes on. `upkeep logs --follow {run}` follows it, `upkeep cancel {run}` ends it.")?;
+                    writeln!(err, "Run {run} goes on.\n{}", follow_or_end(&run))?;
                     return Ok(Exit::Unsuccessful);
                 }
             }
@@ -166,6 +166,11 @@ fn ticks() -> tokio::time::Interval {
     ticks
 }
 
+/// What can be done with a run that is not waited for.
+fn follow_or_end(run: &RunId) -> String {
+    format!("Follow: upkeep logs --follow {run}\nEnd:    upkeep cancel {run}")
+}
+
 fn stopped(run: &RunId) -> Failure {
     Failure::new(
         Exit::NoDaemon,
@@ -183,7 +188,7 @@ fn write(screen: &Screen, detail: &RunDetail, out: &mut dyn Write) -> io::Result
     if let Some(summed_up) = &detail.report {
         report::write(screen, summed_up, out)?;
     }
-    if run.dry_run && !detail.steps.is_empty() {
+    if run.dry_run && detail.report.is_none() && !detail.steps.is_empty() {
         writeln!(out, "\n{}", screen.ink(Ink::Bold, "It would do"))?;
         let mut table = Table::new(["#", "STEP"], 1);
         for step in &detail.steps {

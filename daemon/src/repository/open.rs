@@ -141,7 +141,7 @@ fn clear(url: &str, folder: &Path) -> Result<(), RepositoryError> {
         }
     }
     for part in ["data", "index", "snapshots"] {
-        for found in walk_files(&folder.join(part)) {
+        if let Some(found) = walk_files(&folder.join(part)).first() {
             return Err(occupied(format!(
                 "it holds {} but no `config`; if a repository lost it, put it back from a copy",
                 found.display()

@@ -99,9 +99,9 @@ impl Repository {
         let destination = LocalDestination::new(text, !options.dry_run, !top.is_dir()).map_err(&failed)?;
         let everything = LsOptions::default();
         let nodes = || repository.ls(&top, &everything).map(|nodes| nodes.map(checked));
-        let plan = |verify: bool| -> RusticResult<RestorePlan> {
+        let plan = |verify: bool, dry_run: bool| -> RusticResult<RestorePlan> {
             let how = rustic_core::RestoreOptions::default().verify_existing(verify);
-            repository.prepare_restore(&how, nodes()?, &destination, verify || options.dry_run)
+            repository.prepare_restore(&how, nodes()?, &destination, dry_run)
         };
         let mut restored = Restored::default();
         for node in nodes().map_err(&failed)? {
@@ -113,7 +113,8 @@ impl Repository {
                 }
             }
         }
-        let first = plan(false).map_err(&failed)?;
+        // What is there already may have the size and the time of what was saved, and another content.
+        let first = plan(options.overwrite, options.dry_run).map_err(&failed)?;
         if options.dry_run {
             return Ok(restored);
         }
@@ -130,7 +131,7 @@ impl Repository {
         if top.is_dir() {
             set_folder(target, &top);
         }
-        let check = plan(true).map_err(&failed)?;
+        let check = plan(true, true).map_err(&failed)?;
         let bad = check.stats.files.restore + check.stats.files.modify;
         if bad > 0 {
             return Err(RepositoryError::Restore(format!(

@@ -398,7 +398,10 @@ fn failed(steps: &[Step]) -> Option<Outcome> {
 fn plan_report(steps: &[Step]) -> Report {
     let rows = steps.iter().map(|step| vec![step.id.clone(), step.title.clone(), step.weight.to_string()]).collect();
     Report {
-        summary: format!("would execute {} steps", steps.len()),
+        summary: match steps.len() {
+            1 => "would execute 1 step".into(),
+            count => format!("would execute {count} steps"),
+        },
         tables: vec![Table {
             title: "plan".into(),
             columns: ["step", "what", "weight"].map(String::from).into(),

@@ -9,7 +9,7 @@ use crate::cli::screen::tests::terminal;
 use crate::clock::Timestamp;
 use crate::config::grant::RepositoryAccess;
 use crate::config::secret::Secret;
-use crate::repository::source::FolderSource;
+use crate::repository::source::{FileSource, FolderSource};
 use crate::repository::{Label, Watch};
 use crate::root::Root;
 use crate::root::exclude::Exclude;
@@ -131,4 +131,29 @@ fn restores_the_newest_of_each_source_below_the_target() {
     assert_eq!(nothing.exit, Exit::NotFound);
     let unknown = place.run(&["restore", "web", "ffffffff", "--target", "/tmp/none"]).unwrap_err();
     assert_eq!(unknown.exit, Exit::NotFound);
+}
+
+#[test]
+fn a_dump_replaces_the_copy_of_the_database_that_its_folder_holds() {
+    let place = Place::new();
+    let database = place.real().join("app/app.db");
+    let sqlite = |rest: &str| format!("SQLite format 3\0{rest}");
+    for (suffix, content) in [("", sqlite("torn")), ("-wal", "journal".to_owned()), ("-shm", String::new())] {
+        fs::write(format!("{}{suffix}", database.display()), content).unwrap();
+    }
+    place.save("backup", "app", 0);
+    // Of the same size and time as the torn copy, as the dump of a database that rests is.
+    let copy = place.folder.path().join("copy");
+    fs::write(&copy, sqlite("good")).unwrap();
+    let source = FileSource::new(copy, database.clone(), Watch::new(CancellationToken::new()));
+    let label = Label { host: "server".into(), tags: vec![task_tag("backup")], time: Timestamp(1_795_417_445_000) };
+    Repository::open_or_make(&place.grant).unwrap().backup(&source, label, Arc::new(|_, _| {})).unwrap();
+
+    let target = place.folder.path().join("target");
+    place.run(&["restore", "backup", "--target", target.to_str().unwrap()]).unwrap();
+    let app = target.join(database.strip_prefix("/").unwrap().parent().unwrap());
+    assert_eq!(fs::read_to_string(app.join("app.db")).unwrap(), sqlite("good"));
+    let mut names: Vec<_> = fs::read_dir(app).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["app.db", "file"]);
 }

@@ -124,10 +124,7 @@ impl Tracker {
             Phase::Finishing => "sums up".to_owned(),
             Phase::Done => "over".to_owned(),
         };
-        match self.left(now) {
-            Some(left) => format!("{}: {doing}, about {} left", self.task, duration(left)),
-            None => format!("{}: {doing}", self.task),
-        }
+        format!("{}: {doing}{}", self.task, self.left(now).and_then(left_text).unwrap_or_default())
     }
 
     /// Milliseconds until the end, if it goes on as it went.
@@ -188,6 +185,7 @@ impl Running {
     /// The step in one line: `uploads  312 MiB of 1.25 GiB, 48.0 MiB/s, about 19s left`.
     pub(super) fn text(&self, now: Timestamp) -> String {
         let mut parts = Vec::new();
+        let mut left_for = None;
         if !self.unit.is_empty() || self.done() > 0 {
             parts.push(match self.total {
                 Some(total) => format!("{} of {}", self.bare(self.done()), amount(total, &self.unit)),
@@ -201,19 +199,29 @@ impl Running {
             if let Some(left) = self.total.and_then(|total| total.checked_sub(self.done())).filter(|left| *left > 0) {
                 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "an estimate")]
                 let left = (left as f64 * 1000.0 / rate) as i64;
-                parts.push(format!("about {} left", duration(left)));
+                left_for = left_text(left);
             }
         }
         if parts.is_empty() {
             parts.push(duration((now.0 - self.since.0) / 1000 * 1000));
         }
-        format!("{}  {}", self.title, parts.join(", "))
+        format!("{}  {}{}", self.title, parts.join(", "), left_for.unwrap_or_default())
     }
 
     /// An amount before `of`: bytes keep their unit, of others it follows the total.
     fn bare(&self, count: u64) -> String {
         if self.unit == "bytes" { amount(count, "bytes") } else { amount(count, "") }
     }
+}
+
+/// `, about 2m 10s left`; nothing for the last second.
+fn left_text(ms: i64) -> Option<String> {
+    let time = match ms / 1000 {
+        0 => return None,
+        seconds @ 1..60 => format!("{seconds}s"),
+        _ => duration(ms),
+    };
+    Some(format!(", about {time} left"))
 }
 
 /// `1 step`, `7 steps`.
@@ -272,7 +280,7 @@ mod tests {
         assert_eq!(story.0.percent(), 30);
         story.end(2_000, 1, 30);
         assert_eq!(story.0.percent(), 60);
-        assert_eq!(story.0.overall(Timestamp(6_000)), "t: 1 of 3 steps, about 4.0s left");
+        assert_eq!(story.0.overall(Timestamp(6_000)), "t: 1 of 3 steps, about 4s left");
         story.end(6_000, 0, 60);
         assert_eq!(story.0.percent(), 90);
         assert_eq!(story.0.running().len(), 0);
@@ -290,7 +298,7 @@ mod tests {
         story.progress(100, 1, 1_000, Some(2_000), "files");
         assert_eq!(story.step(200), "step 1  1,000 of 2,000 files");
         story.progress(2_100, 1, 1_200, Some(2_000), "files");
-        assert_eq!(story.step(2_100), "step 1  1,200 of 2,000 files, 100 files/s, about 8.0s left");
+        assert_eq!(story.step(2_100), "step 1  1,200 of 2,000 files, 100 files/s, about 8s left");
     }
 
     #[test]
