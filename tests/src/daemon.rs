@@ -15,6 +15,7 @@ pub struct Daemon {
     notices: UnixDatagram,
     heard: Vec<String>,
     started: Instant,
+    ready: Option<Duration>,
 }
 
 impl Daemon {
@@ -23,10 +24,10 @@ impl Daemon {
         // The one of the daemon before.
         let _ = std::fs::remove_file(notify);
         let notices = UnixDatagram::bind(notify).expect("the notification socket can be made");
-        notices.set_nonblocking(true).expect("sockets can be read without waiting");
+        notices.set_read_timeout(Some(Duration::from_millis(1))).expect("sockets have timeouts");
         let started = Instant::now();
         let child = command.env("NOTIFY_SOCKET", notify).spawn().expect("the daemon can be started");
-        Self { child, notices, heard: Vec::new(), started }
+        Self { child, notices, heard: Vec::new(), started, ready: None }
     }
 
     /// The process.
@@ -34,9 +35,10 @@ impl Daemon {
         self.child.id()
     }
 
-    /// When it was started.
-    pub fn started(&self) -> Instant {
-        self.started
+    /// How long it took from its start until it said that it was ready.
+    #[track_caller]
+    pub fn took(&self) -> Duration {
+        self.ready.expect("it has become ready")
     }
 
     /// What the service manager was told since it was last asked, one entry per assignment.
@@ -62,7 +64,11 @@ impl Daemon {
     fn receive(&mut self) {
         let mut message = [0; 4096];
         while let Ok(length) = self.notices.recv(&mut message) {
-            self.heard.extend(String::from_utf8_lossy(&message[..length]).lines().map(str::to_owned));
+            let text = String::from_utf8_lossy(&message[..length]);
+            if text.contains("READY=1") {
+                self.ready.get_or_insert_with(|| self.started.elapsed());
+            }
+            self.heard.extend(text.lines().map(str::to_owned));
         }
     }
 

@@ -31,7 +31,7 @@ fn run(site: &Site, guest: &str) -> Value {
     let bystander = site.run("bystander");
     assert_eq!(bystander["outcome"]["outcome"], "succeeded", "{bystander}");
     let waited = bystander["ended"].as_i64().unwrap() - bystander["queued"].as_i64().unwrap();
-    assert!(waited < 2_000, "another task took {waited} ms beside {guest}");
+    assert!(waited < 5_000, "another task took {waited} ms beside {guest}");
     site.ended(&run)
 }
 
@@ -237,8 +237,9 @@ mod outcome {
 
     pub(super) fn escape_swap() {
         let site = Site::new(&["escape-swap", "noop"]);
-        root(&site);
-        fs::create_dir(site.path("root/swap")).unwrap();
+        // Every file of the root has the same content, so that the guest knows any other.
+        fs::create_dir_all(site.path("root/swap")).unwrap();
+        fs::create_dir(site.path("canary")).unwrap();
         fs::write(site.path("root/swap/content"), "inside").unwrap();
         fs::write(site.path("canary/content"), CANARY).unwrap();
         symlink(site.path("canary"), site.path("link")).unwrap();

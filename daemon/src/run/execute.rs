@@ -128,7 +128,7 @@ impl Runner {
         let context = self.context(job, now);
         let steps = match &job.resumed {
             Some(steps) => {
-                self.store.commit(vec![Transition::Resume { run: run.clone(), at: now }]).await?;
+                self.commit(vec![Transition::Resume { run: run.clone(), at: now }]).await?;
                 shared.say(now, Level::Warn, "resumed after the daemon was gone".into());
                 let mut steps = steps.clone();
                 steps
@@ -139,7 +139,7 @@ impl Runner {
             }
             None => {
                 let fingerprint = job.task.fingerprint.to_string();
-                self.store.commit(vec![Transition::Start { run: run.clone(), at: now, fingerprint }]).await?;
+                self.commit(vec![Transition::Start { run: run.clone(), at: now, fingerprint }]).await?;
                 Vec::new()
             }
         };
@@ -151,7 +151,7 @@ impl Runner {
                 Err(outcome) => return Ok((outcome, None)),
             };
             if job.run.dry_run {
-                self.store.commit(vec![Transition::Plan { run: run.clone(), steps: steps.clone() }]).await?;
+                self.commit(vec![Transition::Plan { run: run.clone(), steps: steps.clone() }]).await?;
                 return Ok((Outcome::Succeeded, Some(plan_report(&steps))));
             }
             let now = clock::now();
@@ -159,7 +159,7 @@ impl Runner {
                 step.phase = StepPhase::Running;
                 step.started = Some(now);
             }
-            self.store.commit(vec![Transition::Plan { run: run.clone(), steps: steps.clone() }]).await?;
+            self.commit(vec![Transition::Plan { run: run.clone(), steps: steps.clone() }]).await?;
         }
         self.phase(job, Phase::Executing);
         let weight = steps.iter().map(|step| step.weight).sum();
@@ -207,15 +207,14 @@ impl Runner {
             };
             let now = clock::now();
             let next = waiting.pop_front();
-            self.store
-                .commit(vec![Transition::FinishStep {
-                    run: job.run.id.clone(),
-                    ordinal: steps[ordinal].ordinal,
-                    at: now,
-                    result: result.clone(),
-                    next: next.map(|next| steps[next].ordinal),
-                }])
-                .await?;
+            self.commit(vec![Transition::FinishStep {
+                run: job.run.id.clone(),
+                ordinal: steps[ordinal].ordinal,
+                at: now,
+                result: result.clone(),
+                next: next.map(|next| steps[next].ordinal),
+            }])
+            .await?;
             self.step_ended(job, shared, &mut steps[ordinal], now, result);
             if let Some(next) = next {
                 steps[next].phase = StepPhase::Running;
@@ -226,10 +225,25 @@ impl Runner {
         Ok(())
     }
 
+    /// Commits what a run has come to. A full disk is waited for: what was worked for is not thrown away.
+    async fn commit(&self, transitions: Vec<Transition>) -> Result<(), StoreError> {
+        let mut pause = Duration::from_secs(1);
+        loop {
+            match self.store.commit(transitions.clone()).await {
+                Err(error @ StoreError::Full { .. }) => {
+                    tracing::error!("a run waits for room, next try in {pause:?}: {error}");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(60));
+                }
+                other => return other,
+            }
+        }
+    }
+
     async fn start_step(&self, job: &Job, step: &mut Step) -> Result<(), StoreError> {
         let at = clock::now();
         let run = job.run.id.clone();
-        self.store.commit(vec![Transition::StartStep { run, ordinal: step.ordinal, at }]).await?;
+        self.commit(vec![Transition::StartStep { run, ordinal: step.ordinal, at }]).await?;
         step.phase = StepPhase::Running;
         step.started = Some(at);
         Ok(())

@@ -1,7 +1,10 @@
 //! What is known of a run: the rows of the store and the objects of the API.
 
+use std::sync::{Mutex, PoisonError};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use ulid::Ulid;
 
 use crate::clock::Timestamp;
 use crate::outcome::Outcome;
@@ -12,11 +15,24 @@ use crate::outcome::Outcome;
 pub struct RunId(pub Box<str>);
 
 impl RunId {
-    /// A new identifier for a run that is queued at `at`.
+    /// A new identifier for a run that is queued at `at`. Those of one millisecond sort as they were made: many slots may
+    /// be due in the same moment.
     pub fn new(at: Timestamp) -> Self {
-        let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(u64::try_from(at.0).unwrap_or(0));
-        Self(ulid::Ulid::from_datetime(time).to_string().into())
+        static LAST: Mutex<Ulid> = Mutex::new(Ulid::nil());
+        let at = u64::try_from(at.0).unwrap_or(0);
+        let fresh = Ulid::from_datetime(std::time::UNIX_EPOCH + std::time::Duration::from_millis(at));
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = following(*last, at, fresh.random());
+        Self(last.to_string().into())
     }
+}
+
+/// The identifier for the millisecond `at` that comes after `last`, when that is of the same millisecond.
+fn following(last: Ulid, at: u64, random: u128) -> Ulid {
+    // The first leaves half of the numbers to those behind it, which go up by steps of up to 64 bits: after a few
+    // characters two of them can still be told apart.
+    let next = if last.timestamp_ms() == at { last.random() + 1 + (random >> 16) } else { random >> 1 };
+    Ulid::from_parts(at, if next >> 80 == 0 { next } else { random >> 1 })
 }
 
 impl std::fmt::Display for RunId {
@@ -280,4 +296,20 @@ pub enum MetricValue {
         /// The greatest.
         max: f64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_sort_as_they_were_made() {
+        let mut last = Ulid::nil();
+        let ids = (0..30_000).map(|number| {
+            last = following(last, 1_700_000_000_000 + number / 10_000, Ulid::new().random());
+            last
+        });
+        let ids: Vec<_> = ids.collect();
+        assert!(ids.is_sorted_by(|a, b| a < b));
+    }
 }

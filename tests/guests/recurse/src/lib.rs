@@ -1,4 +1,4 @@
-//! Expected outcome: trapped, by a stack overflow.
+//! Expected outcome: limit-exceeded, `stack`.
 
 use upkeep_plugin::{Context, Result};
 
