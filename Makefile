@@ -64,7 +64,7 @@ lint: check-toolchain
 
 ## The documentation of all modules, in target/doc; a warning is an error
 doc: check-toolchain
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --workspace --no-deps --document-private-items
 
 ## Licences and advisories by cargo-deny, which has to be installed (`make test` checks the licences without it)
 deny:

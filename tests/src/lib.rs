@@ -5,8 +5,6 @@
 //! Nothing here links the library of upkeep: a test that only drives the program is quick to build. Whatever does not go
 //! as a test needs it panics with what was found; when a test panics, the daemon's log is shown.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on ends with a panic")]
-
 mod api;
 mod daemon;
 mod journal;

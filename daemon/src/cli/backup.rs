@@ -314,24 +314,22 @@ fn write_restored(
     screen: &Screen,
     out: &mut dyn Write,
 ) -> std::io::Result<()> {
-    let did = if args.dry_run { "would restore" } else { "restored" };
-    let (files, folders) = (grouped(restored.files), grouped(restored.folders));
-    writeln!(
-        out,
-        "{did} {files} files in {folders} folders, {}, of snapshot {} ({})",
-        size(restored.bytes),
-        short(snapshot),
-        screen.minute(snapshot.time)
-    )?;
-    let saved = args.path.iter().map(|path| path.display().to_string());
-    let saved: Vec<_> = if args.path.is_some() { saved.collect() } else { snapshot.paths.clone() };
+    let number = |count: u64, what: &str| format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" });
+    let (files, folders) = (number(restored.files, "file"), number(restored.folders, "folder"));
+    let (id, time) = (short(snapshot), screen.minute(snapshot.time));
+    writeln!(out, "{id}, saved {time}: {files} in {folders}, {}", size(restored.bytes))?;
+    let saved = match &args.path {
+        Some(path) => vec![path.display().to_string()],
+        None => snapshot.paths.clone(),
+    };
     for path in saved {
-        writeln!(out, "  {}{path}", args.target.display())?;
+        let did = if args.dry_run { "would be restored" } else { "restored" };
+        writeln!(out, "  {did} to {}{path}", args.target.display())?;
     }
     if !restored.differences.is_empty() {
-        writeln!(out, "not as it was saved:")?;
+        writeln!(out, "  but not as it was saved:")?;
         for difference in &restored.differences {
-            writeln!(out, "  {difference}")?;
+            writeln!(out, "    {difference}")?;
         }
     } else if !args.dry_run {
         writeln!(out, "  read again and equal to what was saved")?;

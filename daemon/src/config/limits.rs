@@ -17,8 +17,6 @@ pub struct Limits {
     /// Core instances in one component instance.
     #[schemars(range(min = 1, max = 1_000))]
     pub instances: u32,
-    /// Stack of the guest. 64 KiB to 16 MiB.
-    pub stack: Size,
     /// Handles that one instance may hold open.
     #[schemars(range(min = 1, max = 100_000))]
     pub handles: u32,
@@ -48,7 +46,6 @@ impl Default for Limits {
             memory: Size::mebibytes(128),
             table_elements: 100_000,
             instances: 64,
-            stack: Size::mebibytes(1),
             handles: 1_000,
             call: Size::mebibytes(16),
             log: Size::mebibytes(4),

@@ -15,7 +15,7 @@ use super::queue::{Queue, Waiting};
 use super::reconfigure;
 use super::signals::{Asked, Signals};
 use super::{DaemonError, Runner};
-use crate::clock::wall_timer::{Wake, WallTimer};
+use crate::clock::wall_timer::{Clocks, Wake, WallTimer};
 use crate::clock::{self, Timestamp};
 use crate::command::{Command, CommandError};
 use crate::outcome::Outcome;
@@ -71,6 +71,8 @@ pub(super) struct Dispatcher {
     pub(super) last: HashMap<String, Run>,
     pub(super) since: Timestamp,
     timer: WallTimer,
+    /// The clocks when the timer last fired: what they went apart since says why slots were missed.
+    clocks: Clocks,
     pub(super) watcher: Watcher,
     changes: mpsc::UnboundedReceiver<PathBuf>,
     /// Paths that changed and when they count as settled.
@@ -106,6 +108,7 @@ impl Dispatcher {
             later: BinaryHeap::new(),
             later_runs: HashMap::new(),
             since: now,
+            clocks: Clocks::read(),
             timer: WallTimer::new().map_err(|error| kernel("the timer")(error.to_string()))?,
             watcher: Watcher::new(changed).map_err(kernel("the watcher"))?,
             changes,
@@ -186,12 +189,16 @@ impl Dispatcher {
     }
 
     fn wake(&mut self, wake: Wake) {
-        let now = clock::now();
+        let clocks = Clocks::read();
+        let change = clocks.since(std::mem::replace(&mut self.clocks, clocks));
+        let now = clocks.wall;
+        if let Some(change) = change {
+            tracing::warn!("{change}; it is {now}");
+        }
         if let Wake::ClockChanged = wake {
-            tracing::warn!("the wall clock was set; it is {now}");
             self.timetable.clock_changed(now);
         }
-        self.due(now);
+        self.due(now, change);
         while let Some(Reverse((due, id))) = self.later.peek()
             && *due <= now
         {

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::dispatcher::{Dispatcher, Note};
 use super::new_run;
 use super::queue::Waiting;
+use crate::clock::wall_timer::ClockChange;
 use crate::clock::{self, Timestamp};
 use crate::command::CommandError;
 use crate::config::load::Task;
@@ -34,29 +35,27 @@ pub(super) struct Batch {
 
 impl Dispatcher {
     /// Everything that is due by now.
-    pub(super) fn due(&mut self, now: Timestamp) {
+    pub(super) fn due(&mut self, now: Timestamp, change: Option<ClockChange>) {
         let mut batch = Batch::default();
+        let missed = change.map_or_else(|| "the daemon was not there".to_owned(), |change| change.to_string());
+        let missed = format!("{missed}, and `catch_up` does not run them");
         for (name, passed) in self.timetable.pop_due(now) {
             if let Some(task) = self.loaded.task(&name).cloned() {
-                self.passed(&task, passed, &mut batch);
+                self.passed(&task, passed, &missed, &mut batch);
             }
         }
         self.submit(batch, now, None);
     }
 
-    fn passed(&mut self, task: &Arc<Task>, passed: Passed, batch: &mut Batch) {
+    fn passed(&mut self, task: &Arc<Task>, passed: Passed, missed: &str, batch: &mut Batch) {
         let stretches = [
-            (
-                passed.missed,
-                SlotDecision::Missed,
-                "the daemon was not there, or the machine slept, and `catch_up` does not run them",
-            ),
+            (passed.missed, SlotDecision::Missed, missed),
             (passed.skipped, SlotDecision::Skipped, "a clock change left them out"),
             (passed.suppressed, SlotDecision::Suppressed, "outside of the window, and late"),
         ];
         for (stretch, decision, reason) in stretches {
             if let Some(stretch) = stretch {
-                batch.slots.push(missed(task, stretch, decision, reason));
+                batch.slots.push(together(task, stretch, decision, reason));
             }
         }
         for slot in passed.caught_up {
@@ -257,7 +256,7 @@ fn not_run(task: &Task, slot: &schedule::Slot, decision: SlotDecision, reason: S
     Slot { task: task.name.to_string(), due: slot.due, decision, reason, run: None }
 }
 
-fn missed(task: &Task, stretch: Stretch, decision: SlotDecision, reason: &str) -> Slot {
+fn together(task: &Task, stretch: Stretch, decision: SlotDecision, reason: &str) -> Slot {
     let reason = format!("{stretch}: {reason}");
     Slot { task: task.name.to_string(), due: stretch.last, decision, reason, run: None }
 }

@@ -141,11 +141,14 @@ impl Repository {
         }
         let mut untold = 0;
         for node in nodes().map_err(&failed)? {
-            let (path, node) = node.map_err(&failed)?;
-            let at = if top.is_dir() { target.join(&path) } else { target.to_owned() };
+            let (below, node) = node.map_err(&failed)?;
+            if holds_source(snapshot, &path.join(&below)) {
+                continue;
+            }
+            let at = if top.is_dir() { target.join(&below) } else { target.to_owned() };
             if let Some(difference) = difference(&at, &node) {
                 if restored.differences.len() < MOST_DIFFERENCES {
-                    restored.differences.push(format!("{}: {difference}", path.display()));
+                    restored.differences.push(format!("{}: {difference}", below.display()));
                 } else {
                     untold += 1;
                 }
@@ -171,6 +174,12 @@ impl Repository {
         let file: SnapshotFile = repository.get_file(&id).map_err(&failed)?;
         repository.node_from_path(file.tree, path).map_err(|_| missing())
     }
+}
+
+/// Whether a folder only leads to what was saved: it is no part of that, and often belongs to somebody else.
+fn holds_source(snapshot: &Snapshot, folder: &Path) -> bool {
+    let mut saved = snapshot.paths.iter().map(Path::new);
+    saved.any(|saved| saved != folder && saved.starts_with(folder))
 }
 
 /// Refuses a name in a snapshot that would lead out of the target.

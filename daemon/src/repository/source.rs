@@ -189,7 +189,13 @@ impl ReadSourceOpen for Unopened {
             false => open_same(&self.parent, &self.name, &self.stat, OFlags::empty()),
         };
         match opened {
-            Ok(file) => Ok(Reading { file: file.into(), left: size(&self.stat), path: self.path, watch: self.watch }),
+            Ok(file) => Ok(Reading {
+                file: file.into(),
+                left: size(&self.stat),
+                is_short: false,
+                path: self.path,
+                watch: self.watch,
+            }),
             Err(errno) => {
                 self.watch.lose();
                 match errno {
@@ -205,13 +211,23 @@ impl ReadSourceOpen for Unopened {
     }
 }
 
-/// A file that is being read, up to the size that it had when it was seen: a log that grows is saved as it was then.
+/// A file that is being read, as long as it was when it was seen: a log that grows is saved as it was then, and one that
+/// shrinks is filled up, as tar does, because the snapshot already says how long it is.
 #[derive(Debug)]
 pub struct Reading {
     file: File,
     left: u64,
+    is_short: bool,
     path: Vec<u8>,
     watch: Arc<Watch>,
+}
+
+impl Reading {
+    fn pad(&mut self, buffer: &mut [u8]) -> usize {
+        buffer.fill(0);
+        self.left -= buffer.len() as u64;
+        buffer.len()
+    }
 }
 
 impl Read for Reading {
@@ -220,12 +236,15 @@ impl Read for Reading {
             return Err(std::io::Error::other("the run was ended"));
         }
         let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if self.is_short {
+            return Ok(self.pad(&mut buffer[..most]));
+        }
         match self.file.read(&mut buffer[..most]) {
             Ok(0) if most > 0 => {
-                self.watch
-                    .problem(problem(&self.path, format_args!("it became {} bytes shorter meanwhile", self.left)));
-                self.left = 0;
-                Ok(0)
+                let told = format!("it became {} bytes shorter meanwhile; zeros stand for them", self.left);
+                self.watch.problem(problem(&self.path, told));
+                self.is_short = true;
+                Ok(self.pad(&mut buffer[..most]))
             }
             Ok(count) => {
                 self.left -= count as u64;
@@ -272,6 +291,7 @@ impl FileSource {
         let reading = Reading {
             file,
             left: size(&stat),
+            is_short: false,
             path: self.path.as_os_str().as_bytes().to_vec(),
             watch: Arc::clone(&self.watch),
         };

@@ -42,7 +42,7 @@ fn summary(outcomes: &[Outcome<Backup>]) -> String {
         (saved, all) => format!("{saved} of {all} sources"),
     };
     let unread: usize = saved.iter().map(|it| it.problems.len()).sum();
-    let but = if unread > 0 { format!("; {unread} could not be read") } else { String::new() };
+    let but = if unread > 0 { format!("; {} not read in full", count(unread, "path")) } else { String::new() };
     format!("{sources} saved: {files} files, {bytes}, {added} added{but}")
 }
 
@@ -67,8 +67,7 @@ fn findings(mut report: Report, source: &Source, saved: &Summary) -> Result<Repo
     }
     let problems = &saved.problems;
     if !problems.is_empty() {
-        let title =
-            format!("{} in {name} could not be read and are not in the snapshot", count(problems.len(), "path"));
+        let title = format!("{} in {name} could not be read in full", count(problems.len(), "path"));
         let mut detail: String = problems.iter().take(MOST_PROBLEMS).map(|it| format!("{it}\n")).collect();
         if problems.len() > MOST_PROBLEMS {
             detail += &format!("and {} more\n", problems.len() - MOST_PROBLEMS);

@@ -96,7 +96,7 @@ fn sums_up_what_was_saved() {
 fn tells_what_could_not_be_read_and_what_failed() {
     let (host, _folder) = host();
     let report = finish(&host, Ok(saved(10, 100, 30)), Err("the database is damaged".to_owned()));
-    assert_eq!(report.summary, "1 of 2 sources saved: 10 files, 100 B, 50 B added; 30 could not be read");
+    assert_eq!(report.summary, "1 of 2 sources saved: 10 files, 100 B, 50 B added; 30 paths not read in full");
     let found: Vec<_> = report.findings.iter().map(|it| (&it.key[..], it.severity)).collect();
     assert_eq!(found, [("unreadable/directory/uploads", Severity::Medium), ("failed/database/app", Severity::High)]);
     assert!(report.findings[0].detail.contains("secret-19: permission denied\nand 10 more\n"));

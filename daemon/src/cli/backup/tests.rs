@@ -107,7 +107,7 @@ fn restores_the_newest_of_each_source_below_the_target() {
     let below = |name: &str| target.join(place.real().strip_prefix("/").unwrap()).join(name).join("file");
 
     let (exit, text) = place.run(&["restore", "backup", "--target", target_text, "--dry-run"]).unwrap();
-    assert!(text.starts_with("would restore 1 files in "), "{text}");
+    assert!(text.contains(": 1 file in ") && text.contains("  would be restored to /"), "{text}");
     assert_eq!((exit, target.exists()), (Exit::Done, false));
     let (exit, text) = place.run(&["restore", "backup", "--target", target_text]).unwrap();
     assert_eq!(exit, Exit::Done, "{text}");
