@@ -82,7 +82,7 @@ impl Writer {
         commits: Arc<AtomicU64>,
         lock: StateLock,
     ) -> Self {
-        Self { connection, path, logs, commits, lock }
+        Self { connection, path, logs, commits, lock, failing: false }
     }
 
     /// Runs until it is told to close or nobody is left who could ask.
