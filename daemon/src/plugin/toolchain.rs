@@ -142,7 +142,14 @@ pub fn obtain(dir: &Path, may_install: bool) -> Result<Toolchain, ToolchainError
             Choice::Use(toolchain) => return Ok(toolchain.clone()),
             Choice::Fetch => succeeds(Command::new("rustup").args(["target", "add", TARGET]).current_dir(dir)),
             Choice::Install(packages) => {
-                succeeds(Command::new("apt-get").args(["install", "-y", "--no-install-recommends"]).args(packages))
+                let apt = || {
+                    let mut apt = Command::new("apt-get");
+                    apt.env("DEBIAN_FRONTEND", "noninteractive");
+                    apt
+                };
+                // A fresh machine has no lists of packages. If they cannot be fetched, those that are there may do.
+                succeeds(apt().args(["update", "-qq"]));
+                succeeds(apt().args(["install", "-y", "--no-install-recommends"]).args(packages))
             }
         };
         tried.push(choice);
