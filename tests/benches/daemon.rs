@@ -164,7 +164,7 @@ fn due() {
         site.task("noop", "plugin = \"noop\"\nschedule.cron = \"0 0 3 1 1 *\"");
         let daemon = site.start();
         sleep(Duration::from_secs(1));
-        kilobytes(&daemon)
+        kilobytes(&daemon, "RssAnon")
     };
     let site = Site::new(&["noop"]);
     let began = Instant::now();
@@ -180,7 +180,7 @@ fn due() {
     println!("{tasks} tasks: ready after {:.1?}", cold.took());
     let took = cold.took();
     sleep(Duration::from_secs(1));
-    let bytes = (kilobytes(&cold).saturating_sub(alone)) * 1024 / tasks;
+    let bytes = (kilobytes(&cold, "RssAnon").saturating_sub(alone)) * 1024 / tasks;
     println!("resident {}, {bytes} bytes for each task over a daemon with one", resident(&cold));
     cold.kill();
 
@@ -224,15 +224,17 @@ fn spread(mut took: Vec<Duration>) -> String {
     format!("median {:.1?}, p99 {:.1?}, most {:.1?} ({} values)", at(0.5), at(0.99), at(1.0), took.len())
 }
 
-fn kilobytes(daemon: &Daemon) -> u64 {
+/// A line of `/proc/PID/status`.
+fn kilobytes(daemon: &Daemon, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a few megabytes")]
 fn resident(daemon: &Daemon) -> String {
-    format!("{:.1} MB", kilobytes(daemon) as f64 * 1024.0 / 1e6)
+    let [all, own] = ["VmRSS", "RssAnon"].map(|name| kilobytes(daemon, name) as f64 * 1024.0 / 1e6);
+    format!("{all:.1} MB, {own:.1} MB of it memory of its own and the rest pages of mapped files")
 }
 
 /// How often each thread was put on a processor, by thread: its name and the count.

@@ -17,6 +17,7 @@ use crate::config::load::Task;
 use crate::config::schedule::{AfterOn, Overlap};
 use crate::outcome::Outcome;
 use crate::run::cancel::Reason;
+use crate::run::execute::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::run::record::{Run, RunId, Slot, SlotDecision, Step, Trigger};
 use crate::schedule::{self, Decision, Passed, Stretch};
 use crate::store::Transition;
@@ -223,7 +224,7 @@ impl Dispatcher {
         let (store, notes) = (self.runner.store.clone(), self.notes.clone());
         tokio::spawn(async move {
             let mut reply = reply;
-            let mut pause = Duration::from_secs(1);
+            let mut pause = FIRST_PAUSE;
             while let Err(error) = store.commit(transitions.clone()).await {
                 if let Some((reply, _)) = reply.take() {
                     // A person can decide; nobody runs what was refused.
@@ -233,9 +234,11 @@ impl Dispatcher {
                     }
                     return;
                 }
-                tracing::error!("due runs cannot be recorded, next try in {pause:?}: {error}");
+                if pause == FIRST_PAUSE {
+                    tracing::error!("due runs cannot be recorded; it is tried again until they can: {error}");
+                }
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(60));
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
             let ids: Option<Reply> = reply;
             for waiting in runs {

@@ -72,6 +72,11 @@ pub enum Ended {
     Left,
 }
 
+/// How long is waited before the journal is tried again: first, and at most.
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// See [`FIRST_PAUSE`].
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// What a run ends with.
 type Conclusion = (Outcome, Option<Report>);
 
@@ -227,13 +232,15 @@ impl Runner {
 
     /// Commits what a run has come to. A full disk is waited for: what was worked for is not thrown away.
     async fn commit(&self, transitions: Vec<Transition>) -> Result<(), StoreError> {
-        let mut pause = Duration::from_secs(1);
+        let mut pause = FIRST_PAUSE;
         loop {
             match self.store.commit(transitions.clone()).await {
                 Err(error @ StoreError::Full { .. }) => {
-                    tracing::error!("a run waits for room, next try in {pause:?}: {error}");
+                    if pause == FIRST_PAUSE {
+                        tracing::error!("a run waits for room: {error}");
+                    }
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(60));
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 other => return other,
             }
@@ -338,11 +345,13 @@ impl Runner {
 
     /// Commits an end, again and again while the journal cannot be written.
     async fn insist(&self, finish: Transition) {
-        let mut pause = Duration::from_secs(1);
+        let mut pause = FIRST_PAUSE;
         while let Err(error) = self.store.commit(vec![finish.clone()]).await {
-            tracing::error!("the end of a run cannot be recorded, next try in {pause:?}: {error}");
+            if pause == FIRST_PAUSE {
+                tracing::error!("the end of a run cannot be recorded; it is tried again until it can: {error}");
+            }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(60));
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

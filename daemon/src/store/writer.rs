@@ -70,6 +70,8 @@ pub(super) struct Writer {
     logs: Arc<LogBuffer>,
     commits: Arc<AtomicU64>,
     lock: StateLock,
+    /// Whether the last commit failed.
+    failing: bool,
 }
 
 impl Writer {
@@ -80,7 +82,7 @@ impl Writer {
         commits: Arc<AtomicU64>,
         lock: StateLock,
     ) -> Self {
-        Self { connection, path, logs, commits, lock }
+        Self { connection, path, logs, commits, lock, failing: false }
     }
 
     /// Runs until it is told to close or nobody is left who could ask.
@@ -133,9 +135,7 @@ impl Writer {
             return;
         }
         let mut done = self.record(&batch, &logs).await;
-        if let Err(error) = &done {
-            tracing::error!(%error, callers = batch.len(), log_records = logs.len(), "a commit failed");
-        }
+        self.tell(&done);
         if matches!(done, Err(StoreError::Full { .. })) && !logs.is_empty() {
             // The log waits for room; what the callers record may be small enough.
             self.logs.put_back(logs);
@@ -147,6 +147,17 @@ impl Writer {
             Ok(done) => batch.into_iter().zip(done).for_each(|(request, done)| request.answer(done)),
             Err(error) => batch.into_iter().for_each(|request| request.answer(Err(error.clone()))),
         }
+    }
+
+    /// Says that commits fail, and when they go well again: once each, since callers try again and again.
+    fn tell<T>(&mut self, done: &Result<T, StoreError>) {
+        match done {
+            Err(error) if !self.failing => tracing::error!(%error, "a commit failed"),
+            Err(error) => tracing::debug!(%error, "another commit failed"),
+            Ok(_) if self.failing => tracing::info!("the journal can be written again"),
+            Ok(_) => {}
+        }
+        self.failing = done.is_err();
     }
 
     async fn record(

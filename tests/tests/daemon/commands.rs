@@ -63,7 +63,7 @@ fn exit_codes_say_what_happened() {
 
     let daemon = site.start();
     expect(&["run", "noop"], 0, "succeeded");
-    expect(&["run", "noop", "--detach"], 0, "Queued run");
+    expect(&["run", "noop", "--detach"], 0, "is queued");
     expect(&["run", "fail"], 1, "failing as told");
     expect(&["history", "fail", "--outcome", "failed"], 0, "failing as told");
     expect(&["history", "--outcome", "fine"], 2, "succeeded");

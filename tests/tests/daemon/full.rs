@@ -66,7 +66,7 @@ fn nothing_is_lost_on_a_full_disk() {
     let command = site.cli(&["run", "noop"]);
     assert!(command.code == 5 && command.stderr.contains("free some space"), "{command:?}");
     eventually("the log says so", || site.log().contains("due runs cannot be recorded").then_some(()));
-    eventually("the end of the run waits", || site.log().contains("the end of a run cannot be recorded").then_some(()));
+    eventually("the run waits", || site.log().contains("a run waits for room").then_some(()));
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(site.cli(&["status"]).code, 0, "it answers all the same");
     assert_eq!(site.cli(&["history"]).code, 0, "what was recorded can be read");
