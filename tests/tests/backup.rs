@@ -440,7 +440,7 @@ fn what_cannot_be_read_is_a_finding_and_the_rest_is_saved() {
     fs::create_dir(app.join("closed")).expect("a folder");
     fs::write(app.join("closed/in.txt"), "in").expect("a file");
     for name in ["closed.txt", "closed"] {
-        fs::set_permissions(app.join(name), fs::Permissions::from_mode(0)).expect("a mode");
+        fs::set_permissions(app.join(name), fs::Permissions::from_mode(0o000)).expect("a mode");
     }
     server.task(false);
     if rustix::process::getuid().is_root() {
