@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::fs;
 use std::process::Command;
 use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use upkeep_tests::{Daemon, Site, eventually, within};
+use upkeep_tests::{Daemon, Site, eventually, now, within};
 
 type Section = (&'static str, fn());
 
@@ -185,7 +185,7 @@ fn due() {
     cold.kill();
 
     // Late enough for the daemon to be ready before it.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let now = u64::try_from(now()).unwrap_or(0);
     let second = now + took.as_secs() * 2 + began.elapsed().as_secs() + 10;
     write(second);
     let daemon = site.start();

@@ -15,7 +15,7 @@ pub use api::{Answer, Api};
 pub use daemon::Daemon;
 pub use journal::Journal;
 pub use site::{Ran, Site, program};
-pub use wait::{eventually, within};
+pub use wait::{eventually, now, within};
 
 /// Declares what each guest under `tests/guests` must come to: `every_guest!(name)` calls the macro `name` with the list
 /// of all guests. See `build.rs`.

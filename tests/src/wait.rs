@@ -1,4 +1,4 @@
-//! Waiting for what another process does.
+//! Time, and waiting for what another process does.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -21,4 +21,9 @@ pub fn within<T>(most: Duration, what: &str, mut look: impl FnMut() -> Option<T>
         assert!(start.elapsed() < most, "waited {most:?} in vain: {what}");
         sleep(Duration::from_millis(10));
     }
+}
+
+/// The wall clock, in seconds since the Unix epoch.
+pub fn now() -> i64 {
+    rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec
 }

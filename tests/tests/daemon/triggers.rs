@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::Value;
-use upkeep_tests::{Site, eventually, within};
+use upkeep_tests::{Site, eventually, now, within};
 
 /// The spans of time in which runs were under way, in order.
 fn spans(runs: &[Value]) -> Vec<(i64, i64)> {
@@ -205,8 +205,7 @@ fn was_away(site: &Site, ms: i64) {
 fn slots_of_the_time_of_its_absence_do_as_the_task_says() {
     let site = Site::new(&["noop"]);
     // Half an hour from now, so that none of the slots is of the last minute.
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let minute = (now / 60 + 30) % 60;
+    let minute = (now() / 60 + 30) % 60;
     for (task, policy) in [("none", "\"none\""), ("last", "\"last\""), ("three", "{ all = 3 }")] {
         let schedule =
             format!("schedule = {{ cron = \"{minute} * * * *\", catch_up = {policy}, overlap = \"queue\" }}");
