@@ -29,6 +29,8 @@ pub(super) fn validate(dir: &Path) -> Result<Config, String> {
 pub(super) struct Loaded {
     pub(super) config: Config,
     pub(super) at: Timestamp,
+    /// Enabled tasks that events start: the few that are looked through at each event, such as the end of a run.
+    pub(super) eventful: Vec<Arc<Task>>,
     plugins: Plugins,
 }
 
@@ -53,7 +55,12 @@ impl Loaded {
             }
             plugins.insert(wanted.path.clone(), plugin);
         }
-        Ok(Self { config, at: clock::now(), plugins })
+        let by_event = |task: &&Arc<Task>| {
+            let triggers = &task.triggers;
+            task.enabled && (triggers.startup || !triggers.watch.is_empty() || !triggers.after.is_empty())
+        };
+        let eventful = config.tasks.values().filter(by_event).cloned().collect();
+        Ok(Self { config, at: clock::now(), eventful, plugins })
     }
 
     /// The compiled plugins, by file.

@@ -30,7 +30,7 @@ impl Dispatcher {
             self.reload_at = Some(at);
         }
         let watched = |task: &Arc<Task>| task.triggers.watch.iter().find(|watched| path.starts_with(watched)).cloned();
-        for watched in self.loaded.config.tasks.values().filter_map(watched) {
+        for watched in self.loaded.eventful.iter().filter_map(watched) {
             self.unsettled.insert(watched, at);
         }
     }
@@ -115,7 +115,7 @@ impl Dispatcher {
             folder(&self.config_dir.join("tasks.d")),
             folder(&self.loaded.config.settings.plugin_dir),
         ]);
-        for task in self.loaded.config.tasks.values().filter(|task| task.enabled) {
+        for task in &self.loaded.eventful {
             wanted.extend(task.triggers.watch.iter().map(|path| Watched { path: path.clone(), recursive: true }));
         }
         for (path, reason) in self.watcher.watch(wanted) {

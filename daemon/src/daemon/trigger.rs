@@ -168,10 +168,9 @@ impl Dispatcher {
     fn each(&mut self, wants: impl Fn(&Task) -> bool, trigger: &Trigger) {
         let tasks: Vec<_> = self
             .loaded
-            .config
-            .tasks
-            .values()
-            .filter(|task| task.enabled && wants(task) && self.queue.waiting(&task.name) == 0)
+            .eventful
+            .iter()
+            .filter(|task| wants(task) && self.queue.waiting(&task.name) == 0)
             .cloned()
             .collect();
         let now = clock::now();
