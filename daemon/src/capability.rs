@@ -18,6 +18,7 @@ use crate::store::Store;
 
 pub mod dump;
 pub mod files;
+pub mod limiter;
 pub mod log;
 pub mod metrics;
 pub mod repository;
@@ -133,7 +134,7 @@ pub struct Host {
     /// Its handles.
     pub table: ResourceTable,
     /// Its memory and tables.
-    pub limiter: crate::sandbox::limiter::Limiter,
+    pub limiter: crate::capability::limiter::Limiter,
     wasi: Option<wasmtime_wasi::WasiCtx>,
 }
 
@@ -142,7 +143,7 @@ impl Host {
     pub fn new(run: Arc<Run>, step: Option<u32>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(run.limits.handles).unwrap_or(usize::MAX));
-        let limiter = crate::sandbox::limiter::Limiter::new(&run.limits);
+        let limiter = crate::capability::limiter::Limiter::new(&run.limits);
         Self { run, step, table, limiter, wasi: None }
     }
 

@@ -21,7 +21,6 @@ use crate::plugin::section;
 
 mod cache;
 pub mod call;
-pub mod limiter;
 mod ticker;
 
 /// How long a guest computes before it yields to others.

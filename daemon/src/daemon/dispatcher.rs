@@ -221,12 +221,12 @@ impl Dispatcher {
 
     fn start_runs(&mut self) {
         while let Some(waiting) = self.queue.next() {
-            let Some(task) = self.loaded.task(&waiting.task).cloned() else {
+            let found = self.loaded.task(&waiting.task).and_then(|task| Some((task, self.loaded.plugin(task)?)));
+            let Some((task, plugin)) = found.map(|(task, plugin)| (Arc::clone(task), Arc::clone(plugin))) else {
                 self.queue.ended(&waiting);
                 self.finish_unstarted(waiting.run, Outcome::Skipped { reason: "the task was removed".into() });
                 continue;
             };
-            let Some(plugin) = self.loaded.plugin(&task).cloned() else { continue };
             let (cancel, tally) = (Cancel::default(), Arc::new(Tally::default()));
             let job = Job {
                 run: waiting.run.clone(),
