@@ -4,7 +4,7 @@
 //! without a plan it makes one, with a plan it executes the steps that are not over, and never one that is.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -377,8 +377,10 @@ impl Runner {
 
 /// Steps of one run that are executed at the same time.
 fn parallel(task: &Task) -> usize {
+    // Asking costs half a dozen system calls: the limits of the control group are read from files.
+    static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
     match task.parallel {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => *CORES,
         parallel => parallel as usize,
     }
 }
