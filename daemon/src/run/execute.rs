@@ -4,8 +4,8 @@
 //! without a plan it makes one, with a plan it executes the steps that are not over, and never one that is.
 
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
