@@ -239,12 +239,11 @@ impl Dispatcher {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
-            let ids: Option<Reply> = reply;
             for waiting in runs {
                 // The dispatcher is gone only when the daemon stops: the journal keeps the run for the next one.
                 let _ = notes.send(Note::Queued(waiting));
             }
-            if let Some((reply, id)) = ids {
+            if let Some((reply, id)) = reply {
                 let _ = reply.send(Ok(id));
             }
         });
