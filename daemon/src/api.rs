@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{CommandError, TaskStatus};
-use crate::run::record::{LogRecord, Metric, Report, Run, RunId, Slot, Step};
+use crate::record::{LogRecord, Metric, Report, Run, RunId, Slot, Step};
 use crate::store::{Reader, StoreError};
 
 /// The version that stands first in every path.

@@ -12,8 +12,8 @@ use wasmtime::component::{HasSelf, Linker, ResourceTable, ResourceTableError};
 use crate::abi;
 use crate::config::grant::Grants;
 use crate::config::limits::Limits;
-use crate::run::event::Events;
-use crate::run::record::{Level, LogRecord, RunId};
+use crate::event::Events;
+use crate::record::{Level, LogRecord, RunId};
 use crate::store::Store;
 
 pub mod dump;

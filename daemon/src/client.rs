@@ -19,8 +19,8 @@ use crate::api::{
     Cancelling, ErrorBody, ErrorCode, LogLine, Queued, RunDetail, RunRequest, Runs, Slots, Tasks, VERSION,
 };
 use crate::command::{Reloaded, Status};
-use crate::run::event::Event;
-use crate::run::record::RunId;
+use crate::event::Event;
+use crate::record::RunId;
 
 /// Why there is no answer, or not the one that was wanted.
 #[derive(Debug, thiserror::Error)]

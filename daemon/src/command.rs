@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Timestamp;
-use crate::run::record::{Run, RunId};
+use crate::record::{Run, RunId};
 
 /// A question to the daemon, with where the answer goes.
 #[derive(Debug)]

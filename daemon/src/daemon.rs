@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::event::Events;
 use crate::outcome::Outcome;
+use crate::record::{Phase, Run, RunId, Trigger};
 use crate::run::cancel::Cancel;
-use crate::run::event::Events;
 use crate::run::execute::{Ended, Job, Runner, Tally};
-use crate::run::record::{Phase, Run, RunId, Trigger};
 use crate::sandbox::Sandbox;
 use crate::server::{self, ServerState, Socket, SocketError};
 use crate::store::{Store, StoreError, Transition};

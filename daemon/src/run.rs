@@ -1,6 +1,4 @@
 //! Runs: what one is, and how it is carried from the queue to its outcome.
 
 pub mod cancel;
-pub mod event;
 pub mod execute;
-pub mod record;

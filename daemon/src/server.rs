@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::ErrorCode;
 use crate::command::Commands;
-use crate::run::event::Events;
+use crate::event::Events;
 use crate::store::Reader;
 
 pub use self::peer::Peer;

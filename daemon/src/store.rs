@@ -43,7 +43,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::run::record::LogRecord;
+use crate::record::LogRecord;
 
 pub use self::database::{FORMAT, path};
 pub use self::error::{StateError, StoreError};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use upkeep::clock::{self, Timestamp};
 use upkeep::outcome::Outcome;
-use upkeep::run::record::{Level, LogRecord, Phase, Run, RunId, Slot, SlotDecision, Step, StepPhase, Trigger};
+use upkeep::record::{Level, LogRecord, Phase, Run, RunId, Slot, SlotDecision, Step, StepPhase, Trigger};
 use upkeep::store::{Retention, Store, Transition};
 
 type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;

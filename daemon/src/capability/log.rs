@@ -13,8 +13,8 @@ use crate::abi;
 use crate::capability::{Host, Run};
 use crate::clock::Timestamp;
 use crate::config::limits::Limits;
-use crate::run::event::Event;
-use crate::run::record::{Level, LogRecord};
+use crate::event::Event;
+use crate::record::{Level, LogRecord};
 
 /// What one run may still log.
 #[derive(Debug)]

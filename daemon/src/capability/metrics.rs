@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 
 use crate::abi;
 use crate::capability::{Host, HostError};
-use crate::run::record::{Metric, MetricValue};
+use crate::record::{Metric, MetricValue};
 
 /// The series of one run. A label set is one series; their number is limited.
 #[derive(Debug)]

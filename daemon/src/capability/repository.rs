@@ -8,10 +8,10 @@ use wasmtime::component::Resource;
 use crate::abi::repository as abi;
 use crate::capability::{Host, HostError, blocking, files};
 use crate::config::grant::{FilesAccess, RepositoryAccess};
+use crate::event::Event;
 use crate::repository::source::FolderSource;
 use crate::repository::{Label, Repository, RepositoryError, Source, Summary, Tell, Watch};
 use crate::root::exclude::Exclude;
-use crate::run::event::Event;
 
 /// A granted repository.
 pub struct Repo {

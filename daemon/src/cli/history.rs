@@ -13,7 +13,7 @@ use super::{stdout_screen, write_json};
 use crate::api::Runs;
 use crate::client::RunQuery;
 use crate::outcome::Outcome;
-use crate::run::record::{Phase, Run, RunId};
+use crate::record::{Phase, Run, RunId};
 
 /// List runs, newest first
 #[derive(Debug, Args)]
@@ -129,7 +129,7 @@ pub(crate) mod tests {
     use crate::cli::screen::tests::terminal;
     use crate::clock::Timestamp;
     use crate::outcome::Failure;
-    use crate::run::record::Trigger;
+    use crate::record::Trigger;
 
     /// The identifier of the `n`th run: each is of another millisecond.
     pub(crate) fn id(n: u8) -> RunId {

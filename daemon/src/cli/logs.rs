@@ -11,7 +11,7 @@ use super::place::Place;
 use super::screen::{Ink, Screen, plain};
 use super::stdout_screen;
 use crate::api::LogLine;
-use crate::run::record::{Level, LogRecord};
+use crate::record::{Level, LogRecord};
 
 /// Show the log of a run
 #[derive(Debug, Args)]

@@ -12,8 +12,8 @@ use std::io::{self, Write};
 use super::logs;
 use super::screen::{Screen, line};
 use crate::clock::Timestamp;
-use crate::run::event::Event;
-use crate::run::record::Level;
+use crate::event::Event;
+use crate::record::Level;
 
 use self::bars::Bars;
 use self::tracker::Tracker;
@@ -89,7 +89,7 @@ mod tests {
     use crate::cli::history::tests::id;
     use crate::cli::screen::tests::pipe;
     use crate::outcome::{Failure, Outcome};
-    use crate::run::record::{LogRecord, Phase};
+    use crate::record::{LogRecord, Phase};
 
     #[test]
     fn a_pipe_gets_lines_now_and_then() {

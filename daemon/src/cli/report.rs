@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::screen::{Ink, Screen, line, plain};
 use super::table::{Cell, Table};
-use crate::run::record::{Report, Severity};
+use crate::record::{Report, Severity};
 
 /// Writes summary, findings (worst first), tables and text; what is empty is left out.
 pub(super) fn write(screen: &Screen, report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -60,7 +60,7 @@ fn severity(severity: Severity) -> (&'static str, Ink) {
 pub(super) mod tests {
     use super::*;
     use crate::cli::screen::tests::terminal;
-    use crate::run::record::{Finding, Table};
+    use crate::record::{Finding, Table};
 
     /// A report with something of everything.
     pub(in crate::cli) fn report() -> Report {

@@ -18,10 +18,10 @@ use super::{daemon_runtime, history, report, stdout_screen, wait, write_json};
 use crate::api::{Queued, RunDetail};
 use crate::client::{Client, ClientError};
 use crate::clock;
+use crate::event::Events;
 use crate::outcome::Outcome;
+use crate::record::RunId;
 use crate::run::cancel::{Cancel, Reason};
-use crate::run::event::Events;
-use crate::run::record::RunId;
 
 /// Run a task now, and wait for its end
 #[derive(Debug, Args)]
@@ -206,7 +206,7 @@ mod tests {
     use crate::cli::report::tests::report;
     use crate::cli::screen::tests::terminal;
     use crate::outcome::Failure as Blame;
-    use crate::run::record::{Run, Step, StepPhase};
+    use crate::record::{Run, Step, StepPhase};
 
     fn shown(detail: &RunDetail) -> String {
         let mut out = Vec::new();

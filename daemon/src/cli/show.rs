@@ -10,7 +10,7 @@ use super::screen::{Ink, Screen, duration, line};
 use super::table::{Cell, Table};
 use super::{history, report, stdout_screen, write_json};
 use crate::api::RunDetail;
-use crate::run::record::{MetricValue, Run, Step, StepPhase, Trigger};
+use crate::record::{MetricValue, Run, Step, StepPhase, Trigger};
 
 /// Show all that is known of a run: outcome, report, steps, metrics
 #[derive(Debug, Args)]
@@ -120,7 +120,7 @@ mod tests {
     use crate::cli::screen::tests::terminal;
     use crate::clock::Timestamp;
     use crate::outcome::Outcome;
-    use crate::run::record::Metric;
+    use crate::record::Metric;
 
     fn shown(detail: &RunDetail) -> String {
         let mut out = Vec::new();
@@ -163,7 +163,7 @@ mod tests {
             due: Timestamp(now - 3_600_000),
             started: Some(Timestamp(now - 4_000)),
             attempt: 2,
-            phase: crate::run::record::Phase::Executing,
+            phase: crate::record::Phase::Executing,
             ..queued
         };
         let steps = vec![

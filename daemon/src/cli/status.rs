@@ -10,7 +10,7 @@ use super::screen::{Ink, Screen, duration, line, plain};
 use super::table::{Cell, Table};
 use super::{history, stdout_screen, write_json};
 use crate::command::Status;
-use crate::run::record::RunId;
+use crate::record::RunId;
 
 /// Show how the daemon is: what runs, what waits, what fails
 #[derive(Debug, Args)]
@@ -114,7 +114,7 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::command::{NextSlot, Running};
     use crate::outcome::Outcome;
-    use crate::run::record::{Phase, Run};
+    use crate::record::{Phase, Run};
 
     fn shown(status: &Status) -> String {
         let mut out = Vec::new();

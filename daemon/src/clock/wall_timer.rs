@@ -167,9 +167,9 @@ mod tests {
         let short = Duration::from_millis(60);
         assert!(tokio::time::timeout(short, timer.sleep_until(None)).await.is_err());
         // Expires while nobody waits for it: the next sleep must not take that for its own deadline.
-        let dropped = timer.sleep_until(Some(in_millis(10)));
+        let dropped = timer.sleep_until(Some(in_millis(500)));
         assert!(tokio::time::timeout(Duration::from_millis(1), dropped).await.is_err());
-        std::thread::sleep(short);
+        std::thread::sleep(Duration::from_millis(600));
         assert!(tokio::time::timeout(short, timer.sleep_until(None)).await.is_err());
         assert_eq!(timer.sleep_until(Some(in_millis(20))).await.unwrap(), Wake::Due);
     }

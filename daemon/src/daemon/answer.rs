@@ -7,7 +7,7 @@ use super::dispatcher::{Active, Dispatcher};
 use crate::command::{NextSlot, Running, Status, TaskStatus};
 use crate::config::load::Task;
 use crate::outcome::Outcome;
-use crate::run::record::Phase;
+use crate::record::Phase;
 
 /// Runs that wait are listed up to this many.
 const MOST_LISTED: usize = 100;

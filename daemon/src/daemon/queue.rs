@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::run::record::{Run, RunId, Step};
+use crate::record::{Run, RunId, Step};
 
 /// A run that waits.
 #[derive(Debug, Clone)]
@@ -159,7 +159,7 @@ fn decrement(counts: &mut HashMap<Arc<str>, usize>, task: &Arc<str>) {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::run::record::{Phase, Trigger};
+    use crate::record::{Phase, Trigger};
 
     fn waiting(task: &str, beside: bool, group: Option<&str>) -> Waiting {
         let run = Run {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::dispatcher::Dispatcher;
 use super::queue::Waiting;
 use crate::outcome::Outcome;
-use crate::run::record::{Phase, Run};
+use crate::record::{Phase, Run};
 use crate::store::StoreError;
 
 /// A run that takes the daemon down with it is not resumed for ever.

@@ -16,9 +16,9 @@ use crate::command::CommandError;
 use crate::config::load::Task;
 use crate::config::schedule::{AfterOn, Overlap};
 use crate::outcome::Outcome;
+use crate::record::{Run, RunId, Slot, SlotDecision, Step, Trigger};
 use crate::run::cancel::Reason;
 use crate::run::execute::{FIRST_PAUSE, LONGEST_PAUSE};
-use crate::run::record::{Run, RunId, Slot, SlotDecision, Step, Trigger};
 use crate::schedule::{self, Decision, Passed, Stretch};
 use crate::store::Transition;
 

@@ -4,8 +4,8 @@
 //! without a plan it makes one, with a plan it executes the steps that are not over, and never one that is.
 
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -13,10 +13,10 @@ use tokio::task::JoinSet;
 use crate::capability;
 use crate::clock::{self, Timestamp};
 use crate::config::load::Task;
+use crate::event::{Event, Events};
 use crate::outcome::{Failure, Outcome};
+use crate::record::{Level, Phase, Report, Run, Step, StepPhase, Table};
 use crate::run::cancel::{Cancel, Reason};
-use crate::run::event::{Event, Events};
-use crate::run::record::{Level, Phase, Report, Run, Step, StepPhase, Table};
 use crate::sandbox::call::Context;
 use crate::sandbox::{Plugin, Sandbox};
 use crate::store::{Store, StoreError, Transition};

@@ -9,7 +9,7 @@ use crate::abi::task;
 use crate::abi::v0_1;
 use crate::capability::{Host, Run};
 use crate::outcome::{Failure, Outcome};
-use crate::run::record::{Finding, Report, Severity, Step, StepPhase, Table};
+use crate::record::{Finding, Report, Severity, Step, StepPhase, Table};
 
 /// What the plugin is told about the run.
 pub type Context = task::Context;

@@ -11,7 +11,7 @@ use super::reply::{ApiError, Asked, Named, Reply, Told};
 use crate::api::{Cancelling, ErrorCode, Queued, RunDetail, RunRequest, Runs};
 use crate::command::Command;
 use crate::outcome::Outcome;
-use crate::run::record::{Run, RunId};
+use crate::record::{Run, RunId};
 use crate::store::{RunFilter, StoreError};
 
 /// Runs that are given when the question names no number, and the most that one answer holds.

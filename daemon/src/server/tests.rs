@@ -12,9 +12,9 @@ use self::fixture::{Fixture, run_id};
 use crate::api::ErrorCode;
 use crate::client::{ClientError, RunQuery};
 use crate::clock::Timestamp;
+use crate::event::Event;
 use crate::outcome::Outcome;
-use crate::run::event::Event;
-use crate::run::record::{Level, LogRecord, Phase, RunId};
+use crate::record::{Level, LogRecord, Phase, RunId};
 use crate::store::Transition;
 
 /// Status and body of a request that is written by hand.

@@ -9,7 +9,7 @@ use super::rows::{Statement, Value};
 use super::wave::Wave;
 use crate::clock::Timestamp;
 use crate::outcome::Outcome;
-use crate::run::record::{LogRecord, RunId, StepPhase};
+use crate::record::{LogRecord, RunId, StepPhase};
 
 /// The statements that record a wave, in their order.
 pub(super) fn statements<'a>(wave: &Wave<'a>) -> Vec<Statement<'a>> {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
-use crate::run::record::{Level, LogRecord, RunId};
+use crate::record::{Level, LogRecord, RunId};
 
 /// Records and bytes of text that may wait. The writer is behind by seconds when either is reached.
 const MOST_RECORDS: usize = 16_384;

@@ -16,7 +16,7 @@ use super::retention::Sweep;
 use super::row::{self, get};
 use super::state::StateValue;
 use crate::clock::Timestamp;
-use crate::run::record::{Finding, LogRecord, Metric, Phase, Report, Run, RunId, Slot, Step};
+use crate::record::{Finding, LogRecord, Metric, Phase, Report, Run, RunId, Slot, Step};
 
 /// The journal, open for reading. Works beside a running daemon and without one; clones share the connections.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::rows::Statement;
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
-use crate::run::record::RunId;
+use crate::record::RunId;
 
 /// Runs of one commit: each has rows in other tables.
 const RUNS: usize = 100;

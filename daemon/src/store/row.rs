@@ -10,7 +10,7 @@ use super::error::StoreError;
 use super::rows::Value;
 use crate::clock::Timestamp;
 use crate::outcome::Outcome;
-use crate::run::record::{LogRecord, MetricValue, Run, RunId, Slot, Step, Trigger};
+use crate::record::{LogRecord, MetricValue, Run, RunId, Slot, Step, Trigger};
 
 /// JSON of rows or keys. Their types are ours and have only string keys, so this cannot fail.
 pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {

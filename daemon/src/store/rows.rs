@@ -14,7 +14,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Sqlite};
 
 use crate::clock::Timestamp;
-use crate::run::record::RunId;
+use crate::record::RunId;
 
 /// Rows of the prepared statements. The greatest keeps below SQLite's 32,766 values.
 const SIZES: [usize; 5] = [1, 8, 32, 128, 512];

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{Store, StoreError, Transition};
 use crate::clock::Timestamp;
 use crate::outcome::Outcome;
-use crate::run::record::{Level, LogRecord, Phase, Run, RunId, Step, StepPhase, Trigger};
+use crate::record::{Level, LogRecord, Phase, Run, RunId, Step, StepPhase, Trigger};
 
 /// A journal in a folder of its own.
 struct Fixture {

@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::outcome::Outcome;
-use crate::run::record::{LogRecord, Metric, Report, Run, RunId, Slot, Step};
+use crate::record::{LogRecord, Metric, Report, Run, RunId, Slot, Step};
 
 /// One change of the journal. A change is durable before anything acts on it.
 #[derive(Debug, Clone)]

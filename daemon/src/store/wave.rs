@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::transition::Transition;
 use crate::clock::Timestamp;
 use crate::outcome::Outcome;
-use crate::run::record::{LogRecord, Metric, Report, Run, RunId, Slot, Step};
+use crate::record::{LogRecord, Metric, Report, Run, RunId, Slot, Step};
 
 /// Transitions that are recorded together, in the order of these fields.
 #[derive(Debug, Default)]

@@ -21,7 +21,7 @@ use super::rows::Statement;
 use super::state::{self, StateWrite};
 use super::transition::Transition;
 use super::wave::Wave;
-use crate::run::record::LogRecord;
+use crate::record::LogRecord;
 
 /// How long log records may wait for a commit.
 const LOG_WAITS: Duration = Duration::from_millis(200);

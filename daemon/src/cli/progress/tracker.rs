@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::cli::screen::{amount, duration, line};
 use crate::clock::Timestamp;
-use crate::run::event::Event;
-use crate::run::record::Phase;
+use crate::event::Event;
+use crate::record::Phase;
 
 /// A rate is that of the last so many milliseconds.
 const WINDOW: i64 = 10_000;
@@ -235,7 +235,7 @@ pub(super) fn steps(count: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::record::RunId;
+    use crate::record::RunId;
 
     struct Story(Tracker, RunId);
 

@@ -6,8 +6,8 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{Lines, StreamEnd};
-use crate::run::event::Event;
-use crate::run::record::{Phase, Run, RunId, Step, StepPhase};
+use crate::event::Event;
+use crate::record::{Phase, Run, RunId, Step, StepPhase};
 use crate::store::Reader;
 
 /// Sends the events of a run until it is over. `events` were listened to before anything was read.

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::{Lines, StreamEnd};
 use crate::api::LogLine;
-use crate::run::event::Event;
-use crate::run::record::{Phase, Run, RunId};
+use crate::event::Event;
+use crate::record::{Phase, Run, RunId};
 use crate::store::Reader;
 
 /// Rows that are read at once.

@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::client::Client;
 use crate::clock::Timestamp;
 use crate::command::{Command, CommandError, NextSlot, Reloaded, Running, Status, TaskStatus};
+use crate::event::Events;
 use crate::outcome::Outcome;
-use crate::run::event::Events;
-use crate::run::record::{
+use crate::record::{
     Finding, Level, LogRecord, Metric, MetricValue, Phase, Report, Run, RunId, Severity, Slot, SlotDecision, Step,
     StepPhase, Trigger,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::run::record::{Slot, SlotDecision};
+use crate::record::{Slot, SlotDecision};
 use crate::store::{Pruned, Retention, RunFilter};
 
 const DAY: i64 = 86_400_000;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::outcome::Failure;
-use crate::run::record::{Finding, Metric, MetricValue, Report, Severity, Slot, SlotDecision, Table};
+use crate::record::{Finding, Metric, MetricValue, Report, Severity, Slot, SlotDecision, Table};
 use crate::store::RunFilter;
 
 fn outcomes() -> Vec<Outcome> {

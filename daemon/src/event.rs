@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::outcome::Outcome;
-use crate::run::record::{LogRecord, Phase, RunId};
+use crate::record::{LogRecord, Phase, RunId};
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
