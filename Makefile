@@ -70,9 +70,11 @@ doc: check-toolchain
 deny:
 	for it in $(WORKSPACES); do cargo deny --locked --manifest-path $$it check --config $(CURDIR)/deny.toml || exit 1; done
 
-## Measure: sandbox, store, scheduler
+## Measure sandbox and daemon, and backups beside restic; our own crates are optimised for it
+bench: export CARGO_PROFILE_DEV_OPT_LEVEL = 2
 bench: setup-test plugins guests
 	cargo bench --locked --workspace --profile dev --bench '*'
+	UPKEEP=$(UPKEEP) tests/benches/backup.sh 3
 
 ## What is installed on a server, as dist/upkeep-VERSION.tar.gz
 package: plugins

@@ -68,6 +68,14 @@ impl Source {
         }
     }
 
+    /// What it is called in the table: a directory and a database may have one name.
+    fn title(&self) -> String {
+        match self {
+            Self::Directory(root) => root.clone(),
+            Self::Database(name) => format!("{name} (database)"),
+        }
+    }
+
     fn name(&self) -> &str {
         match self {
             Self::Directory(name) | Self::Database(name) => name,

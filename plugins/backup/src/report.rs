@@ -22,7 +22,7 @@ pub(crate) fn sum_up(outcomes: &[Outcome<Backup>]) -> Result<Report> {
                 measure(source, saved)?;
             }
             Err(why) => {
-                table = table.row([source.name(), "-", "-", "-", "-", "-", "-", "not saved"]);
+                table = table.row([&*source.title(), "-", "-", "-", "-", "-", "-", "not saved"]);
                 let (key, title) = (format!("failed/{}", source.key()), format!("{} was not saved", source.name()));
                 report = report.finding(Severity::High, key, title, why);
             }
@@ -48,7 +48,7 @@ fn summary(outcomes: &[Outcome<Backup>]) -> String {
 
 fn row(source: &Source, saved: &Summary) -> [String; 8] {
     [
-        source.name().to_owned(),
+        source.title(),
         saved.files.to_string(),
         saved.files_new.to_string(),
         saved.files_changed.to_string(),
