@@ -32,6 +32,12 @@ fn guests() -> PathBuf {
     std::env::var_os("UPKEEP_GUESTS").map_or_else(|| made.into(), PathBuf::from)
 }
 
+/// The plugins that come with upkeep: `UPKEEP_PLUGINS`, or where `make plugins` puts them.
+fn plugins() -> PathBuf {
+    let made = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/plugins");
+    std::env::var_os("UPKEEP_PLUGINS").map_or_else(|| made.into(), PathBuf::from)
+}
+
 /// What a command of the program came to.
 #[derive(Debug, Clone)]
 pub struct Ran {
@@ -92,9 +98,18 @@ impl Site {
 
     /// Installs a guest as a plugin.
     pub fn plugin(&self, guest: &str) {
-        let file = format!("{guest}.wasm");
-        let from = guests().join(&file);
-        assert!(from.exists(), "{} is missing: run `make guests` first", from.display());
+        self.install(&guests(), guest, "guests");
+    }
+
+    /// Installs a plugin that comes with upkeep.
+    pub fn shipped(&self, plugin: &str) {
+        self.install(&plugins(), plugin, "plugins");
+    }
+
+    fn install(&self, folder: &Path, name: &str, made_by: &str) {
+        let file = format!("{name}.wasm");
+        let from = folder.join(&file);
+        assert!(from.exists(), "{} is missing: run `make {made_by}` first", from.display());
         fs::copy(from, self.path("plugins").join(file)).expect("a plugin can be copied");
     }
 

@@ -1,9 +1,11 @@
-//! `kill -9` at random moments: the daemon comes back each time, every run ends or is marked as interrupted, and no step
-//! that was finished runs a second time.
+//! `kill -9` at random moments: the daemon comes back each time, every run ends or is marked as interrupted, no step that
+//! was finished runs a second time, and a repository that was being written to is whole.
 //!
 //! `UPKEEP_CRASHES` says how often (10 when it is not set), `UPKEEP_SEED` repeats a sequence of moments.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -26,6 +28,31 @@ impl Moments {
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+impl Moments {
+    /// Those of `UPKEEP_SEED`, or others each time.
+    fn seeded() -> Self {
+        let other = || u64::from(std::process::id()).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let seed = number("UPKEEP_SEED").unwrap_or_else(other);
+        println!("UPKEEP_SEED={seed}");
+        Self(seed)
+    }
+
+    /// Bytes that do not compress.
+    fn noise(&mut self, length: usize) -> Vec<u8> {
+        (0..length.div_ceil(8))
+            .flat_map(|_| {
+                self.below(u64::MAX);
+                self.0.to_le_bytes()
+            })
+            .collect()
+    }
+}
+
+/// How often to kill.
+fn crashes() -> u64 {
+    number("UPKEEP_CRASHES").unwrap_or(10)
 }
 
 /// What was finished, by run and step, as it must stay: the row, and how often the step was executed by the account of the
@@ -60,11 +87,7 @@ fn assert_sound(journal: &Journal) {
 
 #[test]
 fn a_finished_step_never_runs_again() {
-    let crashes = number("UPKEEP_CRASHES").unwrap_or(10);
-    let seed =
-        number("UPKEEP_SEED").unwrap_or_else(|| u64::from(std::process::id()).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    println!("UPKEEP_SEED={seed} UPKEEP_CRASHES={crashes}");
-    let mut moments = Moments(seed);
+    let (crashes, mut moments) = (crashes(), Moments::seeded());
     let site = Site::new(&["echo-steps", "noop"]);
     site.task("each", "plugin = \"noop\"\nschedule = { every = \"1s\", overlap = \"queue\" }");
     let mut known = Finished::new();
@@ -144,4 +167,66 @@ fn a_finished_step_never_runs_again() {
         journal.number("SELECT sum(resumed) FROM runs"),
         now.len(),
     );
+}
+
+/// A folder that changes all the time is backed up, and the daemon killed meanwhile, also while it makes the repository.
+#[test]
+fn a_repository_is_whole_after_each_crash() {
+    if Command::new("restic").arg("version").output().is_err() {
+        return eprintln!("SKIPPED: there is no restic (apt-get install restic)");
+    }
+    let (crashes, mut moments) = (crashes(), Moments::seeded());
+    let site = Site::new(&[]);
+    site.shipped("backup");
+    std::fs::create_dir(site.path("app")).unwrap();
+    std::fs::write(site.path("password"), "correct horse battery staple").unwrap();
+    std::fs::set_permissions(site.path("password"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let path = |name| site.path(name).display().to_string();
+    site.task(
+        "saver",
+        &format!(
+            "plugin = \"backup\"\nschedule.overlap = \"queue\"\n\
+             [config]\nrepository = \"main\"\ndirectories = [{{ root = \"app\" }}]\n\
+             [grant]\nstate = true\nmetrics = true\n\
+             [grant.files.app]\npath = \"{}\"\n\
+             [grant.repository.main]\nurl = \"{}\"\npassword = {{ file = \"{}\" }}\n",
+            path("app"),
+            path("repository"),
+            path("password"),
+        ),
+    );
+    for crash in 0..crashes {
+        for file in 0..6 {
+            let length = usize::try_from(moments.below(3 << 20)).unwrap();
+            std::fs::write(site.path(&format!("app/{}", (crash + file * 7) % 40)), moments.noise(length)).unwrap();
+        }
+        let daemon = site.start();
+        site.api().run("saver");
+        std::thread::sleep(Duration::from_micros(moments.below(2_000_000)));
+        daemon.kill();
+        assert_sound(&Journal::copy(&site.state()));
+    }
+
+    let daemon = site.start();
+    within(Duration::from_secs(120), "the end of all runs", || {
+        (site.journal().number("SELECT count(*) FROM runs WHERE phase <> 'done'") == 0).then_some(())
+    });
+    assert_eq!(site.run("saver")["outcome"]["outcome"], "succeeded");
+    assert!(Daemon::stop(daemon).success());
+    let restic = |arguments: &[&str]| {
+        let place = ["--no-cache", "-r", &path("repository"), "--password-file", &path("password")].map(str::to_owned);
+        let ran = Command::new("restic").args(place).args(arguments).output().unwrap();
+        assert!(ran.status.success(), "restic {arguments:?}: {ran:?}");
+    };
+    restic(&["check", "--read-data"]);
+    restic(&["restore", "latest", "--target", &path("restored")]);
+    let restored = format!("restored{}", path("app"));
+    for entry in std::fs::read_dir(site.path("app")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let [was, is] = ["app", &restored].map(|folder| std::fs::read(site.path(&format!("{folder}/{name}"))).unwrap());
+        assert_eq!(was.len(), is.len(), "{name}");
+        assert!(was == is, "{name} is not as it was");
+    }
+    let ends = site.journal().rows("SELECT outcome, count(*) AS count, sum(resumed) AS resumed FROM runs GROUP BY 1");
+    println!("{crashes} crashes, then restic finds no error; runs: {ends:?}");
 }

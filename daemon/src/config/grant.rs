@@ -85,6 +85,12 @@ pub struct RepositoryGrant {
     pub access: Vec<RepositoryAccess>,
 }
 
+impl RepositoryGrant {
+    /// What stands in the folder of a repository beside its `config` (and may stand there without one, when the making of it
+    /// was interrupted).
+    pub const PARTS: [&str; 6] = ["data", "index", "keys", "snapshots", "locks", "lost+found"];
+}
+
 /// A right on a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -135,8 +135,7 @@ fn clear(url: &str, folder: &Path) -> Result<(), RepositoryError> {
     let failed = |error: std::io::Error| occupied(error.to_string());
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        let known = ["data", "index", "keys", "snapshots", "locks", "lost+found"];
-        if !known.iter().any(|known| name == *known) {
+        if !RepositoryGrant::PARTS.iter().any(|known| name == *known) {
             return Err(occupied(format!("it holds `{}`; give the repository a folder of its own", name.display())));
         }
     }

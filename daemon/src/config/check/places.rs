@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::config::check::{STATE, Site, TaskFile};
 use crate::config::files::in_words;
 use crate::config::grant::FilesAccess;
+use crate::config::grant::RepositoryGrant;
 use crate::config::secret::Secret;
 use crate::config::source::KeyPath;
 use crate::config::suggest::nearest;
@@ -189,9 +190,9 @@ fn check_repository(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, url:
             None
         }
         Ok(_) => {
-            let is_empty = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-            let is_readable = std::fs::read_dir(path).is_ok();
-            if is_readable && !is_empty && !path.join("config").is_file() {
+            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            let is_foreign = |name: &std::ffi::OsStr| !RepositoryGrant::PARTS.iter().any(|part| name == *part);
+            if !path.join("config").is_file() && entries.into_iter().any(|entry| is_foreign(&entry.file_name())) {
                 let help =
                     "name the repository's folder, or a new or empty one, in which the first run makes a repository";
                 file.error(key, format!("{shown} holds other things than a repository"), help);
