@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::event::Events;
+use crate::memory;
 use crate::outcome::Outcome;
 use crate::record::{Phase, Run, RunId, Trigger};
 use crate::run::cancel::Cancel;
@@ -82,6 +83,7 @@ pub async fn serve(config_dir: &Path, socket: Option<PathBuf>) -> Result<(), Dae
 
     let store = runner.store.clone();
     let dispatcher = Dispatcher::new(config_dir, loaded, runner, commands_in).await?;
+    memory::give_back();
     // A notification that systemd cannot take must not keep the daemon from its work.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(config = %config_dir.display(), "ready");

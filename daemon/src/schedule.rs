@@ -160,7 +160,7 @@ impl Schedule {
         let start = self.zone.local(due);
         let minute = u16::try_from(start.rem_euclid(DAY) / 60).unwrap_or(0);
         let outside = self.window.filter(|window| !window.contains(minute));
-        let decision = match cause {
+        let decision = match &cause {
             Cause::Gap(gap) if gap.ruling != GapRuling::RunAfter => Decision::Skip,
             Cause::Overlap { second: true, every_hour: false } if self.dst_overlap == DstOverlap::Once => {
                 Decision::Skip

@@ -18,6 +18,7 @@ use super::{DaemonError, Runner};
 use crate::clock::wall_timer::{Clocks, Wake, WallTimer};
 use crate::clock::{self, Timestamp};
 use crate::command::{Command, CommandError};
+use crate::memory;
 use crate::outcome::Outcome;
 use crate::record::{Phase, Run, RunId};
 use crate::reload::Watcher;
@@ -32,6 +33,9 @@ const LAST_MOMENT: Duration = Duration::from_secs(5);
 
 /// Runs of each task that stay in the journal, however old.
 const KEEP_RUNS: u32 = 20;
+
+/// How often memory is given back when the last run under way ends, at most.
+const GIVE_BACK_EVERY_MS: i64 = 60 * 1000;
 
 /// How often the journal is rid of what is old, at most.
 const PRUNE_EVERY_MS: i64 = 24 * 3600 * 1000;
@@ -83,6 +87,7 @@ pub(super) struct Dispatcher {
     pub(super) notes: mpsc::UnboundedSender<Note>,
     inbox: mpsc::UnboundedReceiver<Note>,
     pruned: Timestamp,
+    gave_back: Timestamp,
 }
 
 impl Dispatcher {
@@ -119,6 +124,7 @@ impl Dispatcher {
             notes,
             inbox,
             pruned: Timestamp(0),
+            gave_back: Timestamp(0),
             runner,
         };
         let reader = dispatcher.runner.store.read();
@@ -270,6 +276,10 @@ impl Dispatcher {
         self.conclude(run, outcome);
         if now.0 - self.pruned.0 > PRUNE_EVERY_MS {
             self.prune(now);
+        }
+        if self.running.is_empty() && now.0 - self.gave_back.0 > GIVE_BACK_EVERY_MS {
+            self.gave_back = now;
+            memory::give_back();
         }
     }
 

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::command::{CommandError, Reloaded};
 use crate::config::diff::diff;
 use crate::config::load::Task;
+use crate::memory;
 use crate::reload::Watched;
 
 /// How long a folder has to be quiet before what changed in it is looked at: editors and package managers write in steps.
@@ -84,6 +85,7 @@ impl Dispatcher {
             Err(message) => tracing::error!("the configuration is not valid, the one before stays in use:\n{message}"),
         }
         self.config_error = result.as_ref().err().cloned();
+        memory::give_back();
         // Folders may have come or been replaced, also when what is in them is not valid.
         self.watch();
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

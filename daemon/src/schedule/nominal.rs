@@ -23,7 +23,7 @@ pub(super) enum Rule {
 }
 
 /// A moment that a rule names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Nominal {
     pub(super) at: i64,
     pub(super) local: i64,
@@ -114,7 +114,7 @@ impl Calendar {
             DstGap::Skip => GapRuling::Skip,
             DstGap::RunAfter => GapRuling::RunAfter,
         };
-        let gap = Gap { count, first: naive(first), last: naive(high), ruling };
+        let gap = Box::new(Gap { count, first: naive(first), last: naive(high), ruling });
         Some(if self.contains(to) {
             Nominal { at: span.start, local: to, cause: Cause::OnTimeAfterGap(gap) }
         } else {

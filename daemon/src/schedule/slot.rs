@@ -35,15 +35,15 @@ pub enum Decision {
     Suppress,
 }
 
-/// Where a slot comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a slot comes from. A gap is rare and large, and each task keeps a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     /// The local time that the expression names, on a day like any other.
     OnTime,
     /// It is named by the expression, and it is the first moment after named local times that are left out.
-    OnTimeAfterGap(Gap),
+    OnTimeAfterGap(Box<Gap>),
     /// It is not named, but it is the first moment after named local times that are left out.
-    Gap(Gap),
+    Gap(Box<Gap>),
     /// The local time comes twice.
     Overlap {
         /// Whether this is the second time.
@@ -94,7 +94,7 @@ impl Slot {
     pub fn reason(&self) -> String {
         let delay = humantime::format_duration(std::time::Duration::from_secs(self.jitter.into()));
         let jitter = (self.jitter > 0).then(|| format!("jitter {delay}"));
-        let policy = match (self.cause, self.decision) {
+        let policy = match (&self.cause, self.decision) {
             (Cause::Overlap { second: true, every_hour: false }, Decision::Skip) => Some("dst_overlap = \"once\""),
             (Cause::Overlap { second: true, every_hour: false }, _) => Some("dst_overlap = \"twice\""),
             _ => None,
