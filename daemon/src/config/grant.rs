@@ -76,7 +76,7 @@ fn read_files() -> Vec<FilesAccess> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RepositoryGrant {
-    /// Where it is: an absolute path, or `opendal:...` where the build has the feature `s3`.
+    /// Where it is: an absolute path.
     pub url: String,
     /// Where the password is. Never the password itself.
     pub password: Secret,
