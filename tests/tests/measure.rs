@@ -103,6 +103,7 @@ fn backup_beside_restic() {
         url: path("ours").to_str().unwrap().to_owned(),
         password: Secret::File(password.clone()),
         access: vec![RepositoryAccess::Append],
+        forget: vec!["upkeep:*".into()],
     };
     let restic = |repository: &str, arguments: &[&str]| {
         run(Command::new("restic")

@@ -45,6 +45,7 @@ impl Place {
             url: self.path("repository").to_str().unwrap().to_owned(),
             password: Secret::File(self.path("password")),
             access: vec![RepositoryAccess::Append, RepositoryAccess::List],
+            forget: vec!["upkeep:*".into()],
         }
     }
 

@@ -13,10 +13,15 @@ use crate::repository::source::FolderSource;
 use crate::repository::{Label, Repository, RepositoryError, Source, Summary, Tell, Watch};
 use crate::root::exclude::Exclude;
 
+mod removal;
+
 /// A granted repository.
 pub struct Repo {
     name: Arc<str>,
     access: Vec<RepositoryAccess>,
+    /// Tags of the snapshots that may be removed.
+    forget: Vec<String>,
+    url: String,
     repository: Repository,
 }
 
@@ -30,6 +35,7 @@ impl From<RepositoryError> for HostError {
         let message = error.to_string();
         match error {
             RepositoryError::Missing(_) | RepositoryError::Snapshot { .. } => Self::not_found(message),
+            RepositoryError::Removal(_) => Self::conflict(message),
             RepositoryError::Address { .. } | RepositoryError::Occupied { .. } | RepositoryError::Restore(_) => {
                 Self::invalid(message)
             }
@@ -49,6 +55,14 @@ impl From<Summary> for abi::Summary {
             files: summary.files,
             files_new: summary.files_new,
             files_changed: summary.files_changed,
+            files_unmodified: summary.files_unmodified,
+            files_removed: summary.files_removed,
+            bytes_read: summary.bytes_read,
+            content: abi::Content {
+                sampled: summary.content.sampled,
+                opaque: summary.content.opaque,
+                entropy: summary.content.entropy(),
+            },
             bytes: summary.bytes,
             bytes_added: summary.bytes_added,
             duration_ms: summary.duration_ms,
@@ -90,7 +104,7 @@ impl Host {
         Ok(blocking(move || repository.backup(&source, label, tell)).await??)
     }
 
-    fn teller(&self) -> Tell {
+    pub(crate) fn teller(&self) -> Tell {
         let (run, step) = (Arc::clone(&self.run), self.step);
         Arc::new(move |done, total| {
             if let Some(ordinal) = step
@@ -112,6 +126,7 @@ fn right(access: RepositoryAccess) -> &'static str {
     match access {
         RepositoryAccess::Append => "append",
         RepositoryAccess::List => "list",
+        RepositoryAccess::Prune => "prune",
     }
 }
 
@@ -122,11 +137,11 @@ impl abi::HostRepo for Host {
         let Some(grant) = self.run.grants.repository.get(&name).cloned() else {
             return self.deny(format!("the repository `{name}` (the task file has no `grant.repository.{name}`)"));
         };
-        let access = grant.access.clone();
+        let (access, forget, url) = (grant.access.clone(), grant.forget.clone(), grant.url.clone());
         let may_make = access.contains(&RepositoryAccess::Append);
         let open = move || if may_make { Repository::open_or_make(&grant) } else { Repository::open(&grant) };
         let repository = blocking(open).await??;
-        self.push(Repo { name: name.into(), access, repository })
+        self.push(Repo { name: name.into(), access, forget, url, repository })
     }
 
     async fn backup(
@@ -150,16 +165,27 @@ impl abi::HostRepo for Host {
     async fn snapshots(&mut self, handle: Resource<Repo>) -> Result<Vec<abi::Snapshot>, HostError> {
         let repository = self.repository_for(&handle, RepositoryAccess::List)?;
         let snapshots = blocking(move || repository.snapshots()).await??;
-        Ok(snapshots
-            .into_iter()
-            .map(|snapshot| abi::Snapshot {
-                id: snapshot.id,
-                time: snapshot.time.0,
-                host: snapshot.host,
-                paths: snapshot.paths,
-                tags: snapshot.tags,
-            })
-            .collect())
+        Ok(snapshots.into_iter().map(abi::Snapshot::from).collect())
+    }
+
+    async fn forget(&mut self, handle: Resource<Repo>, ids: Vec<String>) -> Result<(), HostError> {
+        self.remove_snapshots(&handle, ids).await
+    }
+
+    async fn prune(
+        &mut self,
+        handle: Resource<Repo>,
+        options: abi::PruneOptions,
+    ) -> Result<abi::PruneSummary, HostError> {
+        self.remove_data(&handle, options).await
+    }
+
+    async fn hold(&mut self, handle: Resource<Repo>, reason: String) -> Result<bool, HostError> {
+        self.place_hold(&handle, reason).await
+    }
+
+    async fn holds(&mut self, handle: Resource<Repo>) -> Result<Vec<abi::Hold>, HostError> {
+        self.list_holds(&handle).await
     }
 
     async fn drop(&mut self, handle: Resource<Repo>) -> wasmtime::Result<()> {

@@ -19,6 +19,8 @@ use crate::config::grant::RepositoryGrant;
 use crate::repository::restore::{RestoreOptions, Restored};
 use crate::repository::{Repository, RepositoryError, Snapshot};
 
+pub mod release;
+
 /// List the snapshots of the tasks' repositories, and restore from them
 #[derive(Debug, Clone, clap::Args)]
 pub struct BackupArgs {
@@ -30,6 +32,7 @@ pub struct BackupArgs {
 enum Verb {
     List(ListArgs),
     Restore(RestoreArgs),
+    Release(release::ReleaseArgs),
 }
 
 /// List snapshots, oldest first
@@ -92,6 +95,25 @@ pub fn backup(
     match &args.verb {
         Verb::List(args) => list(args, repositories, screen, out),
         Verb::Restore(args) => restore(args, repositories, screen, out),
+        Verb::Release(_) => Err(anyhow::anyhow!("holds are in the journal, and not in a repository")),
+    }
+}
+
+impl BackupArgs {
+    /// Whether holds are to be ended.
+    pub fn release(&self) -> Option<&release::ReleaseArgs> {
+        match &self.verb {
+            Verb::Release(args) => Some(args),
+            _ => None,
+        }
+    }
+
+    /// Whether people are shown the snapshots, and of which task.
+    pub fn lists(&self) -> Option<Option<&str>> {
+        match &self.verb {
+            Verb::List(args) if !args.json => Some(args.task.as_deref()),
+            _ => None,
+        }
     }
 }
 
@@ -103,7 +125,9 @@ impl From<RepositoryError> for Failure {
             | RepositoryError::Secret { .. }
             | RepositoryError::Password(_)
             | RepositoryError::Occupied { .. } => Exit::Usage,
-            RepositoryError::Restore(_) | RepositoryError::Cancelled => Exit::Unsuccessful,
+            RepositoryError::Restore(_) | RepositoryError::Removal(_) | RepositoryError::Cancelled => {
+                Exit::Unsuccessful
+            }
             RepositoryError::Failed { .. } => Exit::Internal,
         };
         Self::split(exit, error.to_string())

@@ -1,4 +1,4 @@
-//! What stands between rustic_core and the repository's storage during a backup.
+//! What stands between rustic_core and the repository's storage during a backup, and while something is removed.
 //!
 //! rustic_core goes on after many errors and writes the snapshot all the same, without the files that failed. The gate
 //! lets a snapshot through only when every write before it went well and the run was not ended; so what is listed
@@ -48,8 +48,9 @@ impl Gate {
     }
 
     fn sync(&self) -> RusticResult<()> {
-        let folders = std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner));
-        for folder in folders {
+        // Locked until it is done: whoever comes meanwhile relies on it too.
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        for folder in std::mem::take(&mut *written) {
             if let Err(error) = std::fs::File::open(&folder).and_then(|folder| folder.sync_all()) {
                 let failure = format!("{} cannot be synced to disk: {error}", folder.display());
                 self.note_failure(failure.clone());
@@ -110,7 +111,23 @@ impl WriteBackend for Gate {
         if is_snapshot { self.sync() } else { Ok(()) }
     }
 
+    /// What stands for it must be safe before anything goes, and nothing goes when not all of it could be written.
     fn remove(&self, file: FileType, id: &Id, cache: bool) -> RusticResult<()> {
-        self.inner.remove(file, id, cache)
+        if self.watch.cancel.is_cancelled() {
+            return Self::refuse("the run was ended");
+        }
+        if self.watch.state().failure.is_some() {
+            return Self::refuse("an earlier write failed");
+        }
+        self.sync()?;
+        match self.inner.remove(file, id, cache) {
+            // Another program was here first, such as `restic prune`, which removes packs that rustic has only marked.
+            Err(_) if self.inner.list(file).is_ok_and(|there| !there.contains(id)) => Ok(()),
+            Err(error) => {
+                self.note_failure(message(&error));
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) enum Never {}
 
 pub(crate) mod repository {
     use super::{HostResult, Never, absent};
-    use crate::repository::{BackupOptions, Snapshot, Summary};
+    use crate::repository::{BackupOptions, Hold, PruneOptions, PruneSummary, Snapshot, Summary};
 
     #[derive(Debug)]
     pub(crate) struct Repo(Never);
@@ -28,6 +28,22 @@ pub(crate) mod repository {
         }
 
         pub(crate) fn snapshots(&self) -> HostResult<Vec<Snapshot>> {
+            match self.0 {}
+        }
+
+        pub(crate) fn forget(&self, _: &[String]) -> HostResult<()> {
+            match self.0 {}
+        }
+
+        pub(crate) fn prune(&self, _: PruneOptions) -> HostResult<PruneSummary> {
+            match self.0 {}
+        }
+
+        pub(crate) fn hold(&self, _: &str) -> HostResult<bool> {
+            match self.0 {}
+        }
+
+        pub(crate) fn holds(&self) -> HostResult<Vec<Hold>> {
             match self.0 {}
         }
     }

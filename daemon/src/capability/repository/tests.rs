@@ -31,6 +31,7 @@ async fn backs_up_what_is_granted_and_nothing_else() {
         url: path("repository").to_str().unwrap().to_owned(),
         password: Secret::File(path("password")),
         access: access.to_vec(),
+        forget: vec!["upkeep:*".into()],
     };
     let mut grants = Grants::default();
     grants.files.insert("data".into(), FilesGrant { path: path("data"), access: vec![FilesAccess::Read] });

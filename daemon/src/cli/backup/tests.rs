@@ -40,6 +40,7 @@ impl Place {
             url: folder.path().join("repository").to_str().unwrap().to_owned(),
             password: Secret::File(password),
             access: vec![RepositoryAccess::Append],
+            forget: vec!["upkeep:*".into()],
         };
         Self { folder, grant }
     }
