@@ -103,7 +103,10 @@ impl From<RepositoryError> for Failure {
             | RepositoryError::Secret { .. }
             | RepositoryError::Password(_)
             | RepositoryError::Occupied { .. } => Exit::Usage,
-            RepositoryError::Restore(_) | RepositoryError::Cancelled => Exit::Unsuccessful,
+            RepositoryError::Restore(_)
+            | RepositoryError::Cancelled
+            | RepositoryError::Locked { .. }
+            | RepositoryError::ReadOnly { .. } => Exit::Unsuccessful,
             RepositoryError::Failed { .. } => Exit::Internal,
         };
         Self::split(exit, error.to_string())
