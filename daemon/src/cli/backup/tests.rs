@@ -1,15 +1,18 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::capability::repository::task_tag;
 use crate::cli::screen::tests::terminal;
 use crate::clock::Timestamp;
 use crate::config::secret::Secret;
 use crate::repository::source::{FileSource, FolderSource};
-use crate::repository::{Label, Watch};
+use crate::repository::{Label, Repository, Watch};
 use crate::root::Root;
 use crate::root::exclude::Exclude;
 
