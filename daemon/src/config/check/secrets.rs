@@ -15,6 +15,11 @@ pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
             check_secret(file, site, KeyPath::of(["grant", "repository", name, "secrets", secret]), place);
         }
     }
+    for (name, grant) in &file.settings.grant.dump {
+        if let Some((kind, secret)) = grant.password() {
+            check_secret(file, site, KeyPath::of(["grant", "dump", name, kind, "password"]), secret);
+        }
+    }
 }
 
 fn check_secret(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, secret: &Secret) {
