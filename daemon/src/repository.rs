@@ -24,6 +24,7 @@ use crate::storage::Storage;
 
 pub use crate::repository::progress::Tell;
 
+pub mod browse;
 mod gate;
 pub mod lock;
 mod node;
@@ -148,6 +149,13 @@ pub struct Snapshot {
     pub files: Option<u64>,
     /// Bytes of the files, where the program that made it noted that.
     pub bytes: Option<u64>,
+}
+
+impl Snapshot {
+    /// The first digits of its identifier, by which people call it.
+    pub fn short(&self) -> &str {
+        self.id.get(..8).unwrap_or(&self.id)
+    }
 }
 
 /// What is noted with a snapshot.
