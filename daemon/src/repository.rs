@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustic_core::jiff;
 use rustic_core::repofile::{MasterKey, SnapshotFile, SnapshotId};
@@ -18,14 +19,17 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Timestamp;
 use crate::config::secret::SecretError;
 use crate::repository::gate::Gate;
+use crate::repository::lock::LockKind;
 use crate::repository::progress::Bars;
+use crate::storage::Storage;
 
 pub use crate::repository::entropy::Content;
 pub use crate::repository::progress::Tell;
 
+pub mod browse;
 mod entropy;
-mod exclusion;
 mod gate;
+pub mod lock;
 mod node;
 mod open;
 mod progress;
@@ -33,6 +37,8 @@ pub mod prune;
 pub mod restore;
 pub mod source;
 
+/// How long a backup waits for one that forgets or prunes, and those for it.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// Problems that a summary names; further ones are counted.
 const MOST_PROBLEMS: usize = 1_000;
 
@@ -85,6 +91,24 @@ pub enum RepositoryError {
     /// What was to be removed is not there, or must stay.
     #[error("{0}")]
     Removal(String),
+    /// Another one works on it, and would be disturbed.
+    #[error("the repository {url} is locked: {holder}; {remedy}")]
+    Locked {
+        /// The address.
+        url: String,
+        /// Who holds which lock since when.
+        holder: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Nobody may write there.
+    #[error("the repository {url} cannot be locked: {message}")]
+    ReadOnly {
+        /// The address.
+        url: String,
+        /// Why not.
+        message: String,
+    },
     /// The work was ended from outside.
     #[error("the run was ended before the snapshot was complete; nothing of it is shown")]
     Cancelled,
@@ -105,6 +129,7 @@ pub enum RepositoryError {
 pub struct Repository {
     url: String,
     backend: Arc<dyn WriteBackend>,
+    storage: Storage,
     key: MasterKey,
 }
 
@@ -149,6 +174,13 @@ pub struct Changes {
     pub files_unmodified: u64,
     /// Bytes that the repository grew by.
     pub bytes_added: u64,
+}
+
+impl Snapshot {
+    /// The first digits of its identifier, by which people call it.
+    pub fn short(&self) -> &str {
+        self.id.get(..8).unwrap_or(&self.id)
+    }
 }
 
 /// What is noted with a snapshot.
@@ -296,8 +328,9 @@ impl Repository {
     pub fn backup(&self, source: &impl Source, label: Label, tell: Tell) -> Result<Summary, RepositoryError> {
         let started = std::time::Instant::now();
         let watch = Arc::clone(source.watch());
-        let _turn = exclusion::shared(&self.url, &watch.cancel)?;
-        let backend = Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch));
+        let lock = self.lock(LockKind::Shared, PATIENCE, &watch.cancel)?;
+        let backend =
+            Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch), Some(lock.watch()));
         let repository = self.session(Arc::new(backend), Bars::telling(tell))?;
         let repository = repository.to_indexed_ids().map_err(self.failed("its index was read"))?;
         let snapshot = self.label(label)?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use upkeep::clock::Timestamp;
-use upkeep::config::grant::{RepositoryAccess, RepositoryGrant};
+use upkeep::config::grant::RepositoryGrant;
 use upkeep::config::secret::Secret;
 use upkeep::repository::prune::{Amount, Pruned, Pruning};
 use upkeep::repository::restore::RestoreOptions;
@@ -31,12 +31,8 @@ impl Place {
         fs::write(&password, "correct horse battery staple").unwrap();
         fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
         fs::create_dir(folder.path().join("data")).unwrap();
-        let grant = RepositoryGrant {
-            url: folder.path().join("repository").to_str().unwrap().to_owned(),
-            password: Secret::File(password),
-            access: vec![RepositoryAccess::Append],
-            forget: vec!["upkeep:*".to_owned()],
-        };
+        let url = folder.path().join("repository");
+        let grant = RepositoryGrant::new(url.to_str().unwrap(), Secret::File(password));
         let repository = Repository::open_or_make(&grant).unwrap();
         Self { folder, repository }
     }

@@ -9,13 +9,19 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
-use rustic_backend::BackendOptions;
 use rustic_core::jiff::tz::{Offset, TimeZone};
 use rustic_core::jiff::{Timestamp, civil};
 use rustic_core::repofile::SnapshotFile;
-use rustic_core::{ConfigOptions, Credentials, KeyOptions, OpenStatus, Repository, RepositoryOptions, SnapshotOptions};
+use rustic_core::{
+    ConfigOptions, Credentials, KeyOptions, OpenStatus, Repository, RepositoryBackends, RepositoryOptions,
+    SnapshotOptions,
+};
 use serde_json::Value;
+use upkeep::config::grant::RepositoryGrant;
+use upkeep::config::secret::Secret;
+use upkeep::storage::Storage;
 
 #[path = "../../plugins/retention/src/policy.rs"]
 mod policy;
@@ -147,9 +153,9 @@ fn rules(random: &mut Random) -> (Keep, Vec<String>) {
     (keep, options)
 }
 
-fn make(folder: &Path) -> Repository<OpenStatus> {
-    let url = format!("local:{}", folder.display());
-    let backends = BackendOptions::default().repository(url).to_backends().unwrap();
+fn make(folder: &Path, password: &Path) -> Repository<OpenStatus> {
+    let grant = RepositoryGrant::new(folder.to_str().unwrap(), Secret::File(password.to_owned()));
+    let backends = RepositoryBackends::new(Arc::new(Storage::connect(&grant).unwrap()), None);
     let repository = Repository::new(&RepositoryOptions::default().no_cache(true), &backends).unwrap();
     let config = ConfigOptions::default().set_version(2_u32);
     repository.init(&Credentials::password(PASSWORD), &KeyOptions::default(), &config).unwrap()
@@ -225,7 +231,7 @@ fn decides_as_restic_does() {
     let (folder, password) = (place.path().join("repository"), place.path().join("password"));
     std::fs::write(&password, PASSWORD).unwrap();
     std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let repository = make(&folder);
+    let repository = make(&folder, &password);
     for number in 0..histories {
         repository.save_snapshots(history(&mut random, &format!("host-{number:03}"))).unwrap();
     }

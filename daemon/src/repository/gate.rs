@@ -2,8 +2,8 @@
 //!
 //! rustic_core goes on after many errors and writes the snapshot all the same, without the files that failed. The gate
 //! lets a snapshot through only when every write before it went well and the run was not ended; so what is listed
-//! is complete. It also syncs the folders that new files were renamed in, so that a snapshot that is listed after a power
-//! loss has all that it refers to.
+//! is complete. Nor does it let a backup remove anything: who may append may do no more. It also syncs the folders that
+//! new files were renamed in, so that a snapshot that is listed after a power loss has all that it refers to.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
 
+use crate::repository::lock::LockWatch;
 use crate::repository::{Watch, message};
 
 #[derive(Debug)]
@@ -22,11 +23,33 @@ pub(super) struct Gate {
     /// Folders with files that were made since the last sync.
     written: Mutex<BTreeSet<PathBuf>>,
     watch: Arc<Watch>,
+    /// Under which it is written, where that is so.
+    lock: Option<LockWatch>,
+    /// Whether files may be removed.
+    removes: bool,
 }
 
 impl Gate {
-    pub(super) fn new(inner: Arc<dyn WriteBackend>, folder: Option<PathBuf>, watch: Arc<Watch>) -> Self {
-        Self { inner, folder, written: Mutex::default(), watch }
+    pub(super) fn new(
+        inner: Arc<dyn WriteBackend>,
+        folder: Option<PathBuf>,
+        watch: Arc<Watch>,
+        lock: Option<LockWatch>,
+    ) -> Self {
+        Self { inner, folder, written: Mutex::default(), watch, lock, removes: false }
+    }
+
+    /// Lets files be removed too.
+    pub(super) fn removing(self) -> Self {
+        Self { removes: true, ..self }
+    }
+
+    fn demand_lock(&self) -> RusticResult<()> {
+        if let Some(Err(lost)) = self.lock.as_ref().map(LockWatch::still_held) {
+            self.note_failure(lost.to_string());
+            return Self::refuse("the lock is lost");
+        }
+        Ok(())
     }
 
     fn refuse<T>(reason: &str) -> RusticResult<T> {
@@ -96,11 +119,12 @@ impl WriteBackend for Gate {
         if self.watch.cancel.is_cancelled() {
             return Self::refuse("the run was ended");
         }
+        if self.watch.state().failure.is_some() {
+            return Self::refuse("an earlier write failed");
+        }
         let is_snapshot = file == FileType::Snapshot;
         if is_snapshot {
-            if self.watch.state().failure.is_some() {
-                return Self::refuse("an earlier write failed");
-            }
+            self.demand_lock()?;
             self.sync()?;
         }
         if let Err(error) = self.inner.write_bytes(file, id, cache, content) {
@@ -111,14 +135,20 @@ impl WriteBackend for Gate {
         if is_snapshot { self.sync() } else { Ok(()) }
     }
 
-    /// What stands for it must be safe before anything goes, and nothing goes when not all of it could be written.
+    /// Who adds has no right to remove, and rustic_core no reason to do it then. Where something is to be removed, what
+    /// stands for it must be safe before, and nothing goes when not all of it could be written.
     fn remove(&self, file: FileType, id: &Id, cache: bool) -> RusticResult<()> {
+        if !self.removes {
+            self.note_failure(format!("a {file} file ({id}) was to be removed, which a backup must not do"));
+            return Self::refuse("a backup removes nothing");
+        }
         if self.watch.cancel.is_cancelled() {
             return Self::refuse("the run was ended");
         }
         if self.watch.state().failure.is_some() {
             return Self::refuse("an earlier write failed");
         }
+        self.demand_lock()?;
         self.sync()?;
         match self.inner.remove(file, id, cache) {
             // Another program was here first, such as `restic prune`, which removes packs that rustic has only marked.

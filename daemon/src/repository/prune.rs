@@ -17,8 +17,9 @@ use rustic_core::{Id, LimitOption, PruneOptions, jiff};
 use tokio_util::sync::CancellationToken;
 
 use crate::repository::gate::Gate;
+use crate::repository::lock::{LockGuard, LockKind};
 use crate::repository::progress::Bars;
-use crate::repository::{Repository, RepositoryError, Tell, Watch, exclusion, open, snapshot};
+use crate::repository::{PATIENCE, Repository, RepositoryError, Tell, Watch, open, snapshot};
 
 /// A bound on an amount of data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,9 +98,9 @@ impl Repository {
         may: impl Fn(&crate::repository::Snapshot) -> Result<(), String>,
         cancel: &CancellationToken,
     ) -> Result<(), RepositoryError> {
-        let _turn = exclusion::alone(&self.url, cancel)?;
+        let lock = self.lock(LockKind::Exclusive, PATIENCE, cancel)?;
         let watch = Watch::new(cancel.clone());
-        let gate = Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch));
+        let gate = self.removing_gate(&watch, &lock);
         let repository = self.session(Arc::new(gate), Bars::silent())?;
         let there = self.read_snapshots(&repository)?;
         let mut going = Vec::with_capacity(ids.len());
@@ -124,9 +125,9 @@ impl Repository {
     /// when the run was ended; what was not removed goes with the next prune.
     pub fn prune(&self, how: &Pruning, cancel: &CancellationToken, tell: Tell) -> Result<Pruned, RepositoryError> {
         let started = Instant::now();
-        let _turn = exclusion::alone(&self.url, cancel)?;
+        let lock = self.lock(LockKind::Exclusive, PATIENCE, cancel)?;
         let watch = Watch::new(cancel.clone());
-        let gate = Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch));
+        let gate = self.removing_gate(&watch, &lock);
         let repository = self.session(Arc::new(gate), Bars::telling(tell))?;
         let is_instant = how.grace_seconds == 0;
         let mut options = PruneOptions::default();
@@ -161,6 +162,11 @@ impl Repository {
         self.ended(&watch, "unneeded data was removed", done)?;
         pruned.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(pruned)
+    }
+
+    fn removing_gate(&self, watch: &Arc<Watch>, lock: &LockGuard) -> Gate {
+        let (backend, folder) = (Arc::clone(&self.backend), open::folder(&self.url));
+        Gate::new(backend, folder, Arc::clone(watch), Some(lock.watch())).removing()
     }
 
     /// What became of work that went through a gate.
