@@ -199,6 +199,8 @@ pub struct Label {
 pub struct Summary {
     /// Identifier of the snapshot, 64 hexadecimal digits.
     pub snapshot: String,
+    /// The snapshot before, with which it was compared.
+    pub parent: Option<String>,
     /// Files, links and devices in it.
     pub files: u64,
     /// Those that the snapshot before did not have.
@@ -362,6 +364,7 @@ impl Repository {
         let parent = snapshot.parent.and_then(|parent| self.files_of(&repository, &parent));
         Ok(Summary {
             snapshot: snapshot.id.to_hex().as_str().to_owned(),
+            parent: snapshot.parent.map(|parent| parent.to_hex().as_str().to_owned()),
             files: summary.total_files_processed,
             files_new: summary.files_new,
             files_changed: summary.files_changed,

@@ -54,6 +54,7 @@ impl From<Summary> for abi::Summary {
     fn from(summary: Summary) -> Self {
         Self {
             snapshot: summary.snapshot,
+            parent: summary.parent,
             files: summary.files,
             files_new: summary.files_new,
             files_changed: summary.files_changed,

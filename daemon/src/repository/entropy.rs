@@ -1,7 +1,7 @@
 //! What content looks like, from small samples of what a backup reads anyway: encrypted files are told from others, at a
 //! cost far below one per cent of reading them.
 //!
-//! Of each file the first 4 KiB are counted, and 4 KiB of each further MiB or so. The entropy of the counted bytes is
+//! Of each file the first 2 KiB are counted, and 2 KiB of each further MiB. The entropy of the counted bytes is
 //! H = -Σ pᵢ log₂ pᵢ, with the correction for small samples by Miller and Madow (1955): H + (m - 1) / (2 n ln 2) for m
 //! different bytes among n. Compressed formats are as noisy as encrypted ones; those that are common are known by their
 //! first bytes.
@@ -9,7 +9,7 @@
 use std::sync::LazyLock;
 
 /// Bytes of a sample.
-const SAMPLE: usize = 4 << 10;
+const SAMPLE: usize = 2 << 10;
 /// Bytes that are passed over after a sample.
 const STRIDE: u64 = 1 << 20;
 /// Fewer bytes say too little.

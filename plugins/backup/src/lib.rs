@@ -163,7 +163,7 @@ impl Backup {
         let history = History::of(&key)?.learned(was_held, &thresholds);
         let anomalies = anomaly::judge(&Facts::from(&summary), &history, &thresholds);
         if !anomalies.is_empty() {
-            let reason = format!("{}: {}", source.name(), anomalies.join("; "));
+            let reason = format!("{}: {}", source.name(), anomalies.join(", and "));
             warn!(snapshot = summary.snapshot, source = key, "unusual: {reason}");
             repository.hold(&reason)?;
         }

@@ -86,11 +86,12 @@ fn anomalies(report: Report, task: &str, repository: &str, source: &Source, save
     }
     let (key, name) = (format!("anomaly/{}", source.key()), source.name());
     let jumped: String = saved.anomalies.iter().map(|it| format!("{it}\n")).collect();
-    let snapshot: String = saved.snapshot.chars().take(8).collect();
+    let short = |id: &str| id.chars().take(8).collect::<String>();
+    let (now, before) = (short(&saved.snapshot), saved.parent.as_deref().map_or_else(|| "BEFORE".to_owned(), short));
     let detail = format!(
-        "{jumped}The snapshot {snapshot} is kept, and so are all before it: nothing in `{repository}` is forgotten or pruned \
-         until you say so.\nLook with `upkeep backup diff {task}`. If this was meant: `upkeep backup release {task}`. If not, \
-         stop what writes there, and restore the snapshot before."
+        "{jumped}The snapshot {now} is kept, and so are all before it: nothing in `{repository}` is forgotten or pruned \
+         until you say so.\nLook with `upkeep backup diff {before} {now}`. If this was meant: `upkeep backup release {task}`. If not, \
+         stop what writes there, and restore the snapshot {before}."
     );
     report.finding(Severity::High, key, format!("{name} has changed in an unusual way"), detail)
 }

@@ -26,6 +26,7 @@ fn host() -> (Host, tempfile::TempDir) {
 fn saved(files: u64, bytes: u64, problems: usize) -> Saved {
     let summary = Summary {
         snapshot: "0123456789abcdef".to_owned(),
+        parent: Some("fedcba9876543210".to_owned()),
         files,
         files_new: files,
         files_changed: 0,
@@ -152,8 +153,13 @@ fn tells_what_is_unusual_and_does_not_take_it_for_usual() {
     let found = &report.findings[0];
     assert_eq!((&found.key[..], found.severity), ("anomaly/directory/uploads", Severity::High));
     assert_eq!(found.title, "uploads has changed in an unusual way");
-    for word in ["812 of 1000", "snapshot 01234567", "`main`", "upkeep backup diff test", "upkeep backup release test"]
-    {
+    for word in [
+        "812 of 1000",
+        "snapshot 01234567",
+        "`main`",
+        "upkeep backup diff fedcba98 01234567",
+        "upkeep backup release test",
+    ] {
         assert!(found.detail.contains(word), "{word}: {}", found.detail);
     }
     let history: serde_json::Value = upkeep_plugin::state::get("history/directory/uploads").unwrap().unwrap();

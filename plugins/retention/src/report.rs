@@ -49,7 +49,7 @@ pub(crate) fn sum_up(repository: &str, outcomes: &[Outcome<Retention>], holds: &
             format!("held/{repository}/{}", hold.task),
             format!("{repository} is held because of the backup of {}", hold.task),
             format!(
-                "Held since {} because: {}\nNothing is forgotten or pruned there. Look with `upkeep backup diff {task}`, then \
+                "Held since {} because: {}\nNothing is forgotten or pruned there. Look at what has changed (`upkeep backup diff`), then \
                  `upkeep backup release {task}`.",
                 moment(hold.since, 0),
                 hold.reason,

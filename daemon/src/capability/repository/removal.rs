@@ -101,7 +101,7 @@ impl Host {
         };
         Err(HostError::conflict(format!(
             "{what} in {url}: held since {since} because of the task `{task}` ({reason}); look with \
-             `upkeep backup diff {task}`, then `upkeep backup release {task}`"
+             `upkeep backup diff`, then `upkeep backup release {task}`"
         )))
     }
 }

@@ -95,7 +95,10 @@ pub fn write(holds: &[Hold], task: Option<&str>, screen: &Screen, out: &mut dyn 
         for reason in hold.reason.lines() {
             writeln!(out, "  {}", line(reason))?;
         }
-        writeln!(out, "  Nothing in this repository is forgotten or pruned. Look with `upkeep backup diff {task}`;")?;
+        writeln!(
+            out,
+            "  Nothing in this repository is forgotten or pruned. Look at what has changed with `upkeep backup diff`;"
+        )?;
         writeln!(out, "  if all is well: `upkeep backup release {task}`")?;
     }
     Ok(())
