@@ -1,6 +1,7 @@
 //! `upkeep backup`: which snapshots there are, and what they hold given back. It works on the repositories themselves, so
 //! it also works where the daemon does not.
 
+mod check;
 mod list;
 mod restore;
 
@@ -22,6 +23,7 @@ pub struct BackupArgs {
 enum Verb {
     List(list::ListArgs),
     Restore(restore::RestoreArgs),
+    Check(check::CheckArgs),
 }
 
 /// A repository that a task may use.
@@ -49,6 +51,7 @@ pub fn backup(
     match &args.verb {
         Verb::List(args) => list::list(args, repositories, screen, out),
         Verb::Restore(args) => restore::restore(args, repositories, screen, out),
+        Verb::Check(args) => check::check(args, repositories, screen, out),
     }
 }
 
@@ -60,7 +63,8 @@ impl From<RepositoryError> for Failure {
             | RepositoryError::Secret { .. }
             | RepositoryError::Password(_)
             | RepositoryError::Occupied { .. } => Exit::Usage,
-            RepositoryError::Restore(_) | RepositoryError::Cancelled => Exit::Unsuccessful,
+            RepositoryError::Restore(_) | RepositoryError::Cancelled | RepositoryError::Ended => Exit::Unsuccessful,
+            RepositoryError::Damaged { .. } => Exit::Unsuccessful,
             RepositoryError::Failed { .. } => Exit::Internal,
         };
         Self::split(exit, error.to_string())
