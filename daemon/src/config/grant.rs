@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::dump::DumpGrant;
 use crate::config::secret::Secret;
 
 /// All that a task may touch, by capability and name.
@@ -107,14 +108,6 @@ pub enum RepositoryAccess {
 
 fn append_repository() -> Vec<RepositoryAccess> {
     vec![RepositoryAccess::Append]
-}
-
-/// A database to dump.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DumpGrant {
-    /// The SQLite database file; absolute.
-    pub sqlite: PathBuf,
 }
 
 /// A database to query.
