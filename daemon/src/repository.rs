@@ -27,6 +27,7 @@ pub use crate::repository::entropy::Content;
 pub use crate::repository::progress::Tell;
 
 pub mod browse;
+pub mod check;
 mod entropy;
 mod gate;
 pub mod lock;
@@ -112,6 +113,19 @@ pub enum RepositoryError {
     /// The work was ended from outside.
     #[error("the run was ended before the snapshot was complete; nothing of it is shown")]
     Cancelled,
+    /// Work that only looks was ended from outside.
+    #[error("the run was ended before it was done")]
+    Ended,
+    /// A file without which nothing can be opened is not what it was.
+    #[error("the repository {url} cannot be opened: {reason}")]
+    Damaged {
+        /// The address.
+        url: String,
+        /// The file, below the repository.
+        file: String,
+        /// What is lost, what is not, and what to do.
+        reason: String,
+    },
     /// The repository or its disk fails.
     #[error("the repository {url} failed while {action}: {message}")]
     Failed {
@@ -296,14 +310,14 @@ impl Repository {
     /// When the repository cannot be read.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>, RepositoryError> {
         let repository = self.session(Arc::clone(&self.backend), Bars::silent())?;
-        let snapshots = self.read_snapshots(&repository)?;
+        let snapshots = self.list_snapshots(&repository)?;
         let mut snapshots: Vec<_> = snapshots.iter().map(snapshot).collect();
         snapshots.sort_by(|one, other| (one.time, &one.id).cmp(&(other.time, &other.id)));
         Ok(snapshots)
     }
 
     /// Reads all snapshots. One that is removed between the listing and the reading is no error.
-    fn read_snapshots<S: Open>(
+    fn list_snapshots<S: Open>(
         &self,
         repository: &rustic_core::Repository<S>,
     ) -> Result<Vec<SnapshotFile>, RepositoryError> {

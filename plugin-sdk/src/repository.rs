@@ -13,7 +13,8 @@
 //! ```
 
 pub use crate::bindings::upkeep::plugin::repository::{
-    Amount, BackupOptions, Content, Hold, PruneOptions, PruneSummary, Snapshot, SnapshotSummary, Summary,
+    Amount, BackupOptions, CheckOptions, CheckReport, Content, Damage, Harm, Hold, Part, PruneOptions, PruneSummary,
+    Snapshot, SnapshotSummary, Summary,
 };
 use crate::host::{HostResult, repository as host};
 
@@ -80,6 +81,23 @@ impl Repository {
     /// As for [`Repository::open`].
     pub fn holds(&self) -> HostResult<Vec<Hold>> {
         self.0.holds()
+    }
+
+    /// How the packs spread over the first bytes of their names; parts without packs are left out. Right: check.
+    ///
+    /// # Errors
+    /// As for [`Repository::open`].
+    pub fn parts(&self) -> HostResult<Vec<Part>> {
+        self.0.parts()
+    }
+
+    /// Looks at the whole structure, and reads in full the packs whose names begin with one of the bytes `read`. Damage
+    /// is no error: see [`CheckReport::damages`]. Right: check.
+    ///
+    /// # Errors
+    /// As for [`Repository::open`].
+    pub fn check(&self, read: &[u8]) -> HostResult<CheckReport> {
+        self.0.check(&CheckOptions { read: read.to_vec() })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::repository::source::FolderSource;
 use crate::repository::{Label, Repository, RepositoryError, Source, Summary, Tell, Watch};
 use crate::root::exclude::Exclude;
 
+mod check;
 mod removal;
 
 /// A granted repository.
@@ -45,6 +46,8 @@ impl From<RepositoryError> for HostError {
             | RepositoryError::Locked { .. }
             | RepositoryError::ReadOnly { .. }
             | RepositoryError::Cancelled
+            | RepositoryError::Ended
+            | RepositoryError::Damaged { .. }
             | RepositoryError::Failed { .. } => Self::unavailable(message),
         }
     }
@@ -130,6 +133,8 @@ fn right(access: RepositoryAccess) -> &'static str {
         RepositoryAccess::Append => "append",
         RepositoryAccess::List => "list",
         RepositoryAccess::Prune => "prune",
+        RepositoryAccess::Check => "check",
+        RepositoryAccess::Restore => "restore",
     }
 }
 
@@ -189,6 +194,18 @@ impl abi::HostRepo for Host {
 
     async fn holds(&mut self, handle: Resource<Repo>) -> Result<Vec<abi::Hold>, HostError> {
         self.list_holds(&handle).await
+    }
+
+    async fn parts(&mut self, handle: Resource<Repo>) -> Result<Vec<abi::Part>, HostError> {
+        self.list_parts(&handle).await
+    }
+
+    async fn check(
+        &mut self,
+        handle: Resource<Repo>,
+        options: abi::CheckOptions,
+    ) -> Result<abi::CheckReport, HostError> {
+        self.look_for_damage(&handle, options).await
     }
 
     async fn drop(&mut self, handle: Resource<Repo>) -> wasmtime::Result<()> {

@@ -2,6 +2,7 @@
 //! it also works where the daemon does not.
 
 mod cat;
+mod check;
 mod diff;
 mod find;
 mod list;
@@ -36,6 +37,7 @@ enum Verb {
     Restore(restore::RestoreArgs),
     Verify(verify::VerifyArgs),
     Release(release::ReleaseArgs),
+    Check(check::CheckArgs),
 }
 
 impl BackupArgs {
@@ -50,6 +52,7 @@ impl BackupArgs {
             Verb::Restore(args) => args.place.is_bare(),
             Verb::Verify(args) => args.place.is_bare(),
             Verb::Release(_) => false,
+            Verb::Check(args) => args.place.is_bare(),
         }
     }
 }
@@ -84,6 +87,7 @@ pub fn backup(
         Verb::Diff(args) => diff::diff(args, repositories, screen, out),
         Verb::Restore(args) => restore::restore(args, repositories, screen, out),
         Verb::Verify(args) => verify::verify(args, repositories, screen, out),
+        Verb::Check(args) => check::check(args, repositories, screen, out),
         Verb::Release(_) => Err(anyhow::anyhow!("holds are in the journal, and not in a repository")),
     }
 }
@@ -117,6 +121,8 @@ impl From<RepositoryError> for Failure {
             RepositoryError::Restore(_)
             | RepositoryError::Removal(_)
             | RepositoryError::Cancelled
+            | RepositoryError::Ended
+            | RepositoryError::Damaged { .. }
             | RepositoryError::Locked { .. }
             | RepositoryError::ReadOnly { .. } => Exit::Unsuccessful,
             RepositoryError::Failed { .. } => Exit::Internal,

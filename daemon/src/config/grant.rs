@@ -134,6 +134,10 @@ pub enum RepositoryAccess {
     List,
     /// Remove snapshots, and the data that no snapshot needs.
     Prune,
+    /// Look for damage. What is read is shown to nobody; the names of what is lost are.
+    Check,
+    /// Restore into scratch folders and scratch servers of the host, for drills.
+    Restore,
 }
 
 /// Whether snapshots with these tags may be removed where `forget` stands in the grant.

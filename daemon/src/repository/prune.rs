@@ -102,7 +102,7 @@ impl Repository {
         let watch = Watch::new(cancel.clone());
         let gate = self.removing_gate(&watch, &lock);
         let repository = self.session(Arc::new(gate), Bars::silent())?;
-        let there = self.read_snapshots(&repository)?;
+        let there = self.list_snapshots(&repository)?;
         let mut going = Vec::with_capacity(ids.len());
         for id in ids {
             let parsed = Id::from_str(id).map(SnapshotId::from).ok();

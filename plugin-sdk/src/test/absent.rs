@@ -13,7 +13,9 @@ pub(crate) enum Never {}
 
 pub(crate) mod repository {
     use super::{HostResult, Never, absent};
-    use crate::repository::{BackupOptions, Hold, PruneOptions, PruneSummary, Snapshot, Summary};
+    use crate::repository::{
+        BackupOptions, CheckOptions, CheckReport, Hold, Part, PruneOptions, PruneSummary, Snapshot, Summary,
+    };
 
     #[derive(Debug)]
     pub(crate) struct Repo(Never);
@@ -44,6 +46,14 @@ pub(crate) mod repository {
         }
 
         pub(crate) fn holds(&self) -> HostResult<Vec<Hold>> {
+            match self.0 {}
+        }
+
+        pub(crate) fn parts(&self) -> HostResult<Vec<Part>> {
+            match self.0 {}
+        }
+
+        pub(crate) fn check(&self, _: &CheckOptions) -> HostResult<CheckReport> {
             match self.0 {}
         }
     }
