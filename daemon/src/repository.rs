@@ -24,6 +24,7 @@ use crate::storage::Storage;
 
 pub use crate::repository::progress::Tell;
 
+pub mod copy;
 mod gate;
 pub mod lock;
 mod node;
@@ -186,6 +187,8 @@ pub struct Summary {
 #[derive(Debug, Default)]
 pub struct Watch {
     cancel: CancellationToken,
+    /// Bytes that were given to the repository's storage.
+    written: std::sync::atomic::AtomicU64,
     state: Mutex<WatchState>,
 }
 
@@ -202,7 +205,7 @@ struct WatchState {
 impl Watch {
     /// A backup that `cancel` ends.
     pub fn new(cancel: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { cancel, state: Mutex::default() })
+        Arc::new(Self { cancel, ..Self::default() })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, WatchState> {
@@ -346,6 +349,11 @@ impl Repository {
 fn message(error: &RusticError) -> String {
     let text = error.display_log();
     let text = text.strip_prefix("Error: ").unwrap_or(&text);
+    // What it is related to is for the developers of rustic_core.
+    let text = match text.split_once(" (kind: related to ") {
+        Some((start, rest)) => format!("{start}{}", rest.split_once(')').map_or("", |(_, end)| end)),
+        None => text.to_owned(),
+    };
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 

@@ -7,8 +7,9 @@ use wasmtime::component::Resource;
 
 use crate::abi::repository as abi;
 use crate::capability::{Host, HostError, blocking, files};
-use crate::config::grant::{FilesAccess, RepositoryAccess};
+use crate::config::grant::{FilesAccess, RepositoryAccess, RepositoryGrant};
 use crate::event::Event;
+use crate::repository::copy::CopySummary;
 use crate::repository::source::FolderSource;
 use crate::repository::{Label, Repository, RepositoryError, Source, Summary, Tell, Watch};
 use crate::root::exclude::Exclude;
@@ -59,6 +60,13 @@ impl From<Summary> for abi::Summary {
     }
 }
 
+impl From<CopySummary> for abi::CopySummary {
+    fn from(summary: CopySummary) -> Self {
+        let CopySummary { copied, present, bytes_added, duration_ms } = summary;
+        Self { copied, present, bytes_added, duration_ms }
+    }
+}
+
 impl Host {
     /// The repository of a handle, if it is granted with this right.
     pub(crate) fn repository_for(
@@ -74,6 +82,14 @@ impl Host {
         self.deny(format!(
             "{right} in the repository `{name}` (`grant.repository.{name}.access` does not hold \"{right}\")"
         ))
+    }
+
+    /// What the task file says of the repository `name`.
+    fn grant_of(&self, name: &str) -> Result<RepositoryGrant, HostError> {
+        match self.run.grants.repository.get(name) {
+            Some(grant) => Ok(grant.clone()),
+            None => self.deny(format!("the repository `{name}` (the task file has no `grant.repository.{name}`)")),
+        }
     }
 
     /// Saves a source, telling the progress of this step.
@@ -121,14 +137,40 @@ impl abi::Host for Host {}
 
 impl abi::HostRepo for Host {
     async fn open(&mut self, name: String) -> Result<Resource<Repo>, HostError> {
-        let Some(grant) = self.run.grants.repository.get(&name).cloned() else {
-            return self.deny(format!("the repository `{name}` (the task file has no `grant.repository.{name}`)"));
-        };
+        let grant = self.grant_of(&name)?;
         let access = grant.access.clone();
         let may_make = access.contains(&RepositoryAccess::Append);
         let open = move || if may_make { Repository::open_or_make(&grant) } else { Repository::open(&grant) };
         let repository = blocking(open).await??;
         self.push(Repo { name: name.into(), access, repository })
+    }
+
+    async fn open_copy(&mut self, name: String, original: Resource<Repo>) -> Result<Resource<Repo>, HostError> {
+        let original = self.repository_for(&original, RepositoryAccess::Append)?;
+        let grant = self.grant_of(&name)?;
+        let access = grant.access.clone();
+        if !access.contains(&RepositoryAccess::Append) {
+            return self.deny(format!(
+                "append in the repository `{name}` (`grant.repository.{name}.access` does not hold \"append\")"
+            ));
+        }
+        let repository = blocking(move || original.open_or_make_alike(&grant)).await??;
+        self.push(Repo { name: name.into(), access, repository })
+    }
+
+    async fn copy(
+        &mut self,
+        handle: Resource<Repo>,
+        target: Resource<Repo>,
+        snapshots: Vec<String>,
+    ) -> Result<abi::CopySummary, HostError> {
+        let from = self.repository_for(&handle, RepositoryAccess::Append)?;
+        let to = self.repository_for(&target, RepositoryAccess::Append)?;
+        // Who may append to both must not carry what another task saved to where others may read it.
+        let own = task_tag(&self.run.task);
+        let (cancel, tell) = (self.run.cancel.clone(), self.teller());
+        let may = move |tags: &[String]| tags.contains(&own);
+        Ok(blocking(move || from.copy_to(&to, &snapshots, may, &cancel, tell)).await??.into())
     }
 
     async fn backup(

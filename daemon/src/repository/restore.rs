@@ -9,9 +9,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustic_core::repofile::{Node, NodeType, SnapshotFile, SnapshotId};
 use rustic_core::{ErrorKind, IndexedFullStatus, LocalDestination, LsOptions, RestorePlan, RusticError, RusticResult};
+use tokio_util::sync::CancellationToken;
 
 use crate::repository::progress::Bars;
 use crate::repository::{Repository, RepositoryError, Snapshot, Tell, node};
@@ -85,6 +87,7 @@ impl Repository {
         if !options.overwrite {
             refuse_occupied(target)?;
         }
+        let _lock = self.lock_to_read(Duration::ZERO, &CancellationToken::new())?;
         let repository = self.session(Arc::clone(&self.backend), Bars::telling(tell))?;
         let repository = repository.to_indexed().map_err(self.failed("its index was read"))?;
         let top = self.top(&repository, snapshot, path)?;

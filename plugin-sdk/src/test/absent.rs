@@ -13,7 +13,7 @@ pub(crate) enum Never {}
 
 pub(crate) mod repository {
     use super::{HostResult, Never, absent};
-    use crate::repository::{BackupOptions, Snapshot, Summary};
+    use crate::repository::{BackupOptions, CopySummary, Snapshot, Summary};
 
     #[derive(Debug)]
     pub(crate) struct Repo(Never);
@@ -21,6 +21,14 @@ pub(crate) mod repository {
     impl Repo {
         pub(crate) fn open(_: &str) -> HostResult<Self> {
             absent("repository")
+        }
+
+        pub(crate) fn open_copy(_: &str, _: &Self) -> HostResult<Self> {
+            absent("repository")
+        }
+
+        pub(crate) fn copy(&self, _: &Self, _: &[String]) -> HostResult<CopySummary> {
+            match self.0 {}
         }
 
         pub(crate) fn backup(&self, _: &str, _: &BackupOptions) -> HostResult<Summary> {

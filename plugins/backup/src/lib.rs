@@ -12,6 +12,7 @@ use upkeep_plugin::{Context, Error, Outcome, Report, Result, Step, Task, dump, i
 
 use crate::size::Size;
 
+mod copies;
 mod report;
 mod size;
 
@@ -21,6 +22,9 @@ mod size;
 struct Backup {
     /// The repository, as in `[grant.repository.NAME]`.
     repository: String,
+    /// Further repositories to which each snapshot is copied, as in `[grant.repository.NAME]`.
+    #[serde(default)]
+    copies: Vec<String>,
     /// Directories; one snapshot each.
     #[serde(default)]
     directories: Vec<Directory>,
@@ -107,6 +111,10 @@ impl Backup {
             }
             sources.push(source);
         }
+        if let Some(name) = self.copies.iter().find(|name| **name == self.repository) {
+            let message = format!("`{name}` is the repository and a copy of it; name another one under `copies`");
+            return Err(Error::config(message));
+        }
         if sources.is_empty() {
             return Err(Error::config(
                 "there is nothing to save; add `[[config.directories]]` with `root = \"NAME\"`, or `databases = [\"NAME\"]` under [config]",
@@ -177,6 +185,7 @@ impl Task for Backup {
             "saved {}",
             step.input.name()
         );
+        copies::make(&repository, &self.copies, &saved)?;
         Ok(saved)
     }
 

@@ -4,7 +4,7 @@ use upkeep_plugin::repository::Summary;
 use upkeep_plugin::{Outcome, Report, Result, Severity, Table, metrics};
 
 use crate::size::Size;
-use crate::{Backup, Source, Totals};
+use crate::{Backup, Source, Totals, copies};
 
 /// Problems that a finding names; the others are counted.
 const MOST_PROBLEMS: usize = 20;
@@ -22,8 +22,10 @@ pub(crate) fn sum_up(outcomes: &[Outcome<Backup>]) -> Result<Report> {
                 measure(source, saved)?;
             }
             Err(why) => {
-                table = table.row([&*source.title(), "-", "-", "-", "-", "-", "-", "not saved"]);
-                let (key, title) = (format!("failed/{}", source.key()), format!("{} was not saved", source.name()));
+                let saved = copies::saved_all_the_same(why);
+                table = table.row([&*source.title(), "-", "-", "-", "-", "-", "-", saved.unwrap_or("not saved")]);
+                let (kind, what) = if saved.is_some() { ("uncopied", "saved, but not copied") } else { ("failed", "not saved") };
+                let (key, title) = (format!("{kind}/{}", source.key()), format!("{} was {what}", source.name()));
                 report = report.finding(Severity::High, key, title, why);
             }
         }

@@ -104,6 +104,19 @@ fn tells_what_could_not_be_read_and_what_failed() {
 }
 
 #[test]
+fn a_copy_that_failed_is_told_apart_from_a_source_that_was_not_saved() {
+    let (host, _folder) = host();
+    let why = "it is saved as 01234567, but not copied to `offsite`: no connection";
+    let report = finish(&host, Ok(saved(10, 100, 0)), Err(why.to_owned()));
+    assert_eq!(report.tables[0].rows[1][7], "01234567");
+    let found: Vec<_> = report.findings.iter().map(|it| (&it.key[..], &it.title[..])).collect();
+    assert_eq!(found, [("uncopied/database/app", "app was saved, but not copied")]);
+    assert!(report.findings[0].detail.contains("`offsite`: no connection"));
+    let config = r#"{ "repository": "main", "copies": ["main"], "databases": ["app"] }"#;
+    assert!(backup(config).plan(&host.context()).unwrap_err().to_string().contains("another one under `copies`"));
+}
+
+#[test]
 fn notices_a_source_that_is_or_has_become_empty() {
     let (host, _folder) = host();
     let found =
