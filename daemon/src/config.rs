@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod diagnostic;
 pub mod diff;
 pub mod digest;
+pub mod dump;
 pub mod duration;
 pub mod files;
 pub mod grant;

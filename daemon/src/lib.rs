@@ -12,6 +12,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod daemon;
+pub mod database;
 pub mod event;
 pub mod memory;
 pub mod outcome;

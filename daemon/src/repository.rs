@@ -24,6 +24,8 @@ use crate::storage::Storage;
 
 pub use crate::repository::progress::Tell;
 
+pub mod browse;
+pub mod check;
 pub mod copy;
 mod gate;
 pub mod lock;
@@ -105,6 +107,19 @@ pub enum RepositoryError {
     /// The work was ended from outside.
     #[error("the run was ended before the snapshot was complete; nothing of it is shown")]
     Cancelled,
+    /// Work that only looks was ended from outside.
+    #[error("the run was ended before it was done")]
+    Ended,
+    /// A file without which nothing can be opened is not what it was.
+    #[error("the repository {url} cannot be opened: {reason}")]
+    Damaged {
+        /// The address.
+        url: String,
+        /// The file, below the repository.
+        file: String,
+        /// What is lost, what is not, and what to do.
+        reason: String,
+    },
     /// The repository or its disk fails.
     #[error("the repository {url} failed while {action}: {message}")]
     Failed {
@@ -149,6 +164,13 @@ pub struct Snapshot {
     pub files: Option<u64>,
     /// Bytes of the files, where the program that made it noted that.
     pub bytes: Option<u64>,
+}
+
+impl Snapshot {
+    /// The first digits of its identifier, by which people call it.
+    pub fn short(&self) -> &str {
+        self.id.get(..8).unwrap_or(&self.id)
+    }
 }
 
 /// What is noted with a snapshot.

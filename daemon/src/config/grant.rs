@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::dump::DumpGrant;
 use crate::config::rate::Rate;
 use crate::config::secret::Secret;
 
@@ -125,18 +126,14 @@ pub enum RepositoryAccess {
     Append,
     /// See which snapshots there are.
     List,
+    /// Look for damage. What is read is shown to nobody; the names of what is lost are.
+    Check,
+    /// Restore into scratch folders and scratch servers of the host, for drills.
+    Restore,
 }
 
 fn append_repository() -> Vec<RepositoryAccess> {
     vec![RepositoryAccess::Append]
-}
-
-/// A database to dump.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DumpGrant {
-    /// The SQLite database file; absolute.
-    pub sqlite: PathBuf,
 }
 
 /// A database to query.

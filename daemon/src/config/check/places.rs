@@ -27,9 +27,6 @@ pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
             check_overlaps(file, site, &key, &root, &files.access, &repositories);
         }
     }
-    for (name, dump) in &grant.dump {
-        check_database(file, site, &KeyPath::of(["grant", "dump", name, "sqlite"]), &dump.sqlite);
-    }
     for (name, sql) in &grant.sql {
         let key = KeyPath::of(["grant", "sql", name, "sqlite"]);
         match &sql.sqlite {
@@ -159,7 +156,7 @@ fn check_overlaps(
     }
 }
 
-fn check_database(file: &mut TaskFile<'_>, site: &Site<'_>, key: &KeyPath, path: &Path) {
+pub(super) fn check_database(file: &mut TaskFile<'_>, site: &Site<'_>, key: &KeyPath, path: &Path) {
     let Some(path) = existing(file, site, key, path, Kind::File) else { return };
     let mut start = Vec::new();
     let read = std::fs::File::open(&path).and_then(|file| file.take(SQLITE.len() as u64).read_to_end(&mut start));

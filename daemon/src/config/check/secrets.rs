@@ -22,6 +22,17 @@ pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
             check_secret(file, site, key, place, Purpose::Credentials);
         }
     }
+    for (name, grant) in &file.settings.grant.dump {
+        if let Some((kind, secret)) = grant.password() {
+            check_secret(
+                file,
+                site,
+                KeyPath::of(["grant", "dump", name, kind, "password"]),
+                secret,
+                Purpose::Credentials,
+            );
+        }
+    }
 }
 
 /// What a secret is for.
