@@ -21,6 +21,7 @@ use crate::repository::gate::Gate;
 use crate::repository::lock::LockKind;
 use crate::repository::progress::Bars;
 use crate::storage::Storage;
+use crate::storage::throttle::Bucket;
 
 pub use crate::repository::progress::Tell;
 
@@ -209,6 +210,8 @@ pub struct Summary {
 #[derive(Debug, Default)]
 pub struct Watch {
     cancel: CancellationToken,
+    /// How fast the source is read at the most.
+    rate: Option<Arc<Bucket>>,
     /// Bytes that were given to the repository's storage.
     written: std::sync::atomic::AtomicU64,
     state: Mutex<WatchState>,
@@ -228,6 +231,11 @@ impl Watch {
     /// A backup that `cancel` ends.
     pub fn new(cancel: CancellationToken) -> Arc<Self> {
         Arc::new(Self { cancel, ..Self::default() })
+    }
+
+    /// The same, with what paces the reading of the source.
+    pub fn paced(cancel: CancellationToken, rate: Option<Arc<Bucket>>) -> Arc<Self> {
+        Arc::new(Self { cancel, rate, ..Self::default() })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, WatchState> {

@@ -9,10 +9,12 @@ use crate::abi::repository as abi;
 use crate::capability::{Host, HostError, blocking, files};
 use crate::config::grant::{FilesAccess, RepositoryAccess, RepositoryGrant};
 use crate::event::Event;
+use crate::priority::Priority;
 use crate::repository::copy::CopySummary;
 use crate::repository::source::FolderSource;
 use crate::repository::{Label, Repository, RepositoryError, Source, Summary, Tell, Watch};
 use crate::root::exclude::Exclude;
+use crate::storage::throttle;
 
 mod check;
 
@@ -109,7 +111,15 @@ impl Host {
             time: crate::clock::now(),
         };
         let tell = self.teller();
-        Ok(blocking(move || repository.backup(&source, label, tell)).await??)
+        let priority = Priority::of(&self.run.limits);
+        let archived = blocking(move || priority.run(|| repository.backup(&source, label, tell))).await?;
+        Ok(archived.map_err(|error| HostError::unavailable(format!("no thread can be started: {error}")))??)
+    }
+
+    /// For reading a source: whether the run goes on, and how fast it may.
+    pub(crate) fn watch(&self) -> Arc<Watch> {
+        let rate = self.run.limits.read.map(|rate| throttle::shared(&self.run.task, "read", rate));
+        Watch::paced(self.run.cancel.clone(), rate)
     }
 
     pub(crate) fn teller(&self) -> Tell {
@@ -192,7 +202,7 @@ impl abi::HostRepo for Host {
                 .deny(format!("read in the folder `{root}` (`grant.files.{root}.access` does not hold \"read\")"));
         }
         let exclude = Exclude::new(&options.exclude).map_err(HostError::invalid)?;
-        let watch = Watch::new(self.run.cancel.clone());
+        let watch = self.watch();
         let source = FolderSource::new(folder, exclude, options.max_size, options.one_filesystem, watch);
         Ok(self.archive(repository, source, options.tags).await?.into())
     }

@@ -247,6 +247,9 @@ impl Read for Reading {
                 Ok(self.pad(&mut buffer[..most]))
             }
             Ok(count) => {
+                if let Some(rate) = &self.watch.rate {
+                    rate.pay(count);
+                }
                 self.left -= count as u64;
                 Ok(count)
             }
