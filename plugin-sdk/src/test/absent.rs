@@ -13,7 +13,9 @@ pub(crate) enum Never {}
 
 pub(crate) mod repository {
     use super::{HostResult, Never, absent};
-    use crate::repository::{BackupOptions, CheckOptions, CheckReport, CopySummary, Part, Snapshot, Summary};
+    use crate::repository::{
+        BackupOptions, CheckOptions, CheckReport, CopySummary, Hold, Part, PruneOptions, PruneSummary, Snapshot, Summary,
+    };
 
     #[derive(Debug)]
     pub(crate) struct Repo(Never);
@@ -36,6 +38,22 @@ pub(crate) mod repository {
         }
 
         pub(crate) fn snapshots(&self) -> HostResult<Vec<Snapshot>> {
+            match self.0 {}
+        }
+
+        pub(crate) fn forget(&self, _: &[String]) -> HostResult<()> {
+            match self.0 {}
+        }
+
+        pub(crate) fn prune(&self, _: PruneOptions) -> HostResult<PruneSummary> {
+            match self.0 {}
+        }
+
+        pub(crate) fn hold(&self, _: &str) -> HostResult<bool> {
+            match self.0 {}
+        }
+
+        pub(crate) fn holds(&self) -> HostResult<Vec<Hold>> {
             match self.0 {}
         }
 
