@@ -21,6 +21,7 @@ use crate::repository::progress::Bars;
 
 pub use crate::repository::progress::Tell;
 
+pub mod browse;
 pub mod check;
 mod gate;
 mod node;
@@ -137,6 +138,13 @@ pub struct Snapshot {
     pub files: Option<u64>,
     /// Bytes of the files, where the program that made it noted that.
     pub bytes: Option<u64>,
+}
+
+impl Snapshot {
+    /// The first digits of its identifier, by which people call it.
+    pub fn short(&self) -> &str {
+        self.id.get(..8).unwrap_or(&self.id)
+    }
 }
 
 /// What is noted with a snapshot.

@@ -404,8 +404,12 @@ fn one_file_is_saved_in_the_name_of_another() {
     repository.restore(&snapshot, &database, &target, RestoreOptions::default(), Arc::new(|_, _| {})).unwrap();
     assert_eq!(fs::read_to_string(&target).unwrap(), "consistent");
     assert_eq!(fs::read_to_string(&database).unwrap(), "being written");
+    // Again: it is right already. With something else in its place: that stays.
+    repository.restore(&snapshot, &database, &target, RestoreOptions::default(), Arc::new(|_, _| {})).unwrap();
+    fs::write(&target, "of another").unwrap();
     let there = repository.restore(&snapshot, &database, &target, RestoreOptions::default(), Arc::new(|_, _| {}));
     assert!(matches!(there, Err(RepositoryError::Restore(_))));
+    assert_eq!(fs::read_to_string(&target).unwrap(), "of another");
     let target = place.path("restored/app.db");
     repository.restore(&snapshot, &database, &target, RestoreOptions::default(), Arc::new(|_, _| {})).unwrap();
     assert_eq!(fs::read_to_string(&target).unwrap(), "consistent");
