@@ -35,7 +35,11 @@ impl WhereArgs {
     }
 
     /// The repositories that are meant, each once.
-    pub(super) fn grants(&self, repositories: &[TaskRepository<'_>], task: Option<&str>) -> Result<Vec<RepositoryGrant>, Failure> {
+    pub(super) fn grants(
+        &self,
+        repositories: &[TaskRepository<'_>],
+        task: Option<&str>,
+    ) -> Result<Vec<RepositoryGrant>, Failure> {
         let place = self.repository.as_deref().filter(|name| self.is_bare() || name.contains(['/', ':']));
         if let (Some(place), Some(file)) = (place, &self.password_file) {
             return bare(place, file).map(|grant| vec![grant]);
