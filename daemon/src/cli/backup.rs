@@ -95,8 +95,12 @@ impl From<RepositoryError> for Failure {
             | RepositoryError::Secret { .. }
             | RepositoryError::Password(_)
             | RepositoryError::Occupied { .. } => Exit::Usage,
-            RepositoryError::Restore(_) | RepositoryError::Cancelled | RepositoryError::Ended => Exit::Unsuccessful,
-            RepositoryError::Damaged { .. } => Exit::Unsuccessful,
+            RepositoryError::Restore(_)
+            | RepositoryError::Cancelled
+            | RepositoryError::Ended
+            | RepositoryError::Damaged { .. }
+            | RepositoryError::Locked { .. }
+            | RepositoryError::ReadOnly { .. } => Exit::Unsuccessful,
             RepositoryError::Failed { .. } => Exit::Internal,
         };
         Self::split(exit, error.to_string())

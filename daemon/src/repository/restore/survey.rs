@@ -187,7 +187,7 @@ impl Pass for Survey<'_> {
                 Ok(Next::Into(Some(Arc::new(folder))))
             }
             (Some("a link"), _) => {
-                self.block(at, "a link where a folder must be; it is not followed");
+                self.block(at, "a link where a folder must be, and links are not followed");
                 Ok(Next::Over)
             }
             (Some(kind), _) => {
