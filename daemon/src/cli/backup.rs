@@ -60,7 +60,7 @@ impl From<RepositoryError> for Failure {
             | RepositoryError::Secret { .. }
             | RepositoryError::Password(_)
             | RepositoryError::Occupied { .. } => Exit::Usage,
-            RepositoryError::Restore(_) | RepositoryError::Cancelled => Exit::Unsuccessful,
+            RepositoryError::Restore(_) | RepositoryError::Source(_) | RepositoryError::Cancelled => Exit::Unsuccessful,
             RepositoryError::Failed { .. } => Exit::Internal,
         };
         Self::split(exit, error.to_string())
