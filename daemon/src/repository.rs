@@ -5,6 +5,7 @@
 //! the same time, in this process or another.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustic_core::jiff;
 use rustic_core::repofile::{MasterKey, SnapshotFile};
@@ -17,11 +18,16 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Timestamp;
 use crate::config::secret::SecretError;
 use crate::repository::gate::Gate;
+use crate::repository::lock::LockKind;
 use crate::repository::progress::Bars;
+use crate::storage::Storage;
 
 pub use crate::repository::progress::Tell;
 
+pub mod browse;
+pub mod check;
 mod gate;
+pub mod lock;
 mod node;
 mod open;
 mod progress;
@@ -29,6 +35,8 @@ pub mod restore;
 pub mod source;
 pub mod stream;
 
+/// How long a backup waits for one that forgets or prunes.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// Problems that a summary names; further ones are counted.
 const MOST_PROBLEMS: usize = 1_000;
 
@@ -81,9 +89,40 @@ pub enum RepositoryError {
     /// What was to be saved failed while it was made; there is no snapshot.
     #[error("nothing was saved: {0}")]
     Source(String),
+    /// Another one works on it, and would be disturbed.
+    #[error("the repository {url} is locked: {holder}; {remedy}")]
+    Locked {
+        /// The address.
+        url: String,
+        /// Who holds which lock since when.
+        holder: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Nobody may write there.
+    #[error("the repository {url} cannot be locked: {message}")]
+    ReadOnly {
+        /// The address.
+        url: String,
+        /// Why not.
+        message: String,
+    },
     /// The work was ended from outside.
     #[error("the run was ended before the snapshot was complete; nothing of it is shown")]
     Cancelled,
+    /// Work that only looks was ended from outside.
+    #[error("the run was ended before it was done")]
+    Ended,
+    /// A file without which nothing can be opened is not what it was.
+    #[error("the repository {url} cannot be opened: {reason}")]
+    Damaged {
+        /// The address.
+        url: String,
+        /// The file, below the repository.
+        file: String,
+        /// What is lost, what is not, and what to do.
+        reason: String,
+    },
     /// The repository or its disk fails.
     #[error("the repository {url} failed while {action}: {message}")]
     Failed {
@@ -101,6 +140,7 @@ pub enum RepositoryError {
 pub struct Repository {
     url: String,
     backend: Arc<dyn WriteBackend>,
+    storage: Storage,
     key: MasterKey,
 }
 
@@ -127,6 +167,13 @@ pub struct Snapshot {
     pub files: Option<u64>,
     /// Bytes of the files, where the program that made it noted that.
     pub bytes: Option<u64>,
+}
+
+impl Snapshot {
+    /// The first digits of its identifier, by which people call it.
+    pub fn short(&self) -> &str {
+        self.id.get(..8).unwrap_or(&self.id)
+    }
 }
 
 /// What is noted with a snapshot.
@@ -257,7 +304,9 @@ impl Repository {
     pub fn backup(&self, source: &impl Source, label: Label, tell: Tell) -> Result<Summary, RepositoryError> {
         let started = std::time::Instant::now();
         let watch = Arc::clone(source.watch());
-        let gate = Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch));
+        let lock = self.lock(LockKind::Shared, PATIENCE, &watch.cancel)?;
+        let gate =
+            Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch), Some(lock.watch()));
         let (backend, held): (Arc<dyn WriteBackend>, _) = if source.streamed() {
             let held = stream::Held::new(gate);
             (Arc::<stream::Held>::clone(&held), Some(held))

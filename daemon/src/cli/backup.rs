@@ -1,17 +1,24 @@
 //! `upkeep backup`: which snapshots there are, and what they hold given back. It works on the repositories themselves, so
 //! it also works where the daemon does not.
 
+mod cat;
+mod check;
+mod diff;
+mod find;
 mod list;
+mod ls;
+mod reach;
 mod restore;
+mod verify;
 
 use std::io::Write;
 
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::screen::Screen;
+use crate::cli::screen::{Screen, grouped};
 use crate::config::grant::RepositoryGrant;
 use crate::repository::{RepositoryError, Snapshot};
 
-/// List the snapshots of the tasks' repositories, and restore from them
+/// Look into backups and restore from them, without a daemon
 #[derive(Debug, Clone, clap::Args)]
 pub struct BackupArgs {
     #[command(subcommand)]
@@ -21,7 +28,29 @@ pub struct BackupArgs {
 #[derive(Debug, Clone, clap::Subcommand)]
 enum Verb {
     List(list::ListArgs),
+    Ls(ls::LsArgs),
+    Cat(cat::CatArgs),
+    Find(find::FindArgs),
+    Diff(diff::DiffArgs),
     Restore(restore::RestoreArgs),
+    Verify(verify::VerifyArgs),
+    Check(check::CheckArgs),
+}
+
+impl BackupArgs {
+    /// Whether it works on a repository that is named by its place, so that no task file is needed.
+    pub(super) fn is_bare(&self) -> bool {
+        match &self.verb {
+            Verb::List(args) => args.place.is_bare(),
+            Verb::Ls(args) => args.place.is_bare(),
+            Verb::Cat(args) => args.place.is_bare(),
+            Verb::Find(args) => args.place.is_bare(),
+            Verb::Diff(args) => args.place.is_bare(),
+            Verb::Restore(args) => args.place.is_bare(),
+            Verb::Verify(args) => args.place.is_bare(),
+            Verb::Check(args) => args.place.is_bare(),
+        }
+    }
 }
 
 /// A repository that a task may use.
@@ -48,7 +77,13 @@ pub fn backup(
 ) -> anyhow::Result<Exit> {
     match &args.verb {
         Verb::List(args) => list::list(args, repositories, screen, out),
+        Verb::Ls(args) => ls::ls(args, repositories, screen, out),
+        Verb::Cat(args) => cat::cat(args, repositories, screen, out),
+        Verb::Find(args) => find::find(args, repositories, screen, out),
+        Verb::Diff(args) => diff::diff(args, repositories, screen, out),
         Verb::Restore(args) => restore::restore(args, repositories, screen, out),
+        Verb::Verify(args) => verify::verify(args, repositories, screen, out),
+        Verb::Check(args) => check::check(args, repositories, screen, out),
     }
 }
 
@@ -60,46 +95,32 @@ impl From<RepositoryError> for Failure {
             | RepositoryError::Secret { .. }
             | RepositoryError::Password(_)
             | RepositoryError::Occupied { .. } => Exit::Usage,
-            RepositoryError::Restore(_) | RepositoryError::Source(_) | RepositoryError::Cancelled => Exit::Unsuccessful,
+            RepositoryError::Restore(_)
+            | RepositoryError::Source(_)
+            | RepositoryError::Cancelled
+            | RepositoryError::Ended
+            | RepositoryError::Damaged { .. }
+            | RepositoryError::Locked { .. }
+            | RepositoryError::ReadOnly { .. } => Exit::Unsuccessful,
             RepositoryError::Failed { .. } => Exit::Internal,
         };
         Self::split(exit, error.to_string())
     }
 }
 
-/// The repositories of one task, or of all.
-fn of_task<'a>(repositories: &[TaskRepository<'a>], task: Option<&str>) -> Result<Vec<TaskRepository<'a>>, Failure> {
-    let found: Vec<_> =
-        repositories.iter().copied().filter(|repository| task.is_none_or(|task| repository.task == task)).collect();
-    if !found.is_empty() {
-        return Ok(found);
-    }
-    let help = "a task has one when its file holds `[grant.repository.NAME]`; `upkeep list` shows the tasks";
-    Err(match task {
-        Some(task) => Failure::new(Exit::NotFound, format!("there is no task `{task}` with a repository"), help),
-        None => Failure::new(Exit::NotFound, "no task has a repository", help),
-    })
+/// The task that made a snapshot.
+fn task_of(snapshot: &Snapshot) -> Option<&str> {
+    snapshot.tags.iter().find_map(|tag| tag.strip_prefix("upkeep:"))
 }
 
-/// The repository that is meant.
-fn one_of<'a>(found: &[TaskRepository<'a>], name: Option<&str>) -> Result<&'a RepositoryGrant, Failure> {
-    let named = |name: &str| found.iter().find(|repository| repository.name == name);
-    let names = || found.iter().map(|repository| repository.name).collect::<Vec<_>>().join(", ");
-    match (name, found) {
-        (Some(name), _) => named(name).map(|repository| repository.grant).ok_or_else(|| {
-            let help = format!("it has: {}", names());
-            Failure::new(Exit::NotFound, format!("the task has no repository `{name}`"), help)
-        }),
-        (None, [only]) => Ok(only.grant),
-        (None, _) => {
-            let help = format!("name one with `--repository`: {}", names());
-            Err(Failure::new(Exit::Usage, "the task has several repositories", help))
-        }
-    }
-}
-
-fn short(snapshot: &Snapshot) -> &str {
-    snapshot.id.get(..8).unwrap_or(&snapshot.id)
+/// `1 file`, `1,200 files`, `2 entries`.
+fn count(number: u64, what: &str) -> String {
+    let what = match (number, what.strip_suffix('y')) {
+        (1, _) => what.to_owned(),
+        (_, Some(stem)) => format!("{stem}ies"),
+        (_, None) => format!("{what}s"),
+    };
+    format!("{} {what}", grouped(number))
 }
 
 #[cfg(test)]

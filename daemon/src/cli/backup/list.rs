@@ -1,22 +1,25 @@
 //! `upkeep backup list`: which snapshots there are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use serde::Serialize;
 
-use super::{TaskRepository, of_task, short};
+use super::reach::WhereArgs;
+use super::{TaskRepository, task_of};
 use crate::capability::repository::task_tag;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::screen::{Screen, grouped, size};
-use crate::cli::table::Table;
-use crate::repository::{Repository, RepositoryError, Snapshot};
+use crate::cli::screen::{Ink, Screen, grouped, line, size};
+use crate::cli::table::{Cell, Table};
+use crate::repository::Snapshot;
 
-/// List snapshots, oldest first
+/// List snapshots by source, oldest first
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct ListArgs {
     /// Only those that this task made
     task: Option<String>,
+    #[command(flatten)]
+    pub(super) place: WhereArgs,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -26,8 +29,11 @@ pub(super) struct ListArgs {
 #[derive(Debug, Serialize)]
 struct Row<'a> {
     repository: &'a str,
+    task: Option<&'a str>,
+    /// Whether it is the newest of its source.
+    newest: bool,
     #[serde(flatten)]
-    snapshot: Snapshot,
+    snapshot: &'a Snapshot,
 }
 
 pub(super) fn list(
@@ -37,54 +43,80 @@ pub(super) fn list(
     out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
     let tag = args.task.as_deref().map(task_tag);
-    let mut places = BTreeMap::new();
-    for repository in of_task(repositories, args.task.as_deref())? {
-        places.insert(repository.grant.url.as_str(), repository.grant);
-    }
-    let (mut rows, mut missing, mut failure) = (Vec::new(), BTreeSet::new(), None);
-    for (url, grant) in places {
-        match Repository::open(grant).and_then(|repository| repository.snapshots()) {
-            Ok(snapshots) => rows.extend(
-                snapshots
-                    .into_iter()
-                    .filter(|snapshot| tag.as_ref().is_none_or(|tag| snapshot.tags.contains(tag)))
-                    .map(|snapshot| Row { repository: url, snapshot }),
-            ),
-            Err(RepositoryError::Missing(url)) => drop(missing.insert(url)),
-            // The other repositories are listed all the same.
-            Err(error) => failure = failure.or(Some(Failure::from(error))),
+    let reach = args.place.reach(repositories, args.task.as_deref())?;
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    for shelf in &reach.shelves {
+        for snapshot in &shelf.snapshots {
+            if tag.as_ref().is_none_or(|tag| snapshot.tags.contains(tag)) {
+                rows.push(Row { repository: &shelf.url, task: task_of(snapshot), newest: false, snapshot });
+            }
         }
     }
+    if let Some(task) = args.task.as_deref()
+        && rows.is_empty()
+        && reach.failures.is_empty()
+        && !repositories.iter().any(|it| it.task == task)
+    {
+        let message = format!("there is no task `{task}`, and no snapshot of it");
+        return Err(Failure::new(Exit::NotFound, message, "`upkeep backup list` without a name shows all").into());
+    }
     rows.sort_by_key(|row| row.snapshot.time);
+    let mut newest = BTreeMap::new();
+    for (place, row) in rows.iter().enumerate() {
+        newest.insert((row.repository, row.snapshot.paths.clone()), place);
+    }
+    for place in newest.into_values() {
+        rows[place].newest = true;
+    }
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &serde_json::json!({ "snapshots": rows }))
             .map_err(std::io::Error::from)?;
         writeln!(out)?;
     } else {
         write_list(&rows, screen, out)?;
-        for url in missing {
-            writeln!(out, "no backup yet in {url}")?;
+        if rows.is_empty() && !reach.shelves.is_empty() {
+            writeln!(out, "no snapshot yet")?;
+        }
+        for url in &reach.missing {
+            writeln!(out, "no backup yet in {}", line(url))?;
         }
     }
-    failure.map_or(Ok(Exit::Done), |failure| Err(failure.into()))
+    // The other repositories are listed all the same.
+    reach.failures.into_iter().next().map_or(Ok(Exit::Done), |failure| Err(failure.into()))
 }
 
 fn write_list(rows: &[Row<'_>], screen: &Screen, out: &mut dyn Write) -> std::io::Result<()> {
+    let mut sources: BTreeMap<_, Vec<&Row<'_>>> = BTreeMap::new();
+    for row in rows {
+        sources.entry((row.repository, row.snapshot.paths.join(" "))).or_default().push(row);
+    }
     let time = format!("TIME ({})", screen.zone_note());
-    let mut table = Table::new(["SNAPSHOT", time.as_str(), "TASK", "FILES", "SIZE", "PATHS"], 5);
-    for Row { snapshot, .. } in rows {
-        let task = snapshot.tags.iter().find_map(|tag| tag.strip_prefix("upkeep:")).unwrap_or("-");
-        table.row([
-            short(snapshot).into(),
-            screen.minute(snapshot.time).into(),
-            task.into(),
-            snapshot.files.map_or("-".to_owned(), grouped).into(),
-            snapshot.bytes.map_or("-".to_owned(), size).into(),
-            snapshot.paths.join(" ").into(),
-        ]);
+    let mut last = None;
+    for ((repository, paths), rows) in sources {
+        if last.is_some() {
+            writeln!(out)?;
+        }
+        if last != Some(repository) {
+            writeln!(out, "Repository {}", line(repository))?;
+            last = Some(repository);
+        }
+        writeln!(out, "{}", screen.ink(Ink::Bold, &line(&paths)))?;
+        let mut table = Table::new(["SNAPSHOT", &time, "AGE", "FILES", "SIZE", "TASK", "TAGS"], 6);
+        for Row { snapshot, task, newest, .. } in rows {
+            let tags = snapshot.tags.iter().filter(|tag| tag.strip_prefix("upkeep:") != *task).map(String::as_str);
+            let marked = newest.then_some("(newest)").into_iter().chain(tags).collect::<Vec<_>>().join(" ");
+            let ink = if *newest { Ink::Green } else { Ink::None };
+            table.row([
+                Cell::new(ink, snapshot.short()),
+                screen.minute(snapshot.time).into(),
+                screen.relative(snapshot.time).trim_end_matches(" ago").into(),
+                snapshot.files.map_or("-".to_owned(), grouped).into(),
+                snapshot.bytes.map_or("-".to_owned(), size).into(),
+                task.unwrap_or("-").into(),
+                marked.into(),
+            ]);
+        }
+        table.write(screen, 2, out)?;
     }
-    match table.is_empty() {
-        true => Ok(()),
-        false => table.write(screen, 0, out),
-    }
+    Ok(())
 }
