@@ -67,9 +67,8 @@ fn every_file_of_a_repository_is_missed_when_it_changes() {
     }
     let stage = Stage::new();
     let grant = RepositoryGrant {
-        url: stage.shown("repository"),
-        password: Secret::File(stage.path("password")),
         access: vec![RepositoryAccess::Check],
+        ..RepositoryGrant::new(stage.shown("repository"), Secret::File(stage.path("password")))
     };
     let repository = Repository::open(&grant).expect("it opens");
     let found = || {
