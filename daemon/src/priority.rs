@@ -88,8 +88,7 @@ mod tests {
         let (before, here) = (ionice(), std::thread::current().id());
         let limits = Limits { nice: Some(15), ionice: Some(IoClass::Idle), ..Limits::default() };
         let look = || (nice(), ionice());
-        let (own, started) =
-            Priority::of(&limits).run(|| (look(), std::thread::spawn(look).join().unwrap())).unwrap();
+        let (own, started) = Priority::of(&limits).run(|| (look(), std::thread::spawn(look).join().unwrap())).unwrap();
         assert_eq!(own, (15, "idle".to_owned()));
         assert_eq!(started, own);
         assert_eq!((nice(), ionice()), (0, before));

@@ -13,8 +13,8 @@
 //! ```
 
 pub use crate::bindings::upkeep::plugin::repository::{
-    Amount, BackupOptions, CheckOptions, CheckReport, Content, CopySummary, Damage, Harm, Hold, Part, PruneOptions, PruneSummary,
-    Snapshot, SnapshotSummary, Summary,
+    Amount, BackupOptions, CheckOptions, CheckReport, Content, CopySummary, Damage, Harm, Hold, Part, PruneOptions,
+    PruneSummary, Snapshot, SnapshotSummary, Summary,
 };
 use crate::host::{HostResult, repository as host};
 

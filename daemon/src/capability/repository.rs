@@ -46,6 +46,7 @@ impl From<RepositoryError> for HostError {
             // The operator can put these right while the daemon runs, so a later attempt may go well.
             RepositoryError::Secret { .. }
             | RepositoryError::Password(_)
+            | RepositoryError::Source(_)
             | RepositoryError::Locked { .. }
             | RepositoryError::ReadOnly { .. }
             | RepositoryError::Cancelled
