@@ -397,6 +397,8 @@ impl Repository {
 fn message(error: &RusticError) -> String {
     let text = error.display_log();
     let text = text.strip_prefix("Error: ").unwrap_or(&text);
+    // Where RUST_BACKTRACE is set, it comes along; it is for nobody who runs upkeep.
+    let text = text.split("Backtrace:").next().unwrap_or(text);
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 

@@ -213,7 +213,11 @@ impl Tool {
         let mut running = self.start(cancel)?;
         let mut all = Vec::new();
         if let Some(mut output) = running.output.take() {
-            output.by_ref().take(LARGEST_ANSWER).read_to_end(&mut all).map_err(|source| running.failed(&format!("broke off: {source}")))?;
+            output
+                .by_ref()
+                .take(LARGEST_ANSWER)
+                .read_to_end(&mut all)
+                .map_err(|source| running.failed(&format!("broke off: {source}")))?;
             if all.len() as u64 == LARGEST_ANSWER {
                 let most = LARGEST_ANSWER >> 20;
                 let message =
