@@ -478,6 +478,8 @@ impl Repository {
 fn message(error: &RusticError) -> String {
     let text = error.display_log();
     let text = text.strip_prefix("Error: ").unwrap_or(&text);
+    // Where RUST_BACKTRACE is set, it comes along; it is for nobody who runs upkeep.
+    let text = text.split("Backtrace:").next().unwrap_or(text);
     // What it is related to is for the developers of rustic_core.
     let text = match text.split_once(" (kind: related to ") {
         Some((start, rest)) => format!("{start}{}", rest.split_once(')').map_or("", |(_, end)| end)),

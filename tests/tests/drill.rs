@@ -10,10 +10,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+#[path = "databases/live.rs"]
+#[expect(dead_code, reason = "the servers of the databases serve here too, not all of them")]
+mod live;
 #[path = "damage/stage.rs"]
 #[expect(dead_code, reason = "the stage of the damages serves here too, not all of it")]
 mod stage;
 
+use live::Live;
 use stage::{Stage, is_root, noise, upkeep};
 
 /// An application with files and a database, saved by the task `app`.
@@ -226,17 +230,6 @@ fn a_drill_finds_a_damaged_backup_and_one_that_does_not_fit() {
     assert!(detail.contains("`grant.drill.max_size` allows 100 KiB"), "{detail}");
 
     drill_task(&stage, "[[config.files]]\npath = \"@APP@\"", "");
-    for pack in stage.files("data") {
-        stage.change(&pack, |bytes| {
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 1;
-        });
-    }
-    let (code, told) = stage.run("drill");
-    assert_eq!(code, 1, "{told:#}");
-    assert!(findings(&told)[0].ends_with("/restore") || findings(&told)[0].ends_with("/as-saved"), "{told:#}");
-    assert!(is_empty(&stage.path("scratch")));
-
     if is_root("a_drill_finds_a_damaged_backup_and_one_that_does_not_fit: a full disk") {
         let small = stage.path("scratch");
         let mount = |arguments: &[&str]| Command::new(arguments[0]).args(&arguments[1..]).arg(&small).status();
@@ -247,6 +240,16 @@ fn a_drill_finds_a_damaged_backup_and_one_that_does_not_fit() {
         assert_eq!(code, 1, "{told:#}");
         assert!(text.contains("bytes free, and the trial needs"), "{told:#}");
     }
+    for pack in stage.files("data") {
+        stage.change(&pack, |bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        });
+    }
+    let (code, told) = stage.run("drill");
+    assert_eq!(code, 1, "{told:#}");
+    assert!(findings(&told)[0].ends_with("/restore") || findings(&told)[0].ends_with("/as-saved"), "{told:#}");
+    assert!(is_empty(&stage.path("scratch")));
 }
 
 #[test]
@@ -280,4 +283,113 @@ fn what_a_killed_drill_left_goes_at_the_next_start() {
     stage.save("app");
     assert_eq!(trials(), 0, "the next start does");
     assert!(stage.path("scratch").join("of another").exists());
+}
+
+/// A folder for trials that the accounts of database servers may enter.
+fn open_folder() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir_in("/var/tmp").expect("a folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+    folder
+}
+
+/// A task that saves the database of a server, and one that drills it with these lines for `[[config.databases]]`.
+fn server_tasks(stage: &Stage, grant: &str, asserted: &str, folder: &Path) {
+    stage.write(
+        "etc/tasks.d/app.toml",
+        &format!(
+            "plugin = \"backup\"\n[config]\nrepository = \"main\"\ndatabases = [\"shop\"]\n[grant]\nstate = true\n\
+             metrics = true\n{grant}\n{}",
+            repository(stage, "[\"append\"]")
+        ),
+    );
+    stage.write(
+        "etc/tasks.d/drill.toml",
+        &format!(
+            "plugin = \"restore-drill\"\n[config]\nrepository = \"main\"\ntask = \"app\"\n[[config.databases]]\n\
+             dump = \"shop\"\n{asserted}\n[grant]\nstate = true\nmetrics = true\n[grant.drill]\nfolder = \"{}\"\n{}",
+            folder.display(),
+            repository(stage, "[\"list\", \"restore\"]")
+        ),
+    );
+    let checked = stage.upkeep(&["check"]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}
+
+/// What pgbench makes, at a hundredth of its scale, with the foreign keys that it leaves out.
+const BENCH: &str = "
+    CREATE TABLE branches (bid int PRIMARY KEY, balance int);
+    CREATE TABLE accounts (aid int PRIMARY KEY, bid int REFERENCES branches (bid), balance int, filler char(84));
+    CREATE TABLE history (aid int REFERENCES accounts (aid), delta int, mtime timestamp);
+    INSERT INTO branches VALUES (1, 0), (2, 0);";
+
+#[test]
+fn a_postgresql_server_comes_back_into_a_fresh_one() {
+    if !live::have("a_postgresql_server_comes_back_into_a_fresh_one", live::POSTGRESQL) {
+        return;
+    }
+    let (stage, folder, server) = (Stage::empty(), open_folder(), Live::postgresql());
+    server.psql("postgres", "CREATE DATABASE shop");
+    server.psql("shop", BENCH);
+    server.psql(
+        "shop",
+        "INSERT INTO accounts SELECT n, 1 + n % 2, 0, 'x' FROM generate_series(1, 10000) n;
+         INSERT INTO history SELECT n, 1, now() AT TIME ZONE 'UTC' FROM generate_series(1, 1000) n",
+    );
+    let socket = server.folder.path().display();
+    let grant = format!("[grant.dump.shop.postgresql]\nuser = \"boss\"\nsocket = \"{socket}\"\nport = {}", server.port);
+    let asserted = r#"database = "shop"
+queries = [
+    { sql = "SELECT count(*) FROM accounts", at_least = 10000 },
+    { sql = "SELECT max(mtime) FROM history", newest = "1h" },
+    { sql = "SELECT sum(balance) = 0 FROM accounts", equals = true },
+]"#;
+    server_tasks(&stage, &grant, asserted, folder.path());
+    // While it is written to.
+    server.psql("shop", "INSERT INTO history VALUES (1, 1, now() AT TIME ZONE 'UTC')");
+    stage.save("app");
+    let (code, told) = stage.run("drill");
+    assert_eq!(code, 0, "{told:#}");
+    assert_eq!(told["report"]["tables"][0]["rows"][0][6], "passed", "{told:#}");
+    assert!(is_empty(folder.path()), "server and data are gone");
+
+    // What is wrong in the database is told, however well it was saved.
+    server.psql("shop", "TRUNCATE accounts CASCADE");
+    stage.save("app");
+    let (code, told) = stage.run("drill");
+    assert_eq!(code, 1, "{told:#}");
+    let expected = ["drill/database/shop/query/1", "drill/database/shop/query/2", "drill/database/shop/query/3"];
+    assert_eq!(findings(&told), expected, "{told:#}");
+    assert!(is_empty(folder.path()), "server and data are gone after a failure too");
+}
+
+#[test]
+fn a_mariadb_server_comes_back_into_a_fresh_one() {
+    if !live::have("a_mariadb_server_comes_back_into_a_fresh_one", live::MARIADB) {
+        return;
+    }
+    let (stage, folder, server) = (Stage::empty(), open_folder(), Live::mariadb());
+    server.mariadb_sql(&format!("CREATE DATABASE shop; USE shop; {BENCH}"));
+    server.mariadb_sql(
+        "USE shop; INSERT INTO accounts SELECT seq, 1 + seq % 2, 0, 'x' FROM seq_1_to_10000;
+         INSERT INTO history SELECT seq, 1, utc_timestamp() FROM seq_1_to_1000;",
+    );
+    let grant = format!("[grant.dump.shop.mariadb]\nuser = \"root\"\nsocket = \"{}\"", server.path("s").display());
+    let asserted = r#"database = "shop"
+queries = [
+    { sql = "SELECT count(*) FROM accounts", equals = 10000 },
+    { sql = "SELECT max(mtime) FROM history", newest = "1h" },
+]"#;
+    server_tasks(&stage, &grant, asserted, folder.path());
+    stage.save("app");
+    let (code, told) = stage.run("drill");
+    assert_eq!(code, 0, "{told:#}");
+    assert!(is_empty(folder.path()), "server and data are gone");
+
+    server.mariadb_sql("USE shop; SET foreign_key_checks = 0; DELETE FROM branches WHERE bid = 2;");
+    stage.save("app");
+    let (code, told) = stage.run("drill");
+    assert_eq!(code, 1, "{told:#}");
+    assert_eq!(findings(&told), ["drill/database/shop/foreign-keys"], "{told:#}");
+    assert!(is_empty(folder.path()), "server and data are gone after a failure too");
 }
