@@ -22,12 +22,14 @@ use crate::repository::gate::Gate;
 use crate::repository::lock::LockKind;
 use crate::repository::progress::Bars;
 use crate::storage::Storage;
+use crate::storage::throttle::Bucket;
 
 pub use crate::repository::entropy::Content;
 pub use crate::repository::progress::Tell;
 
 pub mod browse;
 pub mod check;
+pub mod copy;
 mod entropy;
 mod gate;
 pub mod lock;
@@ -37,6 +39,7 @@ mod progress;
 pub mod prune;
 pub mod restore;
 pub mod source;
+pub mod stream;
 
 /// How long a backup waits for one that forgets or prunes, and those for it.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -92,6 +95,9 @@ pub enum RepositoryError {
     /// What was to be removed is not there, or must stay.
     #[error("{0}")]
     Removal(String),
+    /// What was to be saved failed while it was made; there is no snapshot.
+    #[error("nothing was saved: {0}")]
+    Source(String),
     /// Another one works on it, and would be disturbed.
     #[error("the repository {url} is locked: {holder}; {remedy}")]
     Locked {
@@ -243,6 +249,10 @@ pub struct Summary {
 #[derive(Debug, Default)]
 pub struct Watch {
     cancel: CancellationToken,
+    /// How fast the source is read at the most.
+    rate: Option<Arc<Bucket>>,
+    /// Bytes that were given to the repository's storage.
+    written: std::sync::atomic::AtomicU64,
     state: Mutex<WatchState>,
 }
 
@@ -261,7 +271,12 @@ struct WatchState {
 impl Watch {
     /// A backup that `cancel` ends.
     pub fn new(cancel: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { cancel, state: Mutex::default() })
+        Arc::new(Self { cancel, ..Self::default() })
+    }
+
+    /// The same, with what paces the reading of the source.
+    pub fn paced(cancel: CancellationToken, rate: Option<Arc<Bucket>>) -> Arc<Self> {
+        Arc::new(Self { cancel, rate, ..Self::default() })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, WatchState> {
@@ -300,6 +315,18 @@ pub trait Source: ReadSource<Open: ReadSourceOpen + Send, Iter: Send> + 'static 
     fn path(&self) -> std::path::PathBuf;
     /// What its parts share.
     fn watch(&self) -> &Arc<Watch>;
+    /// Whether its files are made while they are read, so that nobody knows their lengths beforehand.
+    fn streamed(&self) -> bool {
+        false
+    }
+    /// Why a stream failed.
+    fn failure(&self) -> Option<String> {
+        None
+    }
+    /// Lengths of the streams that were read.
+    fn lengths(&self) -> std::collections::BTreeMap<String, u64> {
+        std::collections::BTreeMap::new()
+    }
 }
 
 impl Repository {
@@ -345,9 +372,15 @@ impl Repository {
         let started = std::time::Instant::now();
         let watch = Arc::clone(source.watch());
         let lock = self.lock(LockKind::Shared, PATIENCE, &watch.cancel)?;
-        let backend =
+        let gate =
             Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch), Some(lock.watch()));
-        let repository = self.session(Arc::new(backend), Bars::telling(tell))?;
+        let (backend, held): (Arc<dyn WriteBackend>, _) = if source.streamed() {
+            let held = stream::Held::new(gate);
+            (Arc::<stream::Held>::clone(&held), Some(held))
+        } else {
+            (Arc::new(gate), None)
+        };
+        let repository = self.session(backend, Bars::telling(tell))?;
         let repository = repository.to_indexed_ids().map_err(self.failed("its index was read"))?;
         let snapshot = self.label(label)?;
         let paths = [source.path()];
@@ -360,13 +393,16 @@ impl Repository {
         }
         let action = "a backup was written";
         let failed = |message| RepositoryError::Failed { url: self.url.clone(), action, message };
+        if let Some(failure) = source.failure() {
+            return Err(RepositoryError::Source(failure));
+        }
         if let Some(failure) = watch.state().failure.take() {
             return Err(failed(failure));
         }
         let snapshot = archived
             .map_err(|_| failed("the archiver broke; this is a defect of upkeep, please report it".to_owned()))?
             .map_err(self.failed(action))?;
-        let Some(summary) = snapshot.summary else { return Err(failed("it gave no summary".to_owned())) };
+        let Some(summary) = snapshot.summary.clone() else { return Err(failed("it gave no summary".to_owned())) };
         let (expected, found) = (watch.state().files, summary.total_files_processed);
         if expected != found {
             let id = snapshot.id.to_string();
@@ -374,6 +410,10 @@ impl Repository {
                 "the snapshot {id} holds {found} files instead of {expected}; do not rely on it"
             )));
         }
+        let snapshot = match held {
+            Some(held) => held.complete(self, snapshot, source)?,
+            None => snapshot,
+        };
         let content = watch.state().content.clone();
         let parent = snapshot.parent.and_then(|parent| self.files_of(&repository, &parent));
         Ok(Summary {
@@ -438,6 +478,13 @@ impl Repository {
 fn message(error: &RusticError) -> String {
     let text = error.display_log();
     let text = text.strip_prefix("Error: ").unwrap_or(&text);
+    // Where RUST_BACKTRACE is set, it comes along; it is for nobody who runs upkeep.
+    let text = text.split("Backtrace:").next().unwrap_or(text);
+    // What it is related to is for the developers of rustic_core.
+    let text = match text.split_once(" (kind: related to ") {
+        Some((start, rest)) => format!("{start}{}", rest.split_once(')').map_or("", |(_, end)| end)),
+        None => text.to_owned(),
+    };
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 

@@ -13,8 +13,8 @@
 //! ```
 
 pub use crate::bindings::upkeep::plugin::repository::{
-    Amount, BackupOptions, CheckOptions, CheckReport, Content, Damage, Harm, Hold, Part, PruneOptions, PruneSummary,
-    Snapshot, SnapshotSummary, Summary,
+    Amount, BackupOptions, CheckOptions, CheckReport, Content, CopySummary, Damage, Harm, Hold, Part, PruneOptions,
+    PruneSummary, Snapshot, SnapshotSummary, Summary,
 };
 use crate::host::{HostResult, repository as host};
 
@@ -30,6 +30,22 @@ impl Repository {
     /// [`HostError::Unavailable`](crate::HostError::Unavailable) when it cannot be reached.
     pub fn open(name: &str) -> HostResult<Self> {
         host::Repo::open(name).map(Self)
+    }
+
+    /// Opens a repository for copies out of `original`, or makes it so that both cut files in the same way. Right: append.
+    ///
+    /// # Errors
+    /// As for [`Repository::open`].
+    pub fn open_copy(name: &str, original: &Self) -> HostResult<Self> {
+        host::Repo::open_copy(name, &original.0).map(Self)
+    }
+
+    /// Copies snapshots of this task to `target`, as far as it does not have them. Right: append in both.
+    ///
+    /// # Errors
+    /// As for [`Repository::open`]; [`HostError::NotFound`](crate::HostError::NotFound) for what is no snapshot of this task.
+    pub fn copy(&self, target: &Self, snapshots: &[String]) -> HostResult<CopySummary> {
+        self.0.copy(&target.0, snapshots)
     }
 
     /// Saves the granted root of the name `root`. Right: append.

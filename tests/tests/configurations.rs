@@ -72,6 +72,8 @@ theme! {
     grant: GRANT,
     places: PLACES,
     secrets: SECRETS,
+    repositories: REPOSITORIES,
+    databases: DATABASES,
     limits: LIMITS,
     daemon: DAEMON,
     files: FILES,
@@ -92,6 +94,7 @@ fn the_table_is_as_large_as_promised() {
         bad::GRANT,
         bad::PLACES,
         bad::SECRETS,
+        bad::DATABASES,
         bad::LIMITS,
         bad::DAEMON,
     ];

@@ -30,7 +30,7 @@ use crate::repository::check::decode::{Cipher, Flaw, hash};
 use crate::repository::check::inventory::{BadFile, Inventory, PackNumber, read_file};
 use crate::repository::check::packs::{Counter, Read, Reader};
 use crate::repository::check::trees::{Cause, Losses, Trees, Walker};
-use crate::repository::{Repository, RepositoryError, Tell, message};
+use crate::repository::{PATIENCE, Repository, RepositoryError, Tell, message};
 
 pub use crate::repository::check::words::{Damage, DamageKind, Lost, Severity};
 
@@ -186,6 +186,7 @@ impl Repository {
         tell: Tell,
     ) -> Result<CheckReport, RepositoryError> {
         let started = Instant::now();
+        let _lock = self.lock_to_read(PATIENCE, cancel)?;
         let cipher = Cipher::new(&self.key);
         let mut attempt = 1;
         let look = loop {
@@ -322,7 +323,8 @@ pub(super) fn why_not_opened(
 ) -> Option<RepositoryError> {
     let bad = bad_keys(backend).ok()?;
     if let Some(key) = bad.first() {
-        return Some(words::damaged_key(url, &key.id, key.flaw));
+        let has_others = backend.list(FileType::Key).is_ok_and(|keys| keys.len() > bad.len());
+        return Some(words::damaged_key(url, &key.id, key.flaw, has_others));
     }
     // The storage gives it, the key is right and the password fits, so its content is not what it was.
     let is_there = backend.read_full(FileType::Config, &Id::default()).is_ok();

@@ -127,10 +127,12 @@ impl WriteBackend for Gate {
             self.demand_lock()?;
             self.sync()?;
         }
+        let length = content.size() as u64;
         if let Err(error) = self.inner.write_bytes(file, id, cache, content) {
             self.note_failure(message(&error));
             return Err(error);
         }
+        self.watch.written.fetch_add(length, std::sync::atomic::Ordering::Relaxed);
         self.note_written(file, id);
         if is_snapshot { self.sync() } else { Ok(()) }
     }

@@ -256,6 +256,9 @@ impl Read for Reading {
                 Ok(self.pad(&mut buffer[..most]))
             }
             Ok(count) => {
+                if let Some(rate) = &self.watch.rate {
+                    rate.pay(count);
+                }
                 self.left -= count as u64;
                 self.sampler.see(&buffer[..count]);
                 Ok(count)

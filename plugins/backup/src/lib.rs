@@ -16,6 +16,7 @@ use crate::anomaly::{Facts, History, Settings, Thresholds};
 use crate::size::Size;
 
 mod anomaly;
+mod copies;
 mod report;
 mod size;
 
@@ -25,6 +26,9 @@ mod size;
 struct Backup {
     /// The repository, as in `[grant.repository.NAME]`.
     repository: String,
+    /// Further repositories to which each snapshot is copied, as in `[grant.repository.NAME]`.
+    #[serde(default)]
+    copies: Vec<String>,
     /// Directories; one snapshot each.
     #[serde(default)]
     directories: Vec<Directory>,
@@ -93,17 +97,27 @@ impl Source {
     }
 }
 
-/// What one step did.
+/// What a step saved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Saved {
     #[serde(flatten)]
     summary: Summary,
+    /// Databases in it that hold nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    empty: Vec<String>,
     /// What is unusual about it; then the repository is held.
     #[serde(default)]
     anomalies: Vec<String>,
     /// Whether the repository was held for this task before.
     #[serde(default)]
     was_held: bool,
+}
+
+impl Saved {
+    /// Why repositories are held for it.
+    fn reason(&self, source: &Source) -> Option<String> {
+        (!self.anomalies.is_empty()).then(|| format!("{}: {}", source.name(), self.anomalies.join(", and ")))
+    }
 }
 
 impl std::ops::Deref for Saved {
@@ -138,6 +152,10 @@ impl Backup {
             }
             sources.push(source);
         }
+        if let Some(name) = self.copies.iter().find(|name| **name == self.repository) {
+            let message = format!("`{name}` is the repository and a copy of it; name another one under `copies`");
+            return Err(Error::config(message));
+        }
         if let Some(unknown) = self.anomaly_of.keys().find(|it| sources.iter().all(|source| source.key() != **it)) {
             let known: Vec<_> = sources.iter().map(Source::key).collect();
             let message = format!("[config.anomaly_of.\"{unknown}\"] is no source; there are {}", known.join(", "));
@@ -162,12 +180,12 @@ impl Backup {
         let was_held = repository.holds()?.iter().any(|it| it.task == ctx.task);
         let history = History::of(&key)?.learned(was_held, &thresholds);
         let anomalies = anomaly::judge(&Facts::from(&summary), &history, &thresholds);
-        if !anomalies.is_empty() {
-            let reason = format!("{}: {}", source.name(), anomalies.join(", and "));
-            warn!(snapshot = summary.snapshot, source = key, "unusual: {reason}");
+        let saved = Saved { summary, empty: Vec::new(), anomalies, was_held };
+        if let Some(reason) = saved.reason(source) {
+            warn!(snapshot = saved.snapshot, source = key, "unusual: {reason}");
             repository.hold(&reason)?;
         }
-        Ok(Saved { summary, anomalies, was_held })
+        Ok(saved)
     }
 
     /// Remembers what each source held, and forgets the sources that are no longer named.
@@ -176,7 +194,7 @@ impl Backup {
         for outcome in outcomes {
             let Ok(saved) = &outcome.output else { continue };
             let (files, bytes, source) = (saved.files, saved.bytes, outcome.step.input.key());
-            if bytes > 0 {
+            if bytes > 0 && saved.empty.is_empty() {
                 batch = batch.put(&["last/", &source].concat(), &Totals { files, bytes })?;
             }
             let (thresholds, is_well) = (self.thresholds(&source), saved.anomalies.is_empty());
@@ -216,7 +234,7 @@ impl Task for Backup {
 
     fn execute(&self, ctx: &Context, step: Step<Source>) -> Result<Saved> {
         let repository = Repository::open(&self.repository)?;
-        let saved = match &step.input {
+        let (summary, empty) = match &step.input {
             Source::Directory(root) => {
                 let directory = self.directories.iter().find(|it| it.root == *root);
                 let directory = directory.ok_or_else(|| Error::config(format!("`{root}` is no longer configured")))?;
@@ -226,19 +244,24 @@ impl Task for Backup {
                     one_filesystem: directory.one_filesystem,
                     tags: self.tags.clone(),
                 };
-                repository.backup(root, &options)?
+                (repository.backup(root, &options)?, Vec::new())
             }
-            Source::Database(name) => dump::to_repository(name, &repository, &self.tags)?,
+            Source::Database(name) => {
+                let dump::Saved { summary, empty } = dump::to_repository(name, &repository, &self.tags)?;
+                (summary, empty)
+            }
         };
         info!(
-            snapshot = saved.snapshot,
-            files = saved.files,
-            bytes = saved.bytes,
-            added = saved.bytes_added,
+            snapshot = summary.snapshot,
+            files = summary.files,
+            bytes = summary.bytes,
+            added = summary.bytes_added,
             "saved {}",
             step.input.name()
         );
-        self.judge(ctx, &repository, &step.input, saved)
+        let saved = Saved { empty, ..self.judge(ctx, &repository, &step.input, summary)? };
+        copies::make(&repository, &self.copies, &step.input, &saved)?;
+        Ok(saved)
     }
 
     fn finish(&self, ctx: &Context, outcomes: Vec<Outcome<Self>>) -> Result<Report> {

@@ -142,6 +142,23 @@ pub(crate) const LIMITS: &[Case] = cases! {
     "too much at the same time": "etc/tasks.d/site.toml" = "plugin = \"noop\"\nparallel = 5000\n";
 };
 
+/// What is wrong with the databases of `[grant.dump]`.
+pub(crate) const DATABASES: &[Case] = cases! {
+    "two kinds at once": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app]\nsqlite = \"{root}/srv/shop.db\"\n[grant.dump.app.redis]\nport = 6379\n";
+    "a kind that nobody knows": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.postgres]\nhost = \"127.0.0.1\"\n";
+    "no kind": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app]\n";
+    "a mistyped key of a server": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.postgresql]\ndatabase = [\"app\"]\n";
+    "host and socket": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.postgresql]\nhost = \"127.0.0.1\"\nsocket = \"/run/postgresql\"\ntools = \"{root}/tools\"\n";
+    "a socket as the host": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.postgresql]\nhost = \"/run/postgresql\"\ntools = \"{root}/tools\"\n";
+    "a URL as the host": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.mariadb]\nhost = \"me:hunter2@db.internal\"\npassword = { file = \"{root}/secrets/main\" }\ntools = \"{root}/tools\"\n";
+    "a socket by a relative path, no port": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.redis]\nsocket = \"run/redis.sock\"\nport = 0\ntools = \"{root}/tools\"\n";
+    "databases that are none": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.mariadb]\ndatabases = [\"app\", \"\", \"app\", \"mysql\"]\ntools = \"{root}/tools\"\n";
+    "nothing at all of a server": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.postgresql]\ndatabases = []\nglobals = false\ntools = \"{root}/tools\"\n";
+    "tools that are not there": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.postgresql]\ntools = \"{root}/srv/empty\"\n[grant.dump.b.mariadb]\ntools = \"opt/mariadb\"\n";
+    "the password of a server itself": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.postgresql]\npassword = \"hunter2\"\n";
+    "the password of a server that others can read": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.redis]\npassword = { file = \"{root}/secrets/open\" }\ntools = \"{root}/tools\"\n";
+};
+
 /// What is wrong with `upkeep.toml`.
 pub(crate) const DAEMON: &[Case] = cases! {
     "a mistyped key": "etc/upkeep.toml" = "plugin-dir = \"plugins\"\n";
@@ -165,4 +182,17 @@ pub(crate) const FILES: &[Case] = cases! {
 pub(crate) const WARNINGS: &[Case] = cases! {
     "the state and the secret in the folder": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}\"\n[grant.repository.main]\nurl = \"/tmp/elsewhere\"\npassword = { file = \"{root}/secrets/main\" }\n";
     "a watched path that is not there": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nwatch = [\"{root}/uploads\"]\n";
+};
+
+/// What is wrong with repositories on servers.
+pub(crate) const REPOSITORIES: &[Case] = cases! {
+    "a kind that nobody knows": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"sfpt://me@host/srv/backup\"\npassword = { env = \"UPKEEP_SET\" }\n";
+    "an address as restic writes it": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"sftp:me@host:/srv/backup\"\npassword = { env = \"UPKEEP_SET\" }\n";
+    "a password in the address": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"sftp://me:hunter2@host/srv/backup\"\npassword = { env = \"UPKEEP_SET\" }\n";
+    "a mistyped option": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"sftp://me@host/srv/backup\"\npassword = { env = \"UPKEEP_SET\" }\noptions = { kye = \"/root/.ssh/backup\" }\n";
+    "no server": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"s3://bucket/main\"\npassword = { env = \"UPKEEP_SET\" }\n";
+    "no credentials": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"s3://bucket/main\"\npassword = { env = \"UPKEEP_SET\" }\noptions = { endpoint = \"https://s3.example.org\" }\nsecrets = { access_key_id = { env = \"THE_ID\" } }\n";
+    "credentials that are not there": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"s3://bucket/main\"\npassword = { env = \"UPKEEP_SET\" }\noptions = { endpoint = \"https://s3.example.org\" }\n[grant.repository.main.secrets]\naccess_key_id = { file = \"/does/not/exist\" }\nsecret_access_key = { file = \"/does/not/exist\" }\n";
+    "credentials in the task file": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"s3://bucket/main\"\npassword = { env = \"UPKEEP_SET\" }\nsecrets = { access_key_id = \"hunter2\" }\n";
+    "a rate without its time": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { env = \"UPKEEP_SET\" }\nupload = \"10 MiB\"\n";
 };
