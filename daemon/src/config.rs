@@ -19,6 +19,7 @@ pub mod limits;
 pub mod load;
 mod mask;
 pub mod plugin;
+pub mod rate;
 mod read;
 pub mod repositories;
 pub mod schedule;

@@ -25,5 +25,6 @@ pub mod run;
 pub mod sandbox;
 pub mod schedule;
 pub mod server;
+pub mod storage;
 pub mod store;
 pub mod telemetry;

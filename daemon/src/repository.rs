@@ -5,6 +5,7 @@
 //! the same time, in this process or another.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustic_core::jiff;
 use rustic_core::repofile::{MasterKey, SnapshotFile};
@@ -17,18 +18,24 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Timestamp;
 use crate::config::secret::SecretError;
 use crate::repository::gate::Gate;
+use crate::repository::lock::LockKind;
 use crate::repository::progress::Bars;
+use crate::storage::Storage;
 
 pub use crate::repository::progress::Tell;
 
 pub mod browse;
+pub mod check;
 mod gate;
+pub mod lock;
 mod node;
 mod open;
 mod progress;
 pub mod restore;
 pub mod source;
 
+/// How long a backup waits for one that forgets or prunes.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// Problems that a summary names; further ones are counted.
 const MOST_PROBLEMS: usize = 1_000;
 
@@ -78,9 +85,40 @@ pub enum RepositoryError {
     /// A restore would meet what it must not, or did not give back what was saved.
     #[error("{0}")]
     Restore(String),
+    /// Another one works on it, and would be disturbed.
+    #[error("the repository {url} is locked: {holder}; {remedy}")]
+    Locked {
+        /// The address.
+        url: String,
+        /// Who holds which lock since when.
+        holder: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Nobody may write there.
+    #[error("the repository {url} cannot be locked: {message}")]
+    ReadOnly {
+        /// The address.
+        url: String,
+        /// Why not.
+        message: String,
+    },
     /// The work was ended from outside.
     #[error("the run was ended before the snapshot was complete; nothing of it is shown")]
     Cancelled,
+    /// Work that only looks was ended from outside.
+    #[error("the run was ended before it was done")]
+    Ended,
+    /// A file without which nothing can be opened is not what it was.
+    #[error("the repository {url} cannot be opened: {reason}")]
+    Damaged {
+        /// The address.
+        url: String,
+        /// The file, below the repository.
+        file: String,
+        /// What is lost, what is not, and what to do.
+        reason: String,
+    },
     /// The repository or its disk fails.
     #[error("the repository {url} failed while {action}: {message}")]
     Failed {
@@ -98,6 +136,7 @@ pub enum RepositoryError {
 pub struct Repository {
     url: String,
     backend: Arc<dyn WriteBackend>,
+    storage: Storage,
     key: MasterKey,
 }
 
@@ -249,7 +288,9 @@ impl Repository {
     pub fn backup(&self, source: &impl Source, label: Label, tell: Tell) -> Result<Summary, RepositoryError> {
         let started = std::time::Instant::now();
         let watch = Arc::clone(source.watch());
-        let backend = Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch));
+        let lock = self.lock(LockKind::Shared, PATIENCE, &watch.cancel)?;
+        let backend =
+            Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch), Some(lock.watch()));
         let repository = self.session(Arc::new(backend), Bars::telling(tell))?;
         let repository = repository.to_indexed_ids().map_err(self.failed("its index was read"))?;
         let snapshot = self.label(label)?;

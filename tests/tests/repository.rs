@@ -42,9 +42,8 @@ impl Place {
 
     fn grant(&self) -> RepositoryGrant {
         RepositoryGrant {
-            url: self.path("repository").to_str().unwrap().to_owned(),
-            password: Secret::File(self.path("password")),
             access: vec![RepositoryAccess::Append, RepositoryAccess::List],
+            ..RepositoryGrant::new(self.path("repository").to_str().unwrap(), Secret::File(self.path("password")))
         }
     }
 

@@ -2,6 +2,7 @@
 //! it also works where the daemon does not.
 
 mod cat;
+mod check;
 mod database;
 mod diff;
 mod find;
@@ -36,6 +37,7 @@ enum Verb {
     Diff(diff::DiffArgs),
     Restore(restore::RestoreArgs),
     Verify(verify::VerifyArgs),
+    Check(check::CheckArgs),
 }
 
 impl BackupArgs {
@@ -49,6 +51,7 @@ impl BackupArgs {
             Verb::Diff(args) => args.place.is_bare(),
             Verb::Restore(args) => args.place.is_bare(),
             Verb::Verify(args) => args.place.is_bare(),
+            Verb::Check(args) => args.place.is_bare(),
         }
     }
 }
@@ -85,6 +88,7 @@ pub fn backup(
         Verb::Diff(args) => diff::diff(args, repositories, screen, out),
         Verb::Restore(args) => restore::restore(args, repositories, screen, out),
         Verb::Verify(args) => verify::verify(args, repositories, screen, out),
+        Verb::Check(args) => check::check(args, repositories, screen, out),
     }
 }
 
@@ -96,7 +100,12 @@ impl From<RepositoryError> for Failure {
             | RepositoryError::Secret { .. }
             | RepositoryError::Password(_)
             | RepositoryError::Occupied { .. } => Exit::Usage,
-            RepositoryError::Restore(_) | RepositoryError::Cancelled => Exit::Unsuccessful,
+            RepositoryError::Restore(_)
+            | RepositoryError::Cancelled
+            | RepositoryError::Ended
+            | RepositoryError::Damaged { .. }
+            | RepositoryError::Locked { .. }
+            | RepositoryError::ReadOnly { .. } => Exit::Unsuccessful,
             RepositoryError::Failed { .. } => Exit::Internal,
         };
         Self::split(exit, error.to_string())

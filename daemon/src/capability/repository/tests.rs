@@ -29,9 +29,8 @@ async fn backs_up_what_is_granted_and_nothing_else() {
     let database = rusqlite::Connection::open(path("app.db")).unwrap();
     database.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x); INSERT INTO t VALUES (42)").unwrap();
     let repository = |access: &[RepositoryAccess]| RepositoryGrant {
-        url: path("repository").to_str().unwrap().to_owned(),
-        password: Secret::File(path("password")),
         access: access.to_vec(),
+        ..RepositoryGrant::new(path("repository").to_str().unwrap(), Secret::File(path("password")))
     };
     let mut grants = Grants::default();
     grants.files.insert("data".into(), FilesGrant { path: path("data"), access: vec![FilesAccess::Read] });

@@ -10,7 +10,6 @@ use super::*;
 use crate::capability::repository::task_tag;
 use crate::cli::screen::tests::terminal;
 use crate::clock::Timestamp;
-use crate::config::grant::RepositoryAccess;
 use crate::config::secret::Secret;
 use crate::repository::source::{FileSource, FolderSource};
 use crate::repository::{Label, Repository, Watch};
@@ -39,11 +38,7 @@ impl Place {
             fs::create_dir(folder.path().join(name)).unwrap();
             fs::write(folder.path().join(name).join("file"), content).unwrap();
         }
-        let grant = RepositoryGrant {
-            url: folder.path().join("repository").to_str().unwrap().to_owned(),
-            password: Secret::File(password),
-            access: vec![RepositoryAccess::Append],
-        };
+        let grant = RepositoryGrant::new(folder.path().join("repository").to_str().unwrap(), Secret::File(password));
         Self { folder, grant }
     }
 

@@ -11,6 +11,9 @@ use crate::config::source::KeyPath;
 pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
     for (name, grant) in &file.settings.grant.repository {
         check_secret(file, site, KeyPath::of(["grant", "repository", name, "password"]), &grant.password);
+        for (secret, place) in &grant.secrets {
+            check_secret(file, site, KeyPath::of(["grant", "repository", name, "secrets", secret]), place);
+        }
     }
     for (name, grant) in &file.settings.grant.dump {
         if let Some((kind, secret)) = grant.password() {
