@@ -12,7 +12,9 @@ root=$(dirname "$0")/..
 # program:package
 build=(cc:gcc ld:binutils)
 demo=("${build[@]}" sqlite3:sqlite3 restic:restic)
-test=("${build[@]}" sqlite3:sqlite3 restic:restic strace:strace python3:python3 systemd-analyze:systemd git:git)
+test=("${build[@]}" sqlite3:sqlite3 restic:restic strace:strace python3:python3 systemd-analyze:systemd git:git
+    pg_dump:postgresql pg_ctlcluster:postgresql mariadbd:mariadb-server mariadb-dump:mariadb-client redis-server:redis-server
+    redis-cli:redis-tools setfattr:attr setfacl:acl)
 
 fail() {
     printf 'setup: %s\n' "$@" >&2

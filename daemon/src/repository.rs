@@ -33,6 +33,7 @@ mod open;
 mod progress;
 pub mod restore;
 pub mod source;
+pub mod stream;
 
 /// How long a backup waits for one that forgets or prunes.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -103,6 +104,9 @@ pub enum RepositoryError {
         /// Why not.
         message: String,
     },
+    /// What was to be saved failed while it was made; there is no snapshot.
+    #[error("nothing was saved: {0}")]
+    Source(String),
     /// The work was ended from outside.
     #[error("the run was ended before the snapshot was complete; nothing of it is shown")]
     Cancelled,
@@ -263,6 +267,18 @@ pub trait Source: ReadSource<Open: ReadSourceOpen + Send, Iter: Send> + 'static 
     fn path(&self) -> std::path::PathBuf;
     /// What its parts share.
     fn watch(&self) -> &Arc<Watch>;
+    /// Whether its files are made while they are read, so that nobody knows their lengths beforehand.
+    fn streamed(&self) -> bool {
+        false
+    }
+    /// Why a stream failed.
+    fn failure(&self) -> Option<String> {
+        None
+    }
+    /// Lengths of the streams that were read.
+    fn lengths(&self) -> std::collections::BTreeMap<String, u64> {
+        std::collections::BTreeMap::new()
+    }
 }
 
 impl Repository {
@@ -289,9 +305,15 @@ impl Repository {
         let started = std::time::Instant::now();
         let watch = Arc::clone(source.watch());
         let lock = self.lock(LockKind::Shared, PATIENCE, &watch.cancel)?;
-        let backend =
+        let gate =
             Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch), Some(lock.watch()));
-        let repository = self.session(Arc::new(backend), Bars::telling(tell))?;
+        let (backend, held): (Arc<dyn WriteBackend>, _) = if source.streamed() {
+            let held = stream::Held::new(gate);
+            (Arc::<stream::Held>::clone(&held), Some(held))
+        } else {
+            (Arc::new(gate), None)
+        };
+        let repository = self.session(backend, Bars::telling(tell))?;
         let repository = repository.to_indexed_ids().map_err(self.failed("its index was read"))?;
         let snapshot = self.label(label)?;
         let paths = [source.path()];
@@ -304,13 +326,16 @@ impl Repository {
         }
         let action = "a backup was written";
         let failed = |message| RepositoryError::Failed { url: self.url.clone(), action, message };
+        if let Some(failure) = source.failure() {
+            return Err(RepositoryError::Source(failure));
+        }
         if let Some(failure) = watch.state().failure.take() {
             return Err(failed(failure));
         }
         let snapshot = archived
             .map_err(|_| failed("the archiver broke; this is a defect of upkeep, please report it".to_owned()))?
             .map_err(self.failed(action))?;
-        let Some(summary) = snapshot.summary else { return Err(failed("it gave no summary".to_owned())) };
+        let Some(summary) = snapshot.summary.clone() else { return Err(failed("it gave no summary".to_owned())) };
         let (expected, found) = (watch.state().files, summary.total_files_processed);
         if expected != found {
             let id = snapshot.id.to_string();
@@ -318,6 +343,10 @@ impl Repository {
                 "the snapshot {id} holds {found} files instead of {expected}; do not rely on it"
             )));
         }
+        let snapshot = match held {
+            Some(held) => held.complete(self, snapshot, source)?,
+            None => snapshot,
+        };
         Ok(Summary {
             snapshot: snapshot.id.to_hex().as_str().to_owned(),
             files: summary.total_files_processed,

@@ -72,6 +72,7 @@ theme! {
     grant: GRANT,
     places: PLACES,
     secrets: SECRETS,
+    databases: DATABASES,
     limits: LIMITS,
     daemon: DAEMON,
     files: FILES,
@@ -92,6 +93,7 @@ fn the_table_is_as_large_as_promised() {
         bad::GRANT,
         bad::PLACES,
         bad::SECRETS,
+        bad::DATABASES,
         bad::LIMITS,
         bad::DAEMON,
     ];

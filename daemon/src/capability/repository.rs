@@ -40,6 +40,7 @@ impl From<RepositoryError> for HostError {
             | RepositoryError::Password(_)
             | RepositoryError::Locked { .. }
             | RepositoryError::ReadOnly { .. }
+            | RepositoryError::Source(_)
             | RepositoryError::Cancelled
             | RepositoryError::Ended
             | RepositoryError::Damaged { .. }

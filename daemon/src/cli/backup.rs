@@ -101,6 +101,7 @@ impl From<RepositoryError> for Failure {
             | RepositoryError::Password(_)
             | RepositoryError::Occupied { .. } => Exit::Usage,
             RepositoryError::Restore(_)
+            | RepositoryError::Source(_)
             | RepositoryError::Cancelled
             | RepositoryError::Ended
             | RepositoryError::Damaged { .. }

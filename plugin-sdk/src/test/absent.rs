@@ -43,9 +43,9 @@ pub(crate) mod repository {
 
 pub(crate) mod dump {
     use super::{HostResult, absent, repository};
-    use crate::repository::Summary;
+    use crate::dump::Saved;
 
-    pub(crate) fn to_repository(_: &str, _: &repository::Repo, _: &[String]) -> HostResult<Summary> {
+    pub(crate) fn to_repository(_: &str, _: &repository::Repo, _: &[String]) -> HostResult<Saved> {
         absent("dump")
     }
 }

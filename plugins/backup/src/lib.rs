@@ -83,6 +83,22 @@ impl Source {
     }
 }
 
+/// What a step saved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Saved {
+    #[serde(flatten)]
+    summary: Summary,
+    /// Databases in it that hold nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    empty: Vec<String>,
+}
+
+impl From<Summary> for Saved {
+    fn from(summary: Summary) -> Self {
+        Self { summary, empty: Vec::new() }
+    }
+}
+
 /// How much a source held when it was last saved and held anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Totals {
@@ -119,9 +135,11 @@ impl Backup {
     fn remember(&self, outcomes: &[Outcome<Self>]) -> Result<()> {
         let mut batch = state::Batch::new();
         for outcome in outcomes {
-            if let Ok(Summary { files, bytes, .. }) = outcome.output
-                && bytes > 0
+            if let Ok(Saved { summary: Summary { files, bytes, .. }, empty }) = &outcome.output
+                && *bytes > 0
+                && empty.is_empty()
             {
+                let (files, bytes) = (*files, *bytes);
                 batch = batch.put(&["last/", &outcome.step.input.key()].concat(), &Totals { files, bytes })?;
             }
         }
@@ -135,7 +153,7 @@ impl Backup {
 
 impl Task for Backup {
     type Input = Source;
-    type Output = Summary;
+    type Output = Saved;
 
     fn plan(&self, _: &Context) -> Result<Vec<Step<Source>>> {
         let step = |source: Source| {
@@ -153,7 +171,7 @@ impl Task for Backup {
         self.sources()?.into_iter().map(step).collect()
     }
 
-    fn execute(&self, _: &Context, step: Step<Source>) -> Result<Summary> {
+    fn execute(&self, _: &Context, step: Step<Source>) -> Result<Saved> {
         let repository = Repository::open(&self.repository)?;
         let saved = match &step.input {
             Source::Directory(root) => {
@@ -165,15 +183,18 @@ impl Task for Backup {
                     one_filesystem: directory.one_filesystem,
                     tags: self.tags.clone(),
                 };
-                repository.backup(root, &options)?
+                Saved::from(repository.backup(root, &options)?)
             }
-            Source::Database(name) => dump::to_repository(name, &repository, &self.tags)?,
+            Source::Database(name) => {
+                let dump::Saved { summary, empty } = dump::to_repository(name, &repository, &self.tags)?;
+                Saved { summary, empty }
+            }
         };
         info!(
-            snapshot = saved.snapshot,
-            files = saved.files,
-            bytes = saved.bytes,
-            added = saved.bytes_added,
+            snapshot = saved.summary.snapshot,
+            files = saved.summary.files,
+            bytes = saved.summary.bytes,
+            added = saved.summary.bytes_added,
             "saved {}",
             step.input.name()
         );

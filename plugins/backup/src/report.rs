@@ -4,7 +4,7 @@ use upkeep_plugin::repository::Summary;
 use upkeep_plugin::{Outcome, Report, Result, Severity, Table, metrics};
 
 use crate::size::Size;
-use crate::{Backup, Source, Totals};
+use crate::{Backup, Saved, Source, Totals};
 
 /// Problems that a finding names; the others are counted.
 const MOST_PROBLEMS: usize = 20;
@@ -17,9 +17,9 @@ pub(crate) fn sum_up(outcomes: &[Outcome<Backup>]) -> Result<Report> {
         let source = &step.input;
         match output {
             Ok(saved) => {
-                table = table.row(row(source, saved));
+                table = table.row(row(source, &saved.summary));
                 report = findings(report, source, saved)?;
-                measure(source, saved)?;
+                measure(source, &saved.summary)?;
             }
             Err(why) => {
                 table = table.row([&*source.title(), "-", "-", "-", "-", "-", "-", "not saved"]);
@@ -33,7 +33,7 @@ pub(crate) fn sum_up(outcomes: &[Outcome<Backup>]) -> Result<Report> {
 
 /// The line that stands for the whole run.
 fn summary(outcomes: &[Outcome<Backup>]) -> String {
-    let saved: Vec<_> = outcomes.iter().filter_map(|it| it.output.as_ref().ok()).collect();
+    let saved: Vec<_> = outcomes.iter().filter_map(|it| Some(&it.output.as_ref().ok()?.summary)).collect();
     let sum = |of: fn(&Summary) -> u64| saved.iter().map(|it| of(it)).sum();
     let (files, bytes, added) = (sum(|it| it.files), Size(sum(|it| it.bytes)), Size(sum(|it| it.bytes_added)));
     let sources = match (saved.len(), outcomes.len()) {
@@ -60,12 +60,12 @@ fn row(source: &Source, saved: &Summary) -> [String; 8] {
 }
 
 /// What in a source that was saved needs a look.
-fn findings(mut report: Report, source: &Source, saved: &Summary) -> Result<Report> {
+fn findings(mut report: Report, source: &Source, saved: &Saved) -> Result<Report> {
     let (key, name) = (source.key(), source.name());
     if let Some((title, detail)) = emptiness(source, saved, Totals::of_last_run(source)?) {
         report = report.finding(Severity::High, format!("empty/{key}"), title, detail);
     }
-    let problems = &saved.problems;
+    let problems = &saved.summary.problems;
     if !problems.is_empty() {
         let title = format!("{} in {name} could not be read in full", count(problems.len(), "path"));
         let mut detail: String = problems.iter().take(MOST_PROBLEMS).map(|it| format!("{it}\n")).collect();
@@ -79,11 +79,14 @@ fn findings(mut report: Report, source: &Source, saved: &Summary) -> Result<Repo
 }
 
 /// Why a source that holds nothing is worth a finding, as title and detail.
-fn emptiness(source: &Source, saved: &Summary, last: Option<Totals>) -> Option<(String, String)> {
-    let name = source.name();
+fn emptiness(source: &Source, saved: &Saved, last: Option<Totals>) -> Option<(String, String)> {
+    let Saved { summary: saved, empty } = saved;
+    // Of a server with several databases it says which.
+    let which = empty.iter().filter(|it| *it != source.name()).cloned().collect::<Vec<_>>().join(", ");
+    let name = if which.is_empty() { source.name().to_owned() } else { format!("{which} of {}", source.name()) };
     let is_empty = match source {
         Source::Directory(_) => saved.files == 0 || (saved.bytes == 0 && last.is_some()),
-        Source::Database(_) => saved.bytes == 0,
+        Source::Database(_) => saved.bytes == 0 || !empty.is_empty(),
     };
     is_empty.then(|| match last {
         Some(Totals { files, bytes }) => (

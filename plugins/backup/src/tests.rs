@@ -4,7 +4,7 @@ use upkeep_plugin::repository::Summary;
 use upkeep_plugin::test::Host;
 use upkeep_plugin::{Outcome, Report, Severity, Step, Task};
 
-use crate::{Backup, Source};
+use crate::{Backup, Saved, Source};
 
 const CONFIG: &str = r#"{
     "repository": "main",
@@ -38,7 +38,10 @@ fn saved(files: u64, bytes: u64, problems: usize) -> Summary {
 
 /// The report of a run in which the directory and the database came out so.
 fn finish(host: &Host, directory: Result<Summary, String>, database: Result<Summary, String>) -> Report {
-    let outcome = |source: Source, output| Outcome { step: Step::new(source.key(), source), output };
+    let outcome = |source: Source, output: Result<Summary, String>| Outcome {
+        step: Step::new(source.key(), source),
+        output: output.map(Saved::from),
+    };
     let outcomes = vec![
         outcome(Source::Directory("uploads".to_owned()), directory),
         outcome(Source::Database("app".to_owned()), database),
@@ -121,6 +124,28 @@ fn notices_a_source_that_is_or_has_become_empty() {
     // Files without content are no loss where there never was any.
     let (host, _folder) = self::host();
     assert_eq!(found(finish(&host, Ok(saved(2, 0, 0)), Ok(saved(1, 4_096, 0)))), []);
+}
+
+#[test]
+fn notices_an_empty_database_of_a_server() {
+    let (host, _folder) = host();
+    let finish = |bytes, empty: &[&str]| {
+        let source = Source::Database("shop".to_owned());
+        let empty = empty.iter().map(ToString::to_string).collect();
+        let output = Ok(Saved { empty, ..Saved::from(saved(3, bytes, 0)) });
+        let outcomes = vec![Outcome { step: Step::new(source.key(), source), output }];
+        let config = r#"{ "repository": "main", "databases": ["shop"] }"#;
+        let report = backup(config).finish(&host.context(), outcomes).unwrap();
+        report.findings.into_iter().map(|it| (it.key, it.title, it.detail)).collect::<Vec<_>>()
+    };
+    let fresh = finish(2_000, &["orders"]);
+    assert_eq!((&fresh[0].0[..], &fresh[0].1[..]), ("empty/database/shop", "orders of shop is empty"));
+    assert_eq!(finish(900_000, &[]), []);
+    for _ in 0..2 {
+        let gone = finish(2_000, &["orders", "users"]);
+        assert_eq!(gone[0].1, "orders, users of shop has become empty");
+        assert!(gone[0].2.contains("879 KiB"), "{}", gone[0].2);
+    }
 }
 
 #[test]
