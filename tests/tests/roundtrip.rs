@@ -57,8 +57,11 @@ impl Machine {
             symlink(format!("usr/{name}"), machine.path(name)).expect("a link");
         }
         symlink("../run", machine.path("var/run")).expect("a link");
-        machine.write("etc/passwd", "root:x:0:0::/root:/bin/sh\napp:x:1500:1500::/srv/app:/bin/sh\n");
-        machine.write("etc/group", "root:x:0:\napp:x:1500:\n");
+        machine.write(
+            "etc/passwd",
+            "root:x:0:0::/root:/bin/sh\npostgres:x:999:999::/var/lib/pg:/bin/sh\napp:x:1500:1500::/srv/app:/bin/sh\n",
+        );
+        machine.write("etc/group", "root:x:0:\npostgres:x:999:\napp:x:1500:\n");
         machine
     }
 
@@ -139,16 +142,19 @@ fn postgresql() -> Option<PathBuf> {
     versions.flatten().map(|it| it.path().join("bin")).find(|bin| bin.join("initdb").is_file())
 }
 
-/// Starts a server of PostgreSQL in the machine; it ends with the machine.
+/// Starts a server of PostgreSQL in the machine, as Debian's package does: accounts of this machine come in by their names.
+/// It ends with the script. The account of the backup only reads.
 fn start_postgresql(bin: &Path) -> String {
     let bin = bin.display();
     format!(
-        "mkdir -p /run/postgresql /var/lib/shop; chown app /run/postgresql /var/lib/shop\n\
-         as='setpriv --reuid=1500 --regid=1500 --clear-groups'\n\
-         test -e /var/lib/shop/PG_VERSION || $as {bin}/initdb -D /var/lib/shop -U root --auth=trust --no-sync >/dev/null\n\
-         $as {bin}/pg_ctl -D /var/lib/shop -w -o \"-k /run/postgresql -c listen_addresses= -c fsync=off\" \
-         -l /var/lib/shop/log start >/dev/null\n\
-         trap \"$as {bin}/pg_ctl -D /var/lib/shop -m fast stop >/dev/null\" EXIT\n"
+        "mkdir -p /run/postgresql /var/lib/pg; chown postgres /run/postgresql /var/lib/pg\n\
+         as='setpriv --reuid=postgres --regid=postgres --init-groups'\n\
+         test -e /var/lib/pg/PG_VERSION || {{\n\
+         $as {bin}/initdb -D /var/lib/pg -U postgres --auth=peer --no-sync >/dev/null\n\
+         sed -i '1i local all upkeep trust' /var/lib/pg/pg_hba.conf\n}}\n\
+         $as {bin}/pg_ctl -D /var/lib/pg -w -o '-k /run/postgresql -c listen_addresses= -c fsync=off' \
+         -l /var/lib/pg/log start >/dev/null\n\
+         trap \"$as {bin}/pg_ctl -D /var/lib/pg -m fast stop >/dev/null\" EXIT\n"
     )
 }
 
@@ -169,7 +175,7 @@ fn the_commands_of_the_page_bring_everything_back() {
     }
     let start = server.as_deref().map(start_postgresql).unwrap_or_default();
     let (databases, shop) = match server.is_some() {
-        true => ("\"app\", \"shop\"", "[grant.dump.shop]\npostgresql = { databases = [\"shop\"] }"),
+        true => ("\"app\", \"shop\"", "[grant.dump.shop.postgresql]\nuser = \"upkeep\"\ndatabases = [\"shop\"]"),
         false => ("\"app\"", ""),
     };
     let task = TASK.replace("DATABASES", databases).replace("SHOP", shop);
@@ -189,7 +195,8 @@ fn the_commands_of_the_page_bring_everything_back() {
     old.write("srv/app/uploads/photo.jpg", &"noise".repeat(100_000));
     old.done("sqlite3 /srv/app/app.db 'PRAGMA journal_mode = WAL; CREATE TABLE orders (id); INSERT INTO orders VALUES (1), (2)'");
     old.done("chown -R app:app /srv/app && chmod 640 /srv/app/config.json");
-    let fill = "psql -qd postgres -c 'CREATE DATABASE shop' && psql -qd shop -c 'CREATE TABLE t AS SELECT generate_series(1, 1000) AS n'\n";
+    let fill = "$as psql -qc 'CREATE DATABASE shop'\n$as psql -qc 'CREATE ROLE upkeep LOGIN IN ROLE pg_read_all_data'\n\
+                $as psql -qd shop -c 'CREATE TABLE t AS SELECT generate_series(1, 1000) AS n'\n";
     let fill = if server.is_some() { fill } else { "" };
     let first = old.done(&format!("{start}{fill}upkeep check && upkeep run backup-app --standalone"));
     assert!(first.contains("succeeded"), "{first}");
@@ -227,10 +234,10 @@ fn the_commands_of_the_page_bring_everything_back() {
     let text = old.done(&blocks.next().expect("SQLite"));
     assert!(text.contains("app.db-wal: a journal of the database that is replaced"), "{text}");
     old.done("test ! -s /srv/app/app.db-wal && test \"$(sqlite3 /srv/app/app.db 'SELECT count(*) FROM orders')\" = 2");
-    let count = "psql -Atd shop -c 'SELECT sum(n) FROM t'";
+    let count = "$as psql -Atd shop -c 'SELECT sum(n) FROM t'";
     if server.is_some() {
         let text = old.done(&format!(
-            "{start}psql -qd shop -c 'DELETE FROM t'\n{}test \"$({count})\" = 500500",
+            "{start}$as psql -qd shop -c 'DELETE FROM t'\n{}test \"$({count})\" = 500500",
             blocks.next().expect("PostgreSQL")
         ));
         assert!(text.contains("pg_restore") && text.contains("Run these commands?"), "{text}");
@@ -245,8 +252,11 @@ fn the_commands_of_the_page_bring_everything_back() {
     fs::set_permissions(new.path("root/password"), fs::Permissions::from_mode(0o600)).expect("a mode");
     new.write("root/backup-app.toml", &task);
     // The service has another number here.
-    new.write("etc/passwd", "root:x:0:0::/root:/bin/sh\napp:x:1700:1700::/srv/app:/bin/sh\n");
-    new.write("etc/group", "root:x:0:\napp:x:1700:\n");
+    new.write(
+        "etc/passwd",
+        "root:x:0:0::/root:/bin/sh\npostgres:x:998:998::/var/lib/pg:/bin/sh\napp:x:1700:1700::/srv/app:/bin/sh\n",
+    );
+    new.write("etc/group", "root:x:0:\npostgres:x:998:\napp:x:1700:\n");
     let mut blocks = page("The server is gone").into_iter();
     let text = new.done(&blocks.next().expect("the files"));
     assert!(text.contains("equal to what was saved"), "{text}");
@@ -258,7 +268,6 @@ fn the_commands_of_the_page_bring_everything_back() {
     );
     let database = blocks.next().expect("the database");
     if server.is_some() {
-        let start = start.replace("1500", "1700");
         let text = new.done(&format!("{start}{database}test \"$({count})\" = 500500"));
         assert!(text.contains("upkeep backup cat"), "{text}");
     }

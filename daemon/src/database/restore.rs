@@ -54,6 +54,15 @@ impl RestoreCommand {
         format!("{secret}{}", words.join(" "))
     }
 
+    /// The same as another user of this machine, for servers that know their accounts by that.
+    #[must_use]
+    pub fn as_user(mut self, user: &str) -> Self {
+        let switch = [format!("--reuid={user}"), format!("--regid={user}"), "--init-groups".to_owned()];
+        let program = std::mem::replace(&mut self.program, "/usr/bin/setpriv".into());
+        self.arguments = switch.map(OsString::from).into_iter().chain([program.into()]).chain(self.arguments).collect();
+        self
+    }
+
     /// Runs it with this as its input.
     ///
     /// # Errors

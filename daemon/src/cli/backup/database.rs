@@ -13,9 +13,11 @@ use super::reach::Chosen;
 use super::restore::is_asked;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::screen::{Ink, Screen, duration, line, size};
-use crate::config::dump::{DumpGrant, ServerGrant};
-use crate::database::{self, DatabaseError, Engine, RestoreCommand, RestoreStep};
+use crate::config::dump::DumpGrant;
+use crate::database::{self, DatabaseError, Engine, RestoreCommand, RestoreStep, names};
 use crate::repository::browse::Reader;
+
+const THERE: &str = "to replace what is there: `--overwrite`; to keep it, load into another server with `--to-server`";
 
 /// What is asked for.
 pub(super) struct Load<'a> {
@@ -26,6 +28,8 @@ pub(super) struct Load<'a> {
     pub(super) chosen: Chosen<'a>,
     /// How `upkeep backup cat` reaches the repository.
     pub(super) place: String,
+    /// The account that loads, where it is not that of the grant.
+    pub(super) user: Option<&'a str>,
     pub(super) replace: bool,
     pub(super) print_only: bool,
     pub(super) yes: bool,
@@ -42,28 +46,53 @@ impl From<DatabaseError> for Failure {
     }
 }
 
-/// The grant with another server in it: a name or address, `HOST:PORT`, or the path of a socket.
-pub(super) fn to_server(grant: &DumpGrant, server: &str) -> Result<DumpGrant, Failure> {
+/// The grant with another server in it (a name or address, `HOST:PORT`, or the path of a socket) and another account,
+/// which then needs no password.
+pub(super) fn elsewhere(grant: &DumpGrant, server: Option<&str>, user: Option<&str>) -> Result<DumpGrant, Failure> {
     let mut grant = grant.clone();
-    let set = |it: &mut ServerGrant| {
-        (it.host, it.port, it.socket) = (None, None, None);
-        if server.starts_with('/') {
-            it.socket = Some(server.into());
-            return;
+    let it = match &mut grant {
+        DumpGrant::Postgresql(it) | DumpGrant::Mariadb(it) => it,
+        DumpGrant::Sqlite(_) | DumpGrant::Redis(_) if server.or(user).is_none() => return Ok(grant),
+        DumpGrant::Sqlite(_) | DumpGrant::Redis(_) => {
+            let help = "a dump of SQLite or Redis is a file; restore it with `--target DIR`";
+            return Err(Failure::new(Exit::Usage, "`--to-server` and `--user` are for PostgreSQL and MariaDB", help));
         }
-        match server.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+    };
+    if let Some(server) = server {
+        (it.host, it.port, it.socket) = (None, None, None);
+        let address = server.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        match address {
+            _ if server.starts_with('/') => it.socket = Some(server.into()),
             Some((host, port)) => (it.host, it.port) = (Some(host.to_owned()), Some(port)),
             None => it.host = Some(server.to_owned()),
         }
-    };
-    match &mut grant {
-        DumpGrant::Postgresql(it) | DumpGrant::Mariadb(it) => set(it),
-        DumpGrant::Sqlite(_) | DumpGrant::Redis(_) => {
-            let help = "a dump of SQLite or Redis is a file; restore it with `--target DIR`";
-            return Err(Failure::new(Exit::Usage, "`--to-server` is for PostgreSQL and MariaDB", help));
-        }
+    }
+    if let Some(user) = user {
+        (it.user, it.password) = (Some(user.to_owned()), None);
     }
     Ok(grant)
+}
+
+/// Whether root has to become this user first, so that the server on this machine knows the account.
+fn is_other_user(user: &str, grant: &DumpGrant) -> bool {
+    let is_here = match grant {
+        DumpGrant::Postgresql(it) | DumpGrant::Mariadb(it) => it.host.is_none(),
+        DumpGrant::Sqlite(_) | DumpGrant::Redis(_) => false,
+    };
+    let is_known = || nix::unistd::User::from_name(user).is_ok_and(|found| found.is_some());
+    is_here && user != "root" && rustix::process::geteuid().is_root() && is_known()
+}
+
+/// Databases of the dump that the server has already, as far as it can be asked.
+fn present(load: &Load<'_>, files: &[String]) -> Result<Vec<String>, Failure> {
+    let live = match database::databases(load.name, load.grant, &CancellationToken::new()) {
+        Ok(live) => live,
+        // pg_restore refuses by itself what is there.
+        Err(_) if matches!(load.grant, DumpGrant::Postgresql(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let of_file = |file: &String| [".pgdump", ".sql"].iter().find_map(|suffix| names::database(file, suffix));
+    Ok(files.iter().filter_map(of_file).filter(|name| live.contains(name)).collect())
 }
 
 /// Shows the commands, and runs them.
@@ -75,7 +104,14 @@ pub(super) fn load(load: &Load<'_>, screen: &Screen, out: &mut dyn Write) -> any
     let nodes = reader.children(&top).map_err(Failure::from)?;
     let files: Vec<String> = nodes.iter().map(|node| node.name().to_string_lossy().into_owned()).collect();
     let bytes: u64 = nodes.iter().map(|node| node.meta.size).sum();
-    let steps = database::restore_steps(load.name, load.grant, &files, load.replace).map_err(Failure::from)?;
+    let mut steps = database::restore_steps(load.name, load.grant, &files, load.replace).map_err(Failure::from)?;
+    if let Some(user) = load.user.filter(|user| is_other_user(user, load.grant)) {
+        for step in &mut steps {
+            if let RestoreStep::Run(command) = step {
+                *command = command.clone().as_user(user);
+            }
+        }
+    }
     let (id, time) = (snapshot.short(), screen.minute(snapshot.time));
     let engine = Engine::of(load.grant);
     writeln!(out, "The dump {} ({engine}) of {id}, saved {time}, {}", line(load.name), size(bytes))?;
@@ -92,6 +128,11 @@ pub(super) fn load(load: &Load<'_>, screen: &Screen, out: &mut dyn Write) -> any
     }
     if load.print_only {
         return Ok(Exit::Done);
+    }
+    let present = if load.replace { Vec::new() } else { present(load, &files)? };
+    if !present.is_empty() {
+        let message = format!("the server has these databases already: {}", present.join(", "));
+        return Err(Failure::new(Exit::Usage, message, THERE).into());
     }
     if !load.yes && is_asked() {
         let warning = if load.replace { " What the databases hold now is LOST." } else { "" };
@@ -125,8 +166,13 @@ pub(super) fn load(load: &Load<'_>, screen: &Screen, out: &mut dyn Write) -> any
             }
             Err(mut failure) => {
                 if !load.replace && failure.message.contains("already exists") {
-                    let help = "to replace what is there: `--overwrite`; to keep it, load into another server with \
-                                `--to-server`";
+                    failure.help = Some(THERE.to_owned());
+                } else if ["permission denied", "Access denied", "must be", "Peer authentication", "does not exist"]
+                    .iter()
+                    .any(|it| failure.message.contains(it))
+                {
+                    let help = "an account that only reads cannot load; name one that may: `--user postgres` (MariaDB: \
+                                `--user root`)";
                     failure.help = Some(help.to_owned());
                 }
                 return Err(failure.into());
@@ -182,17 +228,20 @@ impl Read for Whole<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::dump::ServerGrant;
 
     #[test]
     fn another_server_is_a_host_a_port_or_a_socket() {
         let grant = DumpGrant::Postgresql(ServerGrant { port: Some(5433), ..ServerGrant::default() });
-        let server = |text: &str| match to_server(&grant, text).unwrap() {
+        let server = |text: &str| match elsewhere(&grant, Some(text), None).unwrap() {
             DumpGrant::Postgresql(it) => (it.host, it.port, it.socket),
             _ => unreachable!(),
         };
         assert_eq!(server("db2"), (Some("db2".into()), None, None));
         assert_eq!(server("10.0.0.2:5444"), (Some("10.0.0.2".into()), Some(5444), None));
         assert_eq!(server("/run/postgresql"), (None, None, Some("/run/postgresql".into())));
-        assert!(to_server(&DumpGrant::Sqlite("/a.db".into()), "db2").is_err());
+        assert!(elsewhere(&DumpGrant::Sqlite("/a.db".into()), Some("db2"), None).is_err());
+        let DumpGrant::Postgresql(it) = elsewhere(&grant, None, Some("postgres")).unwrap() else { unreachable!() };
+        assert_eq!((it.user.as_deref(), it.port), (Some("postgres"), Some(5433)));
     }
 }

@@ -4,6 +4,7 @@
 //! meet, and nothing lands where it came from by mistake. It says first what it will do; then it asks, if somebody is there
 //! to answer.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -62,6 +63,9 @@ pub(super) struct RestoreArgs {
     /// Load it into another server: HOST, HOST:PORT or the path of its socket
     #[arg(long, value_name = "SERVER", requires = "database")]
     to_server: Option<String>,
+    /// Load it with this account, since that of the task file may only read: `postgres`, for MariaDB `root`
+    #[arg(long, value_name = "NAME", requires = "database")]
+    user: Option<String>,
     /// Only show the commands that load the database
     #[arg(long, requires = "database")]
     print_only: bool,
@@ -122,12 +126,15 @@ pub(super) fn restore(
     let reach = args.place.reach(repositories, is_task(&args.what, repositories).then_some(&args.what))?;
     let mut chosen = choose(args, repositories, &reach, screen)?;
     reach.warn();
-    let databases = if args.is_in_place() { take_databases(args, &mut chosen) } else { Vec::new() };
+    let databases = if args.is_in_place() { take_databases(&mut chosen) } else { Vec::new() };
     if !args.json {
-        for told in &databases {
-            writeln!(out, "{told}")?;
+        for (task, name) in &databases {
+            let task = task.as_deref().unwrap_or(&args.what);
+            writeln!(out, "Later, the database {name}: upkeep backup restore {task} --database {name}")?;
         }
     }
+    // What is put into a folder changes its time: so the folder comes after what was saved for itself in it.
+    chosen.sort_by_key(|it| Reverse(it.snapshot.paths.iter().map(|path| Path::new(path).iter().count()).max()));
     if chosen.is_empty() {
         let help = "`--target DIR` gives the dumps as files";
         return Err(
@@ -199,18 +206,15 @@ pub(super) fn restore(
     Ok(exit)
 }
 
-/// Takes out the dumps of database servers, which have no old place among the files, and says how they are loaded.
-fn take_databases(args: &RestoreArgs, chosen: &mut Vec<Chosen<'_>>) -> Vec<String> {
-    let mut told = Vec::new();
+/// Takes out the dumps of database servers, which have no place among the files; gives their tasks and names.
+pub(super) fn take_databases(chosen: &mut Vec<Chosen<'_>>) -> Vec<(Option<String>, String)> {
+    let mut taken = Vec::new();
     chosen.retain(|it| {
         let dump = it.snapshot.paths.iter().find_map(|path| Path::new(path).strip_prefix("/upkeep-dump").ok());
-        if let Some(name) = dump {
-            let (task, name) = (task_of(it.snapshot).unwrap_or(&args.what), name.display());
-            told.push(format!("Later, the database {name}: upkeep backup restore {task} --database {name}"));
-        }
+        taken.extend(dump.map(|name| (task_of(it.snapshot).map(str::to_owned), name.display().to_string())));
         dump.is_none()
     });
-    told
+    taken
 }
 
 /// Loads a dump back.
@@ -242,7 +246,7 @@ fn restore_database(
         let file = RestoreArgs { database: None, path: Some(path), target: Some("/".into()), ..args.clone() };
         return restore(&file, repositories, screen, out);
     }
-    let other = args.to_server.as_deref().map(|server| database::to_server(grant, server)).transpose()?;
+    let grant = database::elsewhere(grant, args.to_server.as_deref(), args.user.as_deref())?;
     let reach = args.place.reach(repositories, Some(&args.what))?;
     let folder = crate::database::folder(name);
     let snapshot = args.snapshot.as_deref().unwrap_or("latest");
@@ -251,9 +255,10 @@ fn restore_database(
     let place = args.place.repository.as_ref().map(|it| format!(" --repository {it}")).unwrap_or_default();
     let load = database::Load {
         name,
-        grant: other.as_ref().unwrap_or(grant),
+        grant: &grant,
         chosen,
         place,
+        user: args.user.as_deref(),
         replace: args.overwrite,
         print_only: args.print_only || args.dry_run,
         yes: args.yes,
