@@ -86,6 +86,9 @@ pub enum RepositoryError {
     /// A restore would meet what it must not, or did not give back what was saved.
     #[error("{0}")]
     Restore(String),
+    /// What was to be saved failed while it was made; there is no snapshot.
+    #[error("nothing was saved: {0}")]
+    Source(String),
     /// Another one works on it, and would be disturbed.
     #[error("the repository {url} is locked: {holder}; {remedy}")]
     Locked {
@@ -104,9 +107,6 @@ pub enum RepositoryError {
         /// Why not.
         message: String,
     },
-    /// What was to be saved failed while it was made; there is no snapshot.
-    #[error("nothing was saved: {0}")]
-    Source(String),
     /// The work was ended from outside.
     #[error("the run was ended before the snapshot was complete; nothing of it is shown")]
     Cancelled,

@@ -38,9 +38,9 @@ impl From<RepositoryError> for HostError {
             // The operator can put these right while the daemon runs, so a later attempt may go well.
             RepositoryError::Secret { .. }
             | RepositoryError::Password(_)
+            | RepositoryError::Source(_)
             | RepositoryError::Locked { .. }
             | RepositoryError::ReadOnly { .. }
-            | RepositoryError::Source(_)
             | RepositoryError::Cancelled
             | RepositoryError::Ended
             | RepositoryError::Damaged { .. }
