@@ -73,6 +73,7 @@ theme! {
     places: PLACES,
     secrets: SECRETS,
     databases: DATABASES,
+    repositories: REPOSITORIES,
     limits: LIMITS,
     daemon: DAEMON,
     files: FILES,
