@@ -170,8 +170,8 @@ fn backup(args: &backup::BackupArgs, place: &Place, out: &mut dyn Write) -> anyh
     }
     let repositories: Vec<_> = tasks
         .iter()
-        .flat_map(|TaskRepositories { task, repositories }| {
-            repositories.iter().map(move |(name, grant)| backup::TaskRepository { task, name, grant })
+        .flat_map(|TaskRepositories { task, repositories, dumps }| {
+            repositories.iter().map(move |(name, grant)| backup::TaskRepository { task, name, grant, dumps })
         })
         .collect();
     if args.release().is_none() && args.lists().is_none() {
