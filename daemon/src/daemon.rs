@@ -151,6 +151,7 @@ async fn bring_up(config_dir: &Path, events: Events) -> Result<(Loaded, Runner),
     .map_err(|error| DaemonError::Kernel { what: "the sandbox", error: error.to_string() })??;
     // What a crashed daemon left of its runs' files is of no use to anyone.
     let _ = std::fs::remove_dir_all(settings.state_dir.join("scratch"));
+    crate::drill::clear(&settings.state_dir);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Ok((loaded, Runner { sandbox, store, events, host: host.into(), state_dir: settings.state_dir.into() }))
 }

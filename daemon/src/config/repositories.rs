@@ -14,6 +14,9 @@ use crate::config::files;
 use crate::config::grant::RepositoryGrant;
 use crate::config::source::{Document, KeyPath};
 
+/// The plugin that restores on trial.
+const DRILL: &str = "restore-drill";
+
 /// The repositories of one task, by the names that its file gives them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskRepositories {
@@ -58,6 +61,24 @@ pub fn read(dir: &Path) -> (Vec<TaskRepositories>, Diagnostics) {
         found.push(TaskRepositories { task: path.name.to_string(), repositories, dumps });
     }
     (found, Diagnostics(problems))
+}
+
+/// The tasks that restore the snapshots of `task` on trial; `task` itself, where it is such a one.
+pub fn drills(dir: &Path, task: &str) -> Vec<String> {
+    // What is wrong with the files is told when one of them is run.
+    let mut problems = Vec::new();
+    let paths = files::tasks(dir, &mut problems);
+    let mut drills = Vec::new();
+    for path in paths {
+        let Some(source) = files::read(&path.file, &mut problems) else { continue };
+        let Ok(document) = Document::parse(&source) else { continue };
+        let written = document.json();
+        let is_meant = written["config"]["task"] == task || *path.name == *task;
+        if written["plugin"] == DRILL && is_meant {
+            drills.push(path.name.to_string());
+        }
+    }
+    drills
 }
 
 #[cfg(test)]

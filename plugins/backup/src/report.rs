@@ -101,7 +101,7 @@ fn anomalies(report: Report, task: &str, repository: &str, source: &Source, save
 
 /// Why a source that holds nothing is worth a finding, as title and detail.
 fn emptiness(source: &Source, saved: &Saved, last: Option<Totals>) -> Option<(String, String)> {
-    let empty = &saved.empty;
+    let Saved { summary: saved, empty, .. } = saved;
     // Of a server with several databases it says which.
     let which = empty.iter().filter(|it| *it != source.name()).cloned().collect::<Vec<_>>().join(", ");
     let name = if which.is_empty() { source.name().to_owned() } else { format!("{which} of {}", source.name()) };
