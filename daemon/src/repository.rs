@@ -241,6 +241,10 @@ pub struct Summary {
     pub bytes_added: u64,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
+    /// Of that: until the index of the repository was read.
+    pub opening_ms: u64,
+    /// Of that: while the source was read. The rest was writing what was left, and the index.
+    pub reading_ms: u64,
     /// What could not be read, as `path: reason`.
     pub problems: Vec<String>,
 }
@@ -264,6 +268,8 @@ struct WatchState {
     files: u64,
     /// What was read.
     content: Content,
+    /// When the source had no further entry.
+    read: Option<std::time::Instant>,
     /// Why the repository could not be written, the first time.
     failure: Option<String>,
 }
@@ -382,12 +388,14 @@ impl Repository {
         };
         let repository = self.session(backend, Bars::telling(tell))?;
         let repository = repository.to_indexed_ids().map_err(self.failed("its index was read"))?;
+        let opened = started.elapsed();
         let snapshot = self.label(label)?;
         let paths = [source.path()];
         // rustic_core unwraps in its threads where a disk fails; the gate then knows why.
         let archived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             repository.archive(&BackupOptions::default(), source, snapshot, &paths)
         }));
+        let read = watch.state().read.map_or(started.elapsed(), |read| read.saturating_duration_since(started));
         if watch.cancel.is_cancelled() {
             return Err(RepositoryError::Cancelled);
         }
@@ -428,7 +436,9 @@ impl Repository {
             content,
             bytes: summary.total_bytes_processed,
             bytes_added: summary.data_added_packed,
-            duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            duration_ms: milliseconds(started.elapsed()),
+            opening_ms: milliseconds(opened),
+            reading_ms: milliseconds(read.saturating_sub(opened)),
             problems: watch.take_problems(),
         })
     }
@@ -472,6 +482,10 @@ impl Repository {
     fn failed(&self, action: &'static str) -> impl Fn(Box<RusticError>) -> RepositoryError + use<'_> {
         move |error| RepositoryError::Failed { url: self.url.clone(), action, message: message(&error) }
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What rustic_core says, as one line.
