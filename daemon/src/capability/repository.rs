@@ -17,11 +17,15 @@ use crate::root::exclude::Exclude;
 use crate::storage::throttle;
 
 mod check;
+mod removal;
 
 /// A granted repository.
 pub struct Repo {
     name: Arc<str>,
     access: Vec<RepositoryAccess>,
+    /// Tags of the snapshots that may be removed.
+    forget: Vec<String>,
+    url: String,
     repository: Repository,
 }
 
@@ -39,12 +43,14 @@ impl From<RepositoryError> for HostError {
         let message = error.to_string();
         match error {
             RepositoryError::Missing(_) | RepositoryError::Snapshot { .. } => Self::not_found(message),
+            RepositoryError::Removal(_) => Self::conflict(message),
             RepositoryError::Address { .. } | RepositoryError::Occupied { .. } | RepositoryError::Restore(_) => {
                 Self::invalid(message)
             }
             // The operator can put these right while the daemon runs, so a later attempt may go well.
             RepositoryError::Secret { .. }
             | RepositoryError::Password(_)
+            | RepositoryError::Source(_)
             | RepositoryError::Locked { .. }
             | RepositoryError::ReadOnly { .. }
             | RepositoryError::Cancelled
@@ -59,9 +65,18 @@ impl From<Summary> for abi::Summary {
     fn from(summary: Summary) -> Self {
         Self {
             snapshot: summary.snapshot,
+            parent: summary.parent,
             files: summary.files,
             files_new: summary.files_new,
             files_changed: summary.files_changed,
+            files_unmodified: summary.files_unmodified,
+            files_removed: summary.files_removed,
+            bytes_read: summary.bytes_read,
+            content: abi::Content {
+                sampled: summary.content.sampled,
+                opaque: summary.content.opaque,
+                entropy: summary.content.entropy(),
+            },
             bytes: summary.bytes,
             bytes_added: summary.bytes_added,
             duration_ms: summary.duration_ms,
@@ -148,6 +163,7 @@ fn right(access: RepositoryAccess) -> &'static str {
     match access {
         RepositoryAccess::Append => "append",
         RepositoryAccess::List => "list",
+        RepositoryAccess::Prune => "prune",
         RepositoryAccess::Check => "check",
         RepositoryAccess::Restore => "restore",
     }
@@ -158,24 +174,24 @@ impl abi::Host for Host {}
 impl abi::HostRepo for Host {
     async fn open(&mut self, name: String) -> Result<Resource<Repo>, HostError> {
         let grant = self.grant_of(&name)?;
-        let access = grant.access.clone();
+        let (access, forget, url) = (grant.access.clone(), grant.forget.clone(), grant.url.clone());
         let may_make = access.contains(&RepositoryAccess::Append);
         let open = move || if may_make { Repository::open_or_make(&grant) } else { Repository::open(&grant) };
         let repository = blocking(open).await??;
-        self.push(Repo { name: name.into(), access, repository })
+        self.push(Repo { name: name.into(), access, forget, url, repository })
     }
 
     async fn open_copy(&mut self, name: String, original: Resource<Repo>) -> Result<Resource<Repo>, HostError> {
         let original = self.repository_for(&original, RepositoryAccess::Append)?;
         let grant = self.grant_of(&name)?;
-        let access = grant.access.clone();
+        let (access, forget, url) = (grant.access.clone(), grant.forget.clone(), grant.url.clone());
         if !access.contains(&RepositoryAccess::Append) {
             return self.deny(format!(
                 "append in the repository `{name}` (`grant.repository.{name}.access` does not hold \"append\")"
             ));
         }
         let repository = blocking(move || original.open_or_make_alike(&grant)).await??;
-        self.push(Repo { name: name.into(), access, repository })
+        self.push(Repo { name: name.into(), access, forget, url, repository })
     }
 
     async fn copy(
@@ -216,16 +232,27 @@ impl abi::HostRepo for Host {
     async fn snapshots(&mut self, handle: Resource<Repo>) -> Result<Vec<abi::Snapshot>, HostError> {
         let repository = self.repository_for(&handle, RepositoryAccess::List)?;
         let snapshots = blocking(move || repository.snapshots()).await??;
-        Ok(snapshots
-            .into_iter()
-            .map(|snapshot| abi::Snapshot {
-                id: snapshot.id,
-                time: snapshot.time.0,
-                host: snapshot.host,
-                paths: snapshot.paths,
-                tags: snapshot.tags,
-            })
-            .collect())
+        Ok(snapshots.into_iter().map(abi::Snapshot::from).collect())
+    }
+
+    async fn forget(&mut self, handle: Resource<Repo>, ids: Vec<String>) -> Result<(), HostError> {
+        self.remove_snapshots(&handle, ids).await
+    }
+
+    async fn prune(
+        &mut self,
+        handle: Resource<Repo>,
+        options: abi::PruneOptions,
+    ) -> Result<abi::PruneSummary, HostError> {
+        self.remove_data(&handle, options).await
+    }
+
+    async fn hold(&mut self, handle: Resource<Repo>, reason: String) -> Result<bool, HostError> {
+        self.place_hold(&handle, reason).await
+    }
+
+    async fn holds(&mut self, handle: Resource<Repo>) -> Result<Vec<abi::Hold>, HostError> {
+        self.list_holds(&handle).await
     }
 
     async fn parts(&mut self, handle: Resource<Repo>) -> Result<Vec<abi::Part>, HostError> {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::dump::DumpGrant;
 use crate::config::rate::Rate;
 use crate::config::secret::Secret;
+use crate::config::size::Size;
 
 /// All that a task may touch, by capability and name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +30,8 @@ pub struct Grants {
     pub repository: BTreeMap<String, RepositoryGrant>,
     /// Databases to dump, by name.
     pub dump: BTreeMap<String, DumpGrant>,
+    /// Where snapshots are restored on trial.
+    pub drill: Option<DrillGrant>,
     /// Databases to query, by name. `private` is reserved for the task's own.
     pub sql: BTreeMap<String, SqlGrant>,
 }
@@ -97,6 +100,11 @@ pub struct RepositoryGrant {
     /// Rights; appending by default.
     #[serde(default = "append_repository")]
     pub access: Vec<RepositoryAccess>,
+    /// Which snapshots may be removed by the right `prune`: those that carry one of these tags. `upkeep:NAME` is on those
+    /// of the task NAME, a `*` at the end stands for anything, and `*` alone is any snapshot. By default those of all
+    /// tasks of upkeep.
+    #[serde(default = "forget_own")]
+    pub forget: Vec<String>,
 }
 
 impl RepositoryGrant {
@@ -114,6 +122,7 @@ impl RepositoryGrant {
             upload: None,
             download: None,
             access: append_repository(),
+            forget: forget_own(),
         }
     }
 }
@@ -126,14 +135,49 @@ pub enum RepositoryAccess {
     Append,
     /// See which snapshots there are.
     List,
+    /// Remove snapshots, and the data that no snapshot needs.
+    Prune,
     /// Look for damage. What is read is shown to nobody; the names of what is lost are.
     Check,
     /// Restore into scratch folders and scratch servers of the host, for drills.
     Restore,
 }
 
+/// Whether snapshots with these tags may be removed where `forget` stands in the grant.
+pub fn may_forget(forget: &[String], tags: &[String]) -> bool {
+    forget.iter().any(|pattern| match pattern.strip_suffix('*') {
+        // Also a snapshot without any tag.
+        Some("") => true,
+        Some(start) => tags.iter().any(|tag| tag.starts_with(start)),
+        None => tags.contains(pattern),
+    })
+}
+
+fn forget_own() -> Vec<String> {
+    vec!["upkeep:*".to_owned()]
+}
+
 fn append_repository() -> Vec<RepositoryAccess> {
     vec![RepositoryAccess::Append]
+}
+
+/// Where snapshots are restored on trial, and how much of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DrillGrant {
+    /// The folder in which the host makes a folder for each trial, and removes it afterwards; absolute. A scratch server of
+    /// a database runs as another user, who has to be able to enter it.
+    pub folder: PathBuf,
+    /// What is larger is not restored.
+    pub max_size: Size,
+    /// The folder of the programs of database servers, where they are not in the usual places.
+    pub tools: Option<PathBuf>,
+}
+
+impl Default for DrillGrant {
+    fn default() -> Self {
+        Self { folder: PathBuf::from("/var/tmp"), max_size: Size(100 << 30), tools: None }
+    }
 }
 
 /// A database to query.
@@ -159,4 +203,30 @@ pub enum SqlAccess {
 
 fn read_sql() -> Vec<SqlAccess> {
     vec![SqlAccess::Read]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_named_may_be_removed() {
+        let list = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
+        for (forget, tags, may) in [
+            (&["upkeep:*"][..], &["upkeep:app"][..], true),
+            (&["upkeep:*"], &["nightly", "upkeep:"], true),
+            (&["upkeep:*"], &[], false),
+            (&["upkeep:*"], &["upkeep", "my upkeep:app"], false),
+            (&["upkeep:app"], &["upkeep:app"], true),
+            (&["upkeep:app"], &["upkeep:app2", "nightly"], false),
+            (&["upkeep:app", "nightly"], &["nightly"], true),
+            (&["*"], &[], true),
+            (&["*"], &["anything"], true),
+            (&[""], &["anything"], false),
+            (&[], &["upkeep:app"], false),
+        ] {
+            assert_eq!(may_forget(&list(forget), &list(tags)), may, "{forget:?} {tags:?}");
+        }
+        assert!(may_forget(&forget_own(), &list(&["upkeep:app"])));
+    }
 }
