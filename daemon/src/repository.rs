@@ -92,12 +92,12 @@ pub enum RepositoryError {
     /// A restore would meet what it must not, or did not give back what was saved.
     #[error("{0}")]
     Restore(String),
-    /// What was to be saved failed while it was made; there is no snapshot.
-    #[error("nothing was saved: {0}")]
-    Source(String),
     /// What was to be removed is not there, or must stay.
     #[error("{0}")]
     Removal(String),
+    /// What was to be saved failed while it was made; there is no snapshot.
+    #[error("nothing was saved: {0}")]
+    Source(String),
     /// Another one works on it, and would be disturbed.
     #[error("the repository {url} is locked: {holder}; {remedy}")]
     Locked {
@@ -478,6 +478,8 @@ impl Repository {
 fn message(error: &RusticError) -> String {
     let text = error.display_log();
     let text = text.strip_prefix("Error: ").unwrap_or(&text);
+    // Where RUST_BACKTRACE is set, it comes along; it is for nobody who runs upkeep.
+    let text = text.split("Backtrace:").next().unwrap_or(text);
     // What it is related to is for the developers of rustic_core.
     let text = match text.split_once(" (kind: related to ") {
         Some((start, rest)) => format!("{start}{}", rest.split_once(')').map_or("", |(_, end)| end)),

@@ -24,6 +24,9 @@ use crate::database::DatabaseError;
 /// Bytes of stderr that are kept: its beginning, where the cause stands, and its end.
 const KEPT: usize = 2_048;
 
+/// Bytes that a program may answer with: a question that gives a whole table must not take the daemon's memory.
+const LARGEST_ANSWER: u64 = 64 << 20;
+
 /// A wait that need not be longer, since it begins anew.
 const LONG: Duration = Duration::from_secs(3_600);
 
@@ -210,7 +213,17 @@ impl Tool {
         let mut running = self.start(cancel)?;
         let mut all = Vec::new();
         if let Some(mut output) = running.output.take() {
-            output.read_to_end(&mut all).map_err(|source| running.failed(&format!("broke off: {source}")))?;
+            output
+                .by_ref()
+                .take(LARGEST_ANSWER)
+                .read_to_end(&mut all)
+                .map_err(|source| running.failed(&format!("broke off: {source}")))?;
+            if all.len() as u64 == LARGEST_ANSWER {
+                let most = LARGEST_ANSWER >> 20;
+                let message =
+                    format!("the answer is larger than {most} MiB; ask for less, for example with LIMIT or count(*)");
+                return Err(DatabaseError::Invalid(message));
+            }
         }
         running.wait(cancel)?;
         Ok(all)

@@ -97,7 +97,7 @@ impl Source {
     }
 }
 
-/// What one step did.
+/// What a step saved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Saved {
     #[serde(flatten)]
@@ -234,7 +234,7 @@ impl Task for Backup {
 
     fn execute(&self, ctx: &Context, step: Step<Source>) -> Result<Saved> {
         let repository = Repository::open(&self.repository)?;
-        let (saved, empty) = match &step.input {
+        let (summary, empty) = match &step.input {
             Source::Directory(root) => {
                 let directory = self.directories.iter().find(|it| it.root == *root);
                 let directory = directory.ok_or_else(|| Error::config(format!("`{root}` is no longer configured")))?;
@@ -252,14 +252,14 @@ impl Task for Backup {
             }
         };
         info!(
-            snapshot = saved.snapshot,
-            files = saved.files,
-            bytes = saved.bytes,
-            added = saved.bytes_added,
+            snapshot = summary.snapshot,
+            files = summary.files,
+            bytes = summary.bytes,
+            added = summary.bytes_added,
             "saved {}",
             step.input.name()
         );
-        let saved = Saved { empty, ..self.judge(ctx, &repository, &step.input, saved)? };
+        let saved = Saved { empty, ..self.judge(ctx, &repository, &step.input, summary)? };
         copies::make(&repository, &self.copies, &step.input, &saved)?;
         Ok(saved)
     }

@@ -69,7 +69,7 @@ fn findings(mut report: Report, source: &Source, saved: &Saved) -> Result<Report
     if let Some((title, detail)) = emptiness(source, saved, Totals::of_last_run(source)?) {
         report = report.finding(Severity::High, format!("empty/{key}"), title, detail);
     }
-    let problems = &saved.problems;
+    let problems = &saved.summary.problems;
     if !problems.is_empty() {
         let title = format!("{} in {name} could not be read in full", count(problems.len(), "path"));
         let mut detail: String = problems.iter().take(MOST_PROBLEMS).map(|it| format!("{it}\n")).collect();
@@ -101,7 +101,7 @@ fn anomalies(report: Report, task: &str, repository: &str, source: &Source, save
 
 /// Why a source that holds nothing is worth a finding, as title and detail.
 fn emptiness(source: &Source, saved: &Saved, last: Option<Totals>) -> Option<(String, String)> {
-    let empty = &saved.empty;
+    let Saved { summary: saved, empty, .. } = saved;
     // Of a server with several databases it says which.
     let which = empty.iter().filter(|it| *it != source.name()).cloned().collect::<Vec<_>>().join(", ");
     let name = if which.is_empty() { source.name().to_owned() } else { format!("{which} of {}", source.name()) };
