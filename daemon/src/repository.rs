@@ -4,14 +4,15 @@
 //! Everything in here waits for disks: call it on a thread made for waiting. Two backups into one repository may run at
 //! the same time, in this process or another.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustic_core::jiff;
-use rustic_core::repofile::{MasterKey, SnapshotFile};
+use rustic_core::repofile::{MasterKey, SnapshotFile, SnapshotId};
 use rustic_core::{
-    BackupOptions, Credentials, OpenStatus, ReadSource, ReadSourceOpen, RepositoryBackends, RepositoryOptions,
-    RusticError, SnapshotOptions, WriteBackend,
+    BackupOptions, Credentials, FileType, Id, Open, OpenStatus, ReadSource, ReadSourceOpen, RepositoryBackends,
+    RepositoryOptions, RusticError, SnapshotOptions, WriteBackend,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -21,21 +22,26 @@ use crate::repository::gate::Gate;
 use crate::repository::lock::LockKind;
 use crate::repository::progress::Bars;
 use crate::storage::Storage;
+use crate::storage::throttle::Bucket;
 
+pub use crate::repository::entropy::Content;
 pub use crate::repository::progress::Tell;
 
 pub mod browse;
 pub mod check;
+pub mod copy;
+mod entropy;
 mod gate;
 pub mod lock;
 mod node;
 mod open;
 mod progress;
+pub mod prune;
 pub mod restore;
 pub mod source;
 pub mod stream;
 
-/// How long a backup waits for one that forgets or prunes.
+/// How long a backup waits for one that forgets or prunes, and those for it.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// Problems that a summary names; further ones are counted.
 const MOST_PROBLEMS: usize = 1_000;
@@ -86,6 +92,9 @@ pub enum RepositoryError {
     /// A restore would meet what it must not, or did not give back what was saved.
     #[error("{0}")]
     Restore(String),
+    /// What was to be removed is not there, or must stay.
+    #[error("{0}")]
+    Removal(String),
     /// What was to be saved failed while it was made; there is no snapshot.
     #[error("nothing was saved: {0}")]
     Source(String),
@@ -157,6 +166,8 @@ pub struct Snapshot {
     pub id: String,
     /// When its backup began.
     pub time: Timestamp,
+    /// What to add to UTC for the time of the clock where it was made, in seconds.
+    pub utc_offset: i32,
     /// Name of the host.
     pub host: String,
     /// What was saved: absolute paths.
@@ -167,6 +178,22 @@ pub struct Snapshot {
     pub files: Option<u64>,
     /// Bytes of the files, where the program that made it noted that.
     pub bytes: Option<u64>,
+    /// What its backup did, where the program that made it noted that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Changes>,
+}
+
+/// What a snapshot says of its backup.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Changes {
+    /// Files that the snapshot before did not have.
+    pub files_new: u64,
+    /// Files that were different there.
+    pub files_changed: u64,
+    /// Files that were the same there.
+    pub files_unmodified: u64,
+    /// Bytes that the repository grew by.
+    pub bytes_added: u64,
 }
 
 impl Snapshot {
@@ -188,16 +215,26 @@ pub struct Label {
 }
 
 /// What a backup did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     /// Identifier of the snapshot, 64 hexadecimal digits.
     pub snapshot: String,
+    /// The snapshot before, with which it was compared.
+    pub parent: Option<String>,
     /// Files, links and devices in it.
     pub files: u64,
     /// Those that the snapshot before did not have.
     pub files_new: u64,
     /// Those that were different there.
     pub files_changed: u64,
+    /// Those that were the same there.
+    pub files_unmodified: u64,
+    /// Those that are there and not here; none where there is no snapshot before, or where it does not tell.
+    pub files_removed: Option<u64>,
+    /// Bytes read from the source.
+    pub bytes_read: u64,
+    /// What the content that was read looks like.
+    pub content: Content,
     /// Bytes read, or taken over from the snapshot before.
     pub bytes: u64,
     /// Bytes that the repository grew by.
@@ -212,6 +249,10 @@ pub struct Summary {
 #[derive(Debug, Default)]
 pub struct Watch {
     cancel: CancellationToken,
+    /// How fast the source is read at the most.
+    rate: Option<Arc<Bucket>>,
+    /// Bytes that were given to the repository's storage.
+    written: std::sync::atomic::AtomicU64,
     state: Mutex<WatchState>,
 }
 
@@ -221,6 +262,8 @@ struct WatchState {
     untold: u64,
     /// What was given to the archiver that is not a folder, less what could not be read.
     files: u64,
+    /// What was read.
+    content: Content,
     /// Why the repository could not be written, the first time.
     failure: Option<String>,
 }
@@ -228,7 +271,12 @@ struct WatchState {
 impl Watch {
     /// A backup that `cancel` ends.
     pub fn new(cancel: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { cancel, state: Mutex::default() })
+        Arc::new(Self { cancel, ..Self::default() })
+    }
+
+    /// The same, with what paces the reading of the source.
+    pub fn paced(cancel: CancellationToken, rate: Option<Arc<Bucket>>) -> Arc<Self> {
+        Arc::new(Self { cancel, rate, ..Self::default() })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, WatchState> {
@@ -289,10 +337,29 @@ impl Repository {
     /// When the repository cannot be read.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>, RepositoryError> {
         let repository = self.session(Arc::clone(&self.backend), Bars::silent())?;
-        let snapshots = repository.get_all_snapshots().map_err(self.failed("its snapshots were listed"))?;
+        let snapshots = self.list_snapshots(&repository)?;
         let mut snapshots: Vec<_> = snapshots.iter().map(snapshot).collect();
         snapshots.sort_by(|one, other| (one.time, &one.id).cmp(&(other.time, &other.id)));
         Ok(snapshots)
+    }
+
+    /// Reads all snapshots. One that is removed between the listing and the reading is no error.
+    fn list_snapshots<S: Open>(
+        &self,
+        repository: &rustic_core::Repository<S>,
+    ) -> Result<Vec<SnapshotFile>, RepositoryError> {
+        let listed = || self.backend.list(FileType::Snapshot).map(BTreeSet::from_iter);
+        let mut before: Option<BTreeSet<Id>> = listed().ok();
+        loop {
+            let failed = match repository.get_all_snapshots() {
+                Ok(snapshots) => return Ok(snapshots),
+                Err(error) => self.failed("its snapshots were listed")(error),
+            };
+            match listed().ok() {
+                now @ Some(_) if now != before => before = now,
+                _ => return Err(failed),
+            }
+        }
     }
 
     /// Saves a source as one snapshot. What cannot be read is left out and told in the summary. `tell` hears of bytes done
@@ -347,16 +414,30 @@ impl Repository {
             Some(held) => held.complete(self, snapshot, source)?,
             None => snapshot,
         };
+        let content = watch.state().content.clone();
+        let parent = snapshot.parent.and_then(|parent| self.files_of(&repository, &parent));
         Ok(Summary {
             snapshot: snapshot.id.to_hex().as_str().to_owned(),
+            parent: snapshot.parent.map(|parent| parent.to_hex().as_str().to_owned()),
             files: summary.total_files_processed,
             files_new: summary.files_new,
             files_changed: summary.files_changed,
+            files_unmodified: summary.files_unmodified,
+            files_removed: parent.map(|had| had.saturating_sub(summary.files_changed + summary.files_unmodified)),
+            bytes_read: content.bytes,
+            content,
             bytes: summary.total_bytes_processed,
             bytes_added: summary.data_added_packed,
             duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             problems: watch.take_problems(),
         })
+    }
+
+    /// How many files a snapshot has, where it tells.
+    fn files_of<S: Open>(&self, repository: &rustic_core::Repository<S>, id: &SnapshotId) -> Option<u64> {
+        // What only serves a comparison is no reason for a backup that is complete to fail.
+        let snapshot = repository.get_snapshots(&[id.to_hex().as_str()]).ok()?.pop()?;
+        snapshot.summary.map(|summary| summary.total_files_processed)
     }
 
     fn label(&self, label: Label) -> Result<SnapshotFile, RepositoryError> {
@@ -399,6 +480,11 @@ fn message(error: &RusticError) -> String {
     let text = text.strip_prefix("Error: ").unwrap_or(&text);
     // Where RUST_BACKTRACE is set, it comes along; it is for nobody who runs upkeep.
     let text = text.split("Backtrace:").next().unwrap_or(text);
+    // What it is related to is for the developers of rustic_core.
+    let text = match text.split_once(" (kind: related to ") {
+        Some((start, rest)) => format!("{start}{}", rest.split_once(')').map_or("", |(_, end)| end)),
+        None => text.to_owned(),
+    };
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
@@ -406,10 +492,17 @@ fn snapshot(file: &SnapshotFile) -> Snapshot {
     Snapshot {
         id: file.id.to_hex().as_str().to_owned(),
         time: Timestamp(file.time.timestamp().as_millisecond()),
+        utc_offset: file.time.offset().seconds(),
         host: file.hostname.clone(),
         paths: file.paths.iter().cloned().collect(),
         tags: file.tags.iter().filter(|tag| !tag.is_empty()).cloned().collect(),
         files: file.summary.as_ref().map(|summary| summary.total_files_processed),
         bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
+        changes: file.summary.as_ref().map(|summary| Changes {
+            files_new: summary.files_new,
+            files_changed: summary.files_changed,
+            files_unmodified: summary.files_unmodified,
+            bytes_added: summary.data_added_packed,
+        }),
     }
 }

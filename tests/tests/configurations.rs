@@ -72,6 +72,7 @@ theme! {
     grant: GRANT,
     places: PLACES,
     secrets: SECRETS,
+    repositories: REPOSITORIES,
     databases: DATABASES,
     limits: LIMITS,
     daemon: DAEMON,

@@ -9,7 +9,6 @@ use crate::capability::{Host, HostError, blocking};
 use crate::config::dump::DumpGrant;
 use crate::config::grant::RepositoryAccess;
 use crate::database::{self, DatabaseError, sqlite};
-use crate::repository::Watch;
 use crate::repository::source::FileSource;
 use crate::repository::stream::StreamSource;
 
@@ -39,7 +38,7 @@ impl abi::Host for Host {
             let (grant, cancel) = (grant.clone(), self.run.cancel.clone());
             let dump = blocking(move || database::dump(&name, &grant, &cancel)).await??;
             let empty = dump.empty.clone();
-            let source = StreamSource::of(dump, Watch::new(self.run.cancel.clone()));
+            let source = StreamSource::of(dump, self.watch());
             let summary = self.archive(repository, source, tags).await?.into();
             return Ok(abi::Saved { summary, empty });
         };
@@ -53,7 +52,7 @@ impl abi::Host for Host {
             Ok::<_, DatabaseError>((copy, database, is_empty))
         });
         let (copy, database, is_empty) = copied.await??;
-        let source = FileSource::new(copy.path().to_owned(), database, Watch::new(self.run.cancel.clone()));
+        let source = FileSource::new(copy.path().to_owned(), database, self.watch());
         let summary = self.archive(repository, source, tags).await;
         // Not before the archiver has read it.
         drop(copy);

@@ -3,6 +3,7 @@
 
 mod cat;
 mod check;
+mod database;
 mod diff;
 mod drill;
 mod find;
@@ -12,12 +13,16 @@ mod reach;
 mod restore;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::screen::{Screen, grouped};
+use crate::config::dump::DumpGrant;
 use crate::config::grant::RepositoryGrant;
 use crate::repository::{RepositoryError, Snapshot};
+
+pub mod release;
 
 /// Look into backups and restore from them, without a daemon
 #[derive(Debug, Clone, clap::Args)]
@@ -34,6 +39,7 @@ enum Verb {
     Find(find::FindArgs),
     Diff(diff::DiffArgs),
     Restore(restore::RestoreArgs),
+    Release(release::ReleaseArgs),
     Check(check::CheckArgs),
     Drill(drill::DrillArgs),
     Verify(verify::VerifyArgs),
@@ -49,6 +55,7 @@ impl BackupArgs {
             Verb::Find(args) => args.place.is_bare(),
             Verb::Diff(args) => args.place.is_bare(),
             Verb::Restore(args) => args.place.is_bare(),
+            Verb::Release(_) => false,
             Verb::Check(args) => args.place.is_bare(),
             Verb::Verify(args) => args.place.is_bare(),
             Verb::Drill(_) => false,
@@ -73,6 +80,8 @@ pub struct TaskRepository<'a> {
     pub name: &'a str,
     /// Where it is, and its password.
     pub grant: &'a RepositoryGrant,
+    /// The databases that the task dumps.
+    pub dumps: &'a BTreeMap<String, DumpGrant>,
 }
 
 /// Does what was asked for, on the repositories of all tasks.
@@ -97,6 +106,25 @@ pub fn backup(
         Verb::Verify(args) => verify::verify(args, repositories, screen, out),
         // Done before, by whoever knows where the daemon is.
         Verb::Drill(_) => Ok(Exit::Done),
+        Verb::Release(_) => Err(anyhow::anyhow!("holds are in the journal, and not in a repository")),
+    }
+}
+
+impl BackupArgs {
+    /// Whether holds are to be ended.
+    pub fn release(&self) -> Option<&release::ReleaseArgs> {
+        match &self.verb {
+            Verb::Release(args) => Some(args),
+            _ => None,
+        }
+    }
+
+    /// Whether people are shown the snapshots, and of which task.
+    pub fn lists(&self) -> Option<Option<&str>> {
+        match &self.verb {
+            Verb::List(args) => args.shown(),
+            _ => None,
+        }
     }
 }
 
@@ -109,6 +137,7 @@ impl From<RepositoryError> for Failure {
             | RepositoryError::Password(_)
             | RepositoryError::Occupied { .. } => Exit::Usage,
             RepositoryError::Restore(_)
+            | RepositoryError::Removal(_)
             | RepositoryError::Source(_)
             | RepositoryError::Cancelled
             | RepositoryError::Ended

@@ -24,9 +24,11 @@ fn snapshot(id: &str, time: i64, task: &str, path: &str) -> Snapshot {
     Snapshot {
         id: id.to_owned(),
         time,
+        utc_offset: 0,
         host: "server".to_owned(),
         paths: vec![path.to_owned()],
         tags: vec![format!("upkeep:{task}")],
+        summary: None,
     }
 }
 

@@ -254,6 +254,12 @@ impl Reach {
     ) -> Result<Chosen<'_>, Failure> {
         let name = Name::parse(text, screen)?;
         let mut found = self.found(&name, task, path);
+        // A snapshot of something in the folder that is asked for is meant only where there is none of all of it.
+        let holds =
+            |it: &Chosen<'_>| path.is_none_or(|path| it.snapshot.paths.iter().any(|saved| path.starts_with(saved)));
+        if found.iter().any(holds) {
+            found.retain(holds);
+        }
         if matches!(name, Name::Id(_)) {
             let ids: BTreeSet<_> = found.iter().map(|it| &it.snapshot.id).collect();
             if ids.len() > 1 {
@@ -308,7 +314,17 @@ mod tests {
 
     fn snapshot(id: &str, time: i64, path: &str, task: &str) -> Snapshot {
         let (paths, tags) = (vec![path.to_owned()], vec![task_tag(task)]);
-        Snapshot { id: id.into(), time: Timestamp(time), host: "server".into(), paths, tags, files: None, bytes: None }
+        Snapshot {
+            id: id.into(),
+            time: Timestamp(time),
+            host: "server".into(),
+            paths,
+            tags,
+            files: None,
+            bytes: None,
+            changes: None,
+            utc_offset: 0,
+        }
     }
 
     #[test]
