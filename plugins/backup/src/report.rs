@@ -92,7 +92,7 @@ fn findings(mut report: Report, source: &Source, saved: &Saved) -> Result<Report
     if let Some((title, detail)) = emptiness(source, saved, Totals::of_last_run(source)?) {
         report = report.finding(Severity::High, format!("empty/{key}"), title, detail);
     }
-    let problems = &saved.problems;
+    let problems = &saved.summary.problems;
     if !problems.is_empty() {
         let title = format!("{} in {name} could not be read in full", count(problems.len(), "path"));
         let mut detail: String = problems.iter().take(MOST_PROBLEMS).map(|it| format!("{it}\n")).collect();
