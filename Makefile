@@ -75,6 +75,7 @@ bench: export CARGO_PROFILE_DEV_OPT_LEVEL = 2
 bench: setup-test plugins guests
 	cargo bench --locked --workspace --profile dev --bench '*'
 	UPKEEP=$(UPKEEP) tests/benches/backup.sh 3
+	UPKEEP=$(UPKEEP) tests/benches/databases.sh
 
 ## What is installed on a server, as dist/upkeep-VERSION.tar.gz
 package: plugins
