@@ -294,7 +294,6 @@ impl Stage {
         }
         let mut lines = Vec::new();
         for line in text.lines() {
-            let line = line.replace("data/", "data/").to_owned();
             let line = match line.find("/[NAME]") {
                 Some(at) if at >= 2 && line[..at].ends_with(|c: char| hex(c)) => {
                     format!("{}XX{}", &line[..at - 2], &line[at..])

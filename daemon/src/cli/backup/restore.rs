@@ -433,8 +433,13 @@ fn write_restored(
     let rate = u64::try_from(u128::from(part.plan.write.bytes) * 1000 / milliseconds.max(1)).unwrap_or(u64::MAX);
     let rate = if took >= 1_000 { format!(", {}/s", size(rate)) } else { String::new() };
     let (id, bytes) = (part.chosen.snapshot.short(), size(restored.bytes));
-    writeln!(out, "{id}: {files} in {folders}, {bytes}, restored in {}{rate}", duration(took))?;
-    write_differences(&restored.differences, "read again and equal to what was saved", screen, out)
+    match restored.written {
+        0 => writeln!(out, "{id}: {files} in {folders}, {bytes}: nothing was left to write")?,
+        _ => writeln!(out, "{id}: {files} in {folders}, {bytes}, restored in {}{rate}", duration(took))?,
+    }
+    let fine =
+        if part.plan.same.files > 0 { "equal to what was saved" } else { "read again and equal to what was saved" };
+    write_differences(&restored.differences, fine, screen, out)
 }
 
 /// What is not as it was saved, or that all is.
