@@ -1,23 +1,27 @@
 //! Backup repositories in restic's format: opened or made, filled, listed and restored from. rustic_core does the
-//! format; what is read ([`source`]), what is written ([`gate`]) and what comes back ([`restore`]) is kept in hand here.
+//! format, `upkeep_archive` the way in; what is read ([`source`]), what is written ([`gate`]) and what comes back
+//! ([`restore`]) is kept in hand here.
 //!
 //! Everything in here waits for disks: call it on a thread made for waiting. Two backups into one repository may run at
 //! the same time, in this process or another.
 
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustic_core::jiff;
 use rustic_core::repofile::{MasterKey, SnapshotFile};
 use rustic_core::{
-    BackupOptions, Credentials, OpenStatus, ReadSource, ReadSourceOpen, RepositoryBackends, RepositoryOptions,
+    Credentials, OpenStatus, ReadSource, ReadSourceEntry, ReadSourceOpen, RepositoryBackends, RepositoryOptions,
     RusticError, SnapshotOptions, WriteBackend,
 };
 use tokio_util::sync::CancellationToken;
+use upkeep_archive::{ArchiveError, Entry, Open, Request};
 
 use crate::clock::Timestamp;
 use crate::config::secret::SecretError;
 use crate::repository::gate::Gate;
-use crate::repository::progress::Bars;
+use crate::repository::progress::{Bars, Progress};
 
 pub use crate::repository::progress::Tell;
 
@@ -30,6 +34,9 @@ pub mod source;
 
 /// Problems that a summary names; further ones are counted.
 const MOST_PROBLEMS: usize = 1_000;
+
+/// How long a backup takes before it is counted how much there is to do.
+const COUNTS_AFTER: Duration = Duration::from_millis(500);
 
 /// Why a repository does not do what was asked. The text names the repository and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -211,7 +218,7 @@ impl Watch {
 }
 
 /// What can be backed up.
-pub trait Source: ReadSource<Open: ReadSourceOpen + Send, Iter: Send> + 'static {
+pub trait Source: ReadSource<Open: ReadSourceOpen + Send + 'static, Iter: Send> + 'static {
     /// The absolute path that the snapshot names.
     fn path(&self) -> std::path::PathBuf;
     /// What its parts share.
@@ -242,25 +249,47 @@ impl Repository {
         let started = std::time::Instant::now();
         let watch = Arc::clone(source.watch());
         let backend = Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch));
-        let repository = self.session(Arc::new(backend), Bars::telling(tell))?;
-        let repository = repository.to_indexed_ids().map_err(self.failed("its index was read"))?;
-        let snapshot = self.label(label)?;
-        let paths = [source.path()];
-        // rustic_core unwraps in its threads where a disk fails; the gate then knows why.
-        let archived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            repository.archive(&BackupOptions::default(), source, snapshot, &paths)
-        }));
+        let repository = self.session(Arc::clone(&self.backend), Bars::silent())?;
+        let mut snapshot = self.label(label)?;
+        snapshot.paths.add(self.path_of(source)?);
+        let parent = self.parent(&repository, &snapshot)?;
+        let progress = Progress::new(tell);
+        let archived = std::thread::scope(|scope| {
+            let (ended, end) = std::sync::mpsc::channel::<()>();
+            let counted = &progress;
+            scope.spawn(move || {
+                // Who is done sooner needs no total, and one walk less.
+                if end.recv_timeout(COUNTS_AFTER) == Err(RecvTimeoutError::Timeout)
+                    && let Ok(Some(total)) = source.size()
+                {
+                    counted.set_total(total);
+                }
+            });
+            let request = Request {
+                backend: Arc::new(backend),
+                key: &self.key,
+                config: repository.config(),
+                parent: parent.as_ref(),
+                tell: &|bytes| progress.add(bytes),
+            };
+            let mut entries = source.entries().filter_map(Result::ok).map(entry);
+            let archived = upkeep_archive::archive(&request, &mut entries, snapshot);
+            drop(ended);
+            archived
+        });
+        progress.finish();
         if watch.cancel.is_cancelled() {
             return Err(RepositoryError::Cancelled);
         }
-        let action = "a backup was written";
-        let failed = |message| RepositoryError::Failed { url: self.url.clone(), action, message };
+        let failed =
+            |message| RepositoryError::Failed { url: self.url.clone(), action: "a backup was written", message };
         if let Some(failure) = watch.state().failure.take() {
             return Err(failed(failure));
         }
-        let snapshot = archived
-            .map_err(|_| failed("the archiver broke; this is a defect of upkeep, please report it".to_owned()))?
-            .map_err(self.failed(action))?;
+        let snapshot = archived.map_err(|error| match error {
+            ArchiveError::Storage(error) => failed(message(&error)),
+            error => failed(error.to_string()),
+        })?;
         let Some(summary) = snapshot.summary else { return Err(failed("it gave no summary".to_owned())) };
         let (expected, found) = (watch.state().files, summary.total_files_processed);
         if expected != found {
@@ -279,6 +308,27 @@ impl Repository {
             duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             problems: watch.take_problems(),
         })
+    }
+
+    fn path_of(&self, source: &impl Source) -> Result<String, RepositoryError> {
+        source.path().into_os_string().into_string().map_err(|path| RepositoryError::Failed {
+            url: self.url.clone(),
+            action: "a snapshot was begun",
+            message: format!("the path {} is not UTF-8, as the format wants it; give it another name", path.display()),
+        })
+    }
+
+    /// The newest snapshot of the same paths by the same host. What is as it was then is not read again.
+    fn parent(
+        &self,
+        repository: &rustic_core::Repository<OpenStatus>,
+        snapshot: &SnapshotFile,
+    ) -> Result<Option<SnapshotFile>, RepositoryError> {
+        let all = repository.get_all_snapshots().map_err(self.failed("its snapshots were listed"))?;
+        let is_of_same = |it: &SnapshotFile| {
+            it.hostname == snapshot.hostname && it.paths == snapshot.paths && it.label == snapshot.label
+        };
+        Ok(all.into_iter().filter(is_of_same).max_by(|one, other| one.time.cmp(&other.time)))
     }
 
     fn label(&self, label: Label) -> Result<SnapshotFile, RepositoryError> {
@@ -313,6 +363,15 @@ impl Repository {
     fn failed(&self, action: &'static str) -> impl Fn(Box<RusticError>) -> RepositoryError + use<'_> {
         move |error| RepositoryError::Failed { url: self.url.clone(), action, message: message(&error) }
     }
+}
+
+/// An entry as the archiver takes it.
+fn entry<O: ReadSourceOpen + Send + 'static>(entry: ReadSourceEntry<O>) -> Entry {
+    let ReadSourceEntry { path, node, open } = entry;
+    let open = open.map(|open| -> Open {
+        Box::new(move || open.open().ok().map(|reader| Box::new(reader) as Box<dyn std::io::Read>))
+    });
+    Entry { path, node, open }
 }
 
 /// What rustic_core says, as one line.
