@@ -43,7 +43,7 @@ use self::failure::{EXIT_CODES, Exit, Failure};
 use self::place::Place;
 use self::screen::Screen;
 use crate::config::check::Surroundings;
-use crate::config::diagnostic::Style;
+use crate::config::diagnostic::{Diagnostics, Style};
 use crate::config::load::examine;
 use crate::config::repositories::{self, TaskRepositories};
 use crate::config::schedule::ScheduleSettings;
@@ -158,7 +158,8 @@ fn print_slots(
 }
 
 fn backup(args: &backup::BackupArgs, place: &Place, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let (tasks, problems) = repositories::read(&place.config_dir());
+    let (tasks, problems) =
+        if args.is_bare() { (Vec::new(), Diagnostics(Vec::new())) } else { repositories::read(&place.config_dir()) };
     if !problems.0.is_empty() {
         let variable = |name: &str| std::env::var(name).ok();
         let style = Style::suited(io::stderr().is_terminal(), variable);

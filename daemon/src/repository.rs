@@ -12,8 +12,8 @@ use std::time::Duration;
 use rustic_core::jiff;
 use rustic_core::repofile::{MasterKey, SnapshotFile};
 use rustic_core::{
-    Credentials, OpenStatus, ReadSource, ReadSourceEntry, ReadSourceOpen, RepositoryBackends, RepositoryOptions,
-    RusticError, SnapshotOptions, WriteBackend,
+    Credentials, OpenStatus, ProgressBars, ProgressType, ReadSource, ReadSourceEntry, ReadSourceOpen,
+    RepositoryBackends, RepositoryOptions, RusticError, SnapshotOptions, WriteBackend,
 };
 use tokio_util::sync::CancellationToken;
 use upkeep_archive::{ArchiveError, Entry, Open, Request};
@@ -21,17 +21,24 @@ use upkeep_archive::{ArchiveError, Entry, Open, Request};
 use crate::clock::Timestamp;
 use crate::config::secret::SecretError;
 use crate::repository::gate::Gate;
-use crate::repository::progress::{Bars, Progress};
+use crate::repository::lock::LockKind;
+use crate::repository::progress::Bars;
+use crate::storage::Storage;
 
 pub use crate::repository::progress::Tell;
 
+pub mod browse;
 mod gate;
+mod key;
+pub mod lock;
 mod node;
 mod open;
 mod progress;
 pub mod restore;
 pub mod source;
 
+/// How long a backup waits for one that forgets or prunes.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// Problems that a summary names; further ones are counted.
 const MOST_PROBLEMS: usize = 1_000;
 
@@ -84,6 +91,24 @@ pub enum RepositoryError {
     /// A restore would meet what it must not, or did not give back what was saved.
     #[error("{0}")]
     Restore(String),
+    /// Another one works on it, and would be disturbed.
+    #[error("the repository {url} is locked: {holder}; {remedy}")]
+    Locked {
+        /// The address.
+        url: String,
+        /// Who holds which lock since when.
+        holder: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Nobody may write there.
+    #[error("the repository {url} cannot be locked: {message}")]
+    ReadOnly {
+        /// The address.
+        url: String,
+        /// Why not.
+        message: String,
+    },
     /// The work was ended from outside.
     #[error("the run was ended before the snapshot was complete; nothing of it is shown")]
     Cancelled,
@@ -104,6 +129,7 @@ pub enum RepositoryError {
 pub struct Repository {
     url: String,
     backend: Arc<dyn WriteBackend>,
+    storage: Storage,
     key: MasterKey,
 }
 
@@ -130,6 +156,13 @@ pub struct Snapshot {
     pub files: Option<u64>,
     /// Bytes of the files, where the program that made it noted that.
     pub bytes: Option<u64>,
+}
+
+impl Snapshot {
+    /// The first digits of its identifier, by which people call it.
+    pub fn short(&self) -> &str {
+        self.id.get(..8).unwrap_or(&self.id)
+    }
 }
 
 /// What is noted with a snapshot.
@@ -248,12 +281,14 @@ impl Repository {
     pub fn backup(&self, source: &impl Source, label: Label, tell: Tell) -> Result<Summary, RepositoryError> {
         let started = std::time::Instant::now();
         let watch = Arc::clone(source.watch());
-        let backend = Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch));
+        let lock = self.lock(LockKind::Shared, PATIENCE, &watch.cancel)?;
+        let backend =
+            Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch), Some(lock.watch()));
         let repository = self.session(Arc::clone(&self.backend), Bars::silent())?;
         let mut snapshot = self.label(label)?;
         snapshot.paths.add(self.path_of(source)?);
         let parent = self.parent(&repository, &snapshot)?;
-        let progress = Progress::new(tell);
+        let progress = Bars::telling(tell).progress(ProgressType::Bytes, "");
         let archived = std::thread::scope(|scope| {
             let (ended, end) = std::sync::mpsc::channel::<()>();
             let counted = &progress;
@@ -262,7 +297,7 @@ impl Repository {
                 if end.recv_timeout(COUNTS_AFTER) == Err(RecvTimeoutError::Timeout)
                     && let Ok(Some(total)) = source.size()
                 {
-                    counted.set_total(total);
+                    counted.set_length(total);
                 }
             });
             let request = Request {
@@ -270,7 +305,7 @@ impl Repository {
                 key: &self.key,
                 config: repository.config(),
                 parent: parent.as_ref(),
-                tell: &|bytes| progress.add(bytes),
+                tell: &|bytes| progress.inc(bytes),
             };
             let mut entries = source.entries().filter_map(Result::ok).map(entry);
             let archived = upkeep_archive::archive(&request, &mut entries, snapshot);

@@ -118,12 +118,7 @@ fn runs() {
     let daemon = site.start();
     site.run("noop");
     for round in 1..=3 {
-        let start = Instant::now();
-        for _ in 0..most {
-            assert!(Command::new("/bin/true").status().is_ok_and(|status| status.success()));
-        }
-        let truth = start.elapsed() / u32::try_from(most).unwrap_or(1);
-
+        let truth = truth();
         for connections in [1, 16] {
             let before = site.journal().column("SELECT max(id) FROM runs").remove(0);
             let start = Instant::now();
@@ -205,8 +200,24 @@ fn due() {
             journal.column(&sql).iter().filter_map(serde_json::Value::as_u64).map(Duration::from_millis).collect();
         println!("{tasks} due in the same second, from due to {column}: {}", spread(delays));
     }
+    let ended = journal.number(&format!("SELECT max(ended) - due FROM runs WHERE due = {due}"));
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of a minute")]
+    let each = Duration::from_secs_f64(ended as f64 / 1e3 / tasks as f64);
+    let truth = truth();
+    let ratio = each.as_secs_f64() / truth.as_secs_f64();
+    println!("{each:.3?} each from due to the last ended, /bin/true {truth:.3?}: {ratio:.2}");
     println!("resident after that: {}", resident(&daemon));
     eventually("the daemon answers", || (site.cli(&["status"]).code == 0).then_some(()));
+}
+
+/// What starting `/bin/true` and waiting for it takes now.
+fn truth() -> Duration {
+    const TIMES: u32 = 1_000;
+    let start = Instant::now();
+    for _ in 0..TIMES {
+        assert!(Command::new("/bin/true").status().is_ok_and(|status| status.success()));
+    }
+    start.elapsed() / TIMES
 }
 
 fn spread(mut took: Vec<Duration>) -> String {

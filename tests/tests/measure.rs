@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use upkeep::clock::Timestamp;
-use upkeep::config::grant::{RepositoryAccess, RepositoryGrant};
+use upkeep::config::grant::RepositoryGrant;
 use upkeep::config::secret::Secret;
 use upkeep::repository::restore::RestoreOptions;
 use upkeep::repository::source::FolderSource;
@@ -99,11 +99,7 @@ fn backup_beside_restic() {
     let password = path("password");
     fs::write(&password, "secret").unwrap();
     run(Command::new("chmod").arg("600").arg(&password));
-    let grant = RepositoryGrant {
-        url: path("ours").to_str().unwrap().to_owned(),
-        password: Secret::File(password.clone()),
-        access: vec![RepositoryAccess::Append],
-    };
+    let grant = RepositoryGrant::new(path("ours").to_str().unwrap(), Secret::File(password.clone()));
     let restic = |repository: &str, arguments: &[&str]| {
         run(Command::new("restic")
             .args(["-q", "--no-cache", "--password-file"])

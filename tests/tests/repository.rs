@@ -42,9 +42,8 @@ impl Place {
 
     fn grant(&self) -> RepositoryGrant {
         RepositoryGrant {
-            url: self.path("repository").to_str().unwrap().to_owned(),
-            password: Secret::File(self.path("password")),
             access: vec![RepositoryAccess::Append, RepositoryAccess::List],
+            ..RepositoryGrant::new(self.path("repository").to_str().unwrap(), Secret::File(self.path("password")))
         }
     }
 
@@ -404,8 +403,12 @@ fn one_file_is_saved_in_the_name_of_another() {
     repository.restore(&snapshot, &database, &target, RestoreOptions::default(), Arc::new(|_, _| {})).unwrap();
     assert_eq!(fs::read_to_string(&target).unwrap(), "consistent");
     assert_eq!(fs::read_to_string(&database).unwrap(), "being written");
+    // Again: it is right already. With something else in its place: that stays.
+    repository.restore(&snapshot, &database, &target, RestoreOptions::default(), Arc::new(|_, _| {})).unwrap();
+    fs::write(&target, "of another").unwrap();
     let there = repository.restore(&snapshot, &database, &target, RestoreOptions::default(), Arc::new(|_, _| {}));
     assert!(matches!(there, Err(RepositoryError::Restore(_))));
+    assert_eq!(fs::read_to_string(&target).unwrap(), "of another");
     let target = place.path("restored/app.db");
     repository.restore(&snapshot, &database, &target, RestoreOptions::default(), Arc::new(|_, _| {})).unwrap();
     assert_eq!(fs::read_to_string(&target).unwrap(), "consistent");

@@ -83,8 +83,17 @@ pub fn archive(
     let (aside, offered) = crossbeam_channel::bounded(threads);
     let (done_in, done) = crossbeam_channel::unbounded();
     let idle = AtomicUsize::new(0);
-    let shop =
-        Workshop { store: &store, cuts: &cuts, tell: request.tell, jobs, offered, done: done_in, idle, pool: Pool::new(2 * threads + 2), zeros: Mutex::default() };
+    let shop = Workshop {
+        store: &store,
+        cuts: &cuts,
+        tell: request.tell,
+        jobs,
+        offered,
+        done: done_in,
+        idle,
+        pool: Pool::new(2 * threads + 2),
+        zeros: Mutex::default(),
+    };
     let sealers = (0..threads + WRITERS).map(|_| sealer()).collect::<Result<Vec<_>, _>>()?;
     let parent = Parent::new(&store, keys.clone(), before);
     let walk = Walk::new(&store, request.tell, parent, Trees::new(&store, sealer()?, summary), jobs_in, done);

@@ -178,7 +178,10 @@ mod tests {
     #[test]
     fn settings_that_make_no_sense_are_refused() {
         let mut config = ConfigFile::new(2, Default::default(), POLYNOMIAL);
-        assert!(matches!(Cuts::new(&config).unwrap(), Cuts::Content { least: 524_288, most: 8_388_608, mask: 1_048_575, .. }));
+        assert!(matches!(
+            Cuts::new(&config).unwrap(),
+            Cuts::Content { least: 524_288, most: 8_388_608, mask: 1_048_575, .. }
+        ));
         config.chunk_size = Some(1_000);
         assert!(Cuts::new(&config).is_err());
         config.chunker = Some(Chunker::FixedSize);

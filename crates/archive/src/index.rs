@@ -158,7 +158,8 @@ mod tests {
         ]}]});
         assert_eq!(text, expected);
         // As rustic and older versions of restic write it.
-        let other = r#"{"supersedes":["x"],"packs":[{"id":"HEX","blobs":[],"time":"2026-11-23T18:00:00.5+08:00","size":3}]}"#;
+        let other =
+            r#"{"supersedes":["x"],"packs":[{"id":"HEX","blobs":[],"time":"2026-11-23T18:00:00.5+08:00","size":3}]}"#;
         let read: IndexFile = serde_json::from_str(&other.replace("HEX", hex)).unwrap();
         assert!(read.packs[0].time.is_some());
     }

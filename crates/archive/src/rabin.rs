@@ -81,7 +81,8 @@ pub(crate) mod tests {
     #[test]
     fn divisions() {
         // x^2+x+1 = x(x+1) + 1; x^4+x+1 = x * x^3 + x+1
-        for (dividend, divisor, rest) in [(7, 3, 1), (7, 4, 3), (16, 8, 0), (19, 8, 3), (5, 5, 0), (3, 4, 3), (0, 2, 0)] {
+        for (dividend, divisor, rest) in [(7, 3, 1), (7, 4, 3), (16, 8, 0), (19, 8, 3), (5, 5, 0), (3, 4, 3), (0, 2, 0)]
+        {
             assert_eq!(modulo(dividend, divisor, degree(divisor).unwrap()), rest, "{dividend} modulo {divisor}");
         }
         assert!(Rabin::new(0).is_none() && Rabin::new(0x7f).is_none() && Rabin::new(1 << 56).is_none());

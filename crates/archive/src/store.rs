@@ -43,12 +43,7 @@ pub(crate) struct Store {
 
 impl Store {
     /// Full packs go to who holds the other end of `full`.
-    pub(crate) fn new(
-        backend: Arc<dyn WriteBackend>,
-        config: &ConfigFile,
-        known: Known,
-        full: Sender<Pack>,
-    ) -> Self {
+    pub(crate) fn new(backend: Arc<dyn WriteBackend>, config: &ConfigFile, known: Known, full: Sender<Pack>) -> Self {
         Self {
             backend,
             data: Packer::new(BlobType::Data, config, known.packed()),

@@ -128,7 +128,9 @@ impl<'a> Walk<'a> {
                     _ if !node.is_file() => Leaf::Ready(0),
                     None => Leaf::Lost,
                     // Nobody works any more when something broke, which is told of already.
-                    Some(open) => self.jobs.send(Job::File { number, size, open }).map_or(Leaf::Lost, |()| Leaf::Reading),
+                    Some(open) => {
+                        self.jobs.send(Job::File { number, size, open }).map_or(Leaf::Lost, |()| Leaf::Reading)
+                    }
                 };
                 (before, leaf)
             }
@@ -167,6 +169,8 @@ impl<'a> Walk<'a> {
                 None => Leaf::Lost,
                 Some((content, bytes)) => {
                     node.content = Some(content);
+                    // Of what is made while it is read, nobody knew before how long it gets.
+                    node.meta.size = bytes;
                     Leaf::Ready(bytes)
                 }
             };

@@ -98,7 +98,8 @@ impl<'a> Worker<'a> {
         while let Some(job) = self.next() {
             match job {
                 Job::File { number, size, open } => {
-                    let file = AssertUnwindSafe(|| if self.shop.store.has_failed() { None } else { self.file(size, open) });
+                    let file =
+                        AssertUnwindSafe(|| if self.shop.store.has_failed() { None } else { self.file(size, open) });
                     let content = catch_unwind(file).unwrap_or_else(|_| {
                         // Whoever waits for this file would wait for ever.
                         self.shop.store.fail(ArchiveError::Defect("a thread that reads files broke".to_owned()));

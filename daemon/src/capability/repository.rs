@@ -36,6 +36,8 @@ impl From<RepositoryError> for HostError {
             // The operator can put these right while the daemon runs, so a later attempt may go well.
             RepositoryError::Secret { .. }
             | RepositoryError::Password(_)
+            | RepositoryError::Locked { .. }
+            | RepositoryError::ReadOnly { .. }
             | RepositoryError::Cancelled
             | RepositoryError::Failed { .. } => Self::unavailable(message),
         }

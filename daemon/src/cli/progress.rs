@@ -5,6 +5,7 @@
 //! `bars` only draws.
 
 mod bars;
+mod meter;
 mod tracker;
 
 use std::io::{self, Write};
@@ -14,6 +15,8 @@ use super::screen::{Screen, line};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::record::Level;
+
+pub(super) use self::meter::Meter;
 
 use self::bars::Bars;
 use self::tracker::Tracker;

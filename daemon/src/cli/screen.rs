@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 
-use chrono::{DateTime, Datelike, FixedOffset, Local};
+use chrono::{DateTime, Datelike, FixedOffset, Local, NaiveDateTime, TimeZone};
 
 use crate::clock::Timestamp;
 use crate::outcome::Outcome;
@@ -116,6 +116,15 @@ impl Screen {
             ahead @ 1000.. => format!("in {}", duration(ahead)),
             ago => format!("{} ago", duration(-ago)),
         }
+    }
+
+    /// The moment that a clock in this zone shows; the earlier one where it shows the same time twice.
+    pub fn moment(&self, local: NaiveDateTime) -> Option<Timestamp> {
+        let at = match self.zone {
+            Zone::Local => Local.from_local_datetime(&local).earliest()?.to_utc(),
+            Zone::Named(zone) => zone.from_local_datetime(&local).earliest()?.to_utc(),
+        };
+        Some(at.into())
     }
 
     fn time(&self, at: Timestamp, form: &str) -> String {

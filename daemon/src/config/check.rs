@@ -4,10 +4,12 @@
 //! already wrong is passed over: its defaults stand in for it, and what would be said about those would mislead.
 
 pub(crate) mod chain;
+pub(crate) mod databases;
 pub(crate) mod grants;
 pub(crate) mod limits;
 pub(crate) mod places;
 pub(crate) mod plugin_config;
+pub(crate) mod repositories;
 pub(crate) mod secrets;
 pub(crate) mod settings;
 pub(crate) mod timing;
@@ -165,6 +167,7 @@ pub(crate) fn task(file: &mut TaskFile<'_>, plugin: Option<&Plugin>, site: &Site
     }
     if file.is_sound("grant") {
         places::check(file, site);
+        databases::check(file, site);
         secrets::check(file, site);
     }
     schedule

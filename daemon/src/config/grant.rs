@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::dump::DumpGrant;
+use crate::config::rate::Rate;
 use crate::config::secret::Secret;
 
 /// All that a task may touch, by capability and name.
@@ -76,10 +78,22 @@ fn read_files() -> Vec<FilesAccess> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RepositoryGrant {
-    /// Where it is: an absolute path.
+    /// Where it is: an absolute path, `sftp://USER@HOST:PORT/PATH`, `s3://BUCKET/PREFIX`, or `webdavs://HOST/PATH`.
     pub url: String,
     /// Where the password is. Never the password itself.
     pub password: Secret,
+    /// What else there is to know to reach it; which names there are depends on the kind of the address.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+    /// Where the credentials of the server are, by name. Never the credentials themselves.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, Secret>,
+    /// How fast it is written to at the most.
+    #[serde(default)]
+    pub upload: Option<Rate>,
+    /// How fast it is read from at the most.
+    #[serde(default)]
+    pub download: Option<Rate>,
     /// Rights; appending by default.
     #[serde(default = "append_repository")]
     pub access: Vec<RepositoryAccess>,
@@ -89,6 +103,19 @@ impl RepositoryGrant {
     /// What stands in the folder of a repository beside its `config` (and may stand there without one, when the making of it
     /// was interrupted).
     pub const PARTS: [&str; 6] = ["data", "index", "keys", "snapshots", "locks", "lost+found"];
+
+    /// A repository without options or limits, to which may be appended.
+    pub fn new(url: impl Into<String>, password: Secret) -> Self {
+        Self {
+            url: url.into(),
+            password,
+            options: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            upload: None,
+            download: None,
+            access: append_repository(),
+        }
+    }
 }
 
 /// A right on a repository.
@@ -103,14 +130,6 @@ pub enum RepositoryAccess {
 
 fn append_repository() -> Vec<RepositoryAccess> {
     vec![RepositoryAccess::Append]
-}
-
-/// A database to dump.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DumpGrant {
-    /// The SQLite database file; absolute.
-    pub sqlite: PathBuf,
 }
 
 /// A database to query.

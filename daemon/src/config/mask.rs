@@ -64,7 +64,8 @@ pub(crate) fn holds_secret(path: &KeyPath) -> bool {
         Segment::Index(_) => None,
     });
     let names: Vec<&str> = names.collect();
-    let place = names.iter().position(|name| is_secret(name));
+    // The last one: `secrets.access_key_id.file` says where a secret is.
+    let place = names.iter().rposition(|name| is_secret(name));
     place.is_some_and(|place| !matches!(names[place + 1..], ["file" | "env" | "credential"]))
 }
 

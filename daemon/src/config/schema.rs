@@ -8,6 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 pub const DURATION: &str = "upkeep-duration";
 /// Format of a size: `512 KiB`, `64 MiB`.
 pub const SIZE: &str = "upkeep-size";
+/// Format of a rate: `500 KiB/s`, `10 MiB/s`.
+pub const RATE: &str = "upkeep-rate";
 /// Format of a span of local time: `22:00-06:00`.
 pub const WINDOW: &str = "upkeep-window";
 

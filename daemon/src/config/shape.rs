@@ -13,7 +13,7 @@ use crate::config::mask;
 use crate::config::schedule::Window;
 use crate::config::source::{KeyPath, Segment};
 use crate::config::suggest::{list, nearest};
-use crate::config::{duration, schema, size};
+use crate::config::{duration, rate, schema, size};
 
 /// A schema, ready to compare with.
 #[derive(Debug)]
@@ -53,6 +53,7 @@ impl Shape {
             .should_validate_formats(true)
             .with_format(schema::DURATION, |text: &str| duration::parse(text).is_ok())
             .with_format(schema::SIZE, |text: &str| text.parse::<size::Size>().is_ok())
+            .with_format(schema::RATE, |text: &str| text.parse::<rate::Rate>().is_ok())
             .with_format(schema::WINDOW, |text: &str| text.parse::<Window>().is_ok())
             .build(&schema)
             .map_err(|error| SchemaError(error.to_string()))?;
@@ -106,6 +107,7 @@ impl Shape {
                 let text = error.instance().as_str().unwrap_or_default();
                 let message = match format.as_str() {
                     schema::DURATION => duration::parse(text).err(),
+                    schema::RATE => text.parse::<rate::Rate>().err(),
                     schema::SIZE => text.parse::<size::Size>().err(),
                     schema::WINDOW => text.parse::<Window>().err(),
                     _ => None,

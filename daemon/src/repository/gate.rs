@@ -2,7 +2,7 @@
 //!
 //! rustic_core goes on after many errors and writes the snapshot all the same, without the files that failed. The gate
 //! lets a snapshot through only when every write before it went well and the run was not ended; so what is listed
-//! is complete. It also syncs the folders that new files were renamed in, so that a snapshot that is listed after a power
+//! is complete. Nor does it let anything be removed: who may append may do no more. It also syncs the folders that new files were renamed in, so that a snapshot that is listed after a power
 //! loss has all that it refers to.
 
 use std::collections::BTreeSet;
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
 
+use crate::repository::lock::LockWatch;
 use crate::repository::{Watch, message};
 
 #[derive(Debug)]
@@ -22,11 +23,18 @@ pub(super) struct Gate {
     /// Folders with files that were made since the last sync.
     written: Mutex<BTreeSet<PathBuf>>,
     watch: Arc<Watch>,
+    /// Under which it is written, where that is so.
+    lock: Option<LockWatch>,
 }
 
 impl Gate {
-    pub(super) fn new(inner: Arc<dyn WriteBackend>, folder: Option<PathBuf>, watch: Arc<Watch>) -> Self {
-        Self { inner, folder, written: Mutex::default(), watch }
+    pub(super) fn new(
+        inner: Arc<dyn WriteBackend>,
+        folder: Option<PathBuf>,
+        watch: Arc<Watch>,
+        lock: Option<LockWatch>,
+    ) -> Self {
+        Self { inner, folder, written: Mutex::default(), watch, lock }
     }
 
     fn refuse<T>(reason: &str) -> RusticResult<T> {
@@ -95,10 +103,14 @@ impl WriteBackend for Gate {
         if self.watch.cancel.is_cancelled() {
             return Self::refuse("the run was ended");
         }
+        if self.watch.state().failure.is_some() {
+            return Self::refuse("an earlier write failed");
+        }
         let is_snapshot = file == FileType::Snapshot;
         if is_snapshot {
-            if self.watch.state().failure.is_some() {
-                return Self::refuse("an earlier write failed");
+            if let Some(Err(lost)) = self.lock.as_ref().map(LockWatch::still_held) {
+                self.note_failure(lost.to_string());
+                return Self::refuse("the lock is lost");
             }
             self.sync()?;
         }
@@ -110,7 +122,9 @@ impl WriteBackend for Gate {
         if is_snapshot { self.sync() } else { Ok(()) }
     }
 
-    fn remove(&self, file: FileType, id: &Id, cache: bool) -> RusticResult<()> {
-        self.inner.remove(file, id, cache)
+    /// Who adds has no right to remove, and rustic_core no reason to do it here.
+    fn remove(&self, file: FileType, id: &Id, _: bool) -> RusticResult<()> {
+        self.note_failure(format!("a {file} file ({id}) was to be removed, which a backup must not do"));
+        Self::refuse("a backup removes nothing")
     }
 }

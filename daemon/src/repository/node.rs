@@ -31,6 +31,16 @@ fn group_name(gid: u32) -> Option<String> {
     nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(gid)).ok().flatten().map(|group| group.name)
 }
 
+/// Number of a user, where the system knows one of that name.
+pub(super) fn user_number(name: &str) -> Option<u32> {
+    nix::unistd::User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
+}
+
+/// Number of a group, where the system knows one of that name.
+pub(super) fn group_number(name: &str) -> Option<u32> {
+    nix::unistd::Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
+}
+
 /// The entry `name` of the open folder `parent`, of which `stat` is known.
 pub(super) fn entry(parent: BorrowedFd<'_>, name: &OsStr, stat: &Stat, names: &mut Names) -> Result<Node, Errno> {
     let kind = match FileType::from_raw_mode(stat.st_mode) {
@@ -133,7 +143,7 @@ fn attributes<T: DeserializeOwned>(path: &Path) -> Vec<T> {
 }
 
 /// Reads into a buffer that is made larger as long as it is too small; empty on any other error.
-fn grown(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Vec<u8> {
+pub(super) fn grown(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Vec<u8> {
     let mut small = [0; 256];
     match read(&mut small) {
         Ok(0) => return Vec::new(),

@@ -8,14 +8,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustic_backend::BackendOptions;
 use rustic_core::{
     ConfigOptions, Credentials, FileType, KeyOptions, RepositoryBackends, RepositoryOptions, WriteBackend,
 };
 
 use crate::config::grant::RepositoryGrant;
 use crate::config::secret::SecretValue;
-use crate::repository::{Repository, RepositoryError, message};
+use crate::repository::{Repository, RepositoryError, key, message};
+use crate::storage::{ConnectError, Storage};
 
 /// The folder of a repository that is one on this machine.
 pub(super) fn folder(url: &str) -> Option<PathBuf> {
@@ -29,11 +29,11 @@ impl Repository {
     ///
     /// [`RepositoryError::Missing`] when there is none; otherwise when the password is not there or does not open it.
     pub fn open(grant: &RepositoryGrant) -> Result<Self, RepositoryError> {
-        let backend = connect(&grant.url)?;
+        let (storage, backend) = connect(grant)?;
         if !has_config(&grant.url, &backend)? {
             return Err(RepositoryError::Missing(grant.url.clone()));
         }
-        Self::unlock(&grant.url, backend, &password(grant)?)
+        Self::unlock(&grant.url, storage, backend, &password(grant)?)
     }
 
     /// Opens the repository, or makes it (format version 2) where there is none.
@@ -42,19 +42,23 @@ impl Repository {
     ///
     /// As [`Repository::open`], and [`RepositoryError::Occupied`] when something else is in its place.
     pub fn open_or_make(grant: &RepositoryGrant) -> Result<Self, RepositoryError> {
-        let backend = connect(&grant.url)?;
+        let (storage, backend) = connect(grant)?;
         // Before anything is made.
         let password = password(grant)?;
         if !has_config(&grant.url, &backend)? {
             make(&grant.url, &backend, &password)?;
         }
-        Self::unlock(&grant.url, backend, &password)
+        Self::unlock(&grant.url, storage, backend, &password)
     }
 
-    fn unlock(url: &str, backend: Arc<dyn WriteBackend>, password: &SecretValue) -> Result<Self, RepositoryError> {
-        let opened = raw(&backend).and_then(|repository| repository.open(&Credentials::password(password.reveal())));
-        match opened {
-            Ok(opened) => Ok(Self { url: url.to_owned(), backend, key: opened.key() }),
+    fn unlock(
+        url: &str,
+        storage: Storage,
+        backend: Arc<dyn WriteBackend>,
+        password: &SecretValue,
+    ) -> Result<Self, RepositoryError> {
+        match key::open(url, &backend, password) {
+            Ok(key) => Ok(Self { url: url.to_owned(), backend, storage, key }),
             Err(error) if error.is_incorrect_password() => Err(RepositoryError::Password(url.to_owned())),
             Err(error) => {
                 Err(RepositoryError::Failed { url: url.to_owned(), action: "it was opened", message: message(&error) })
@@ -63,7 +67,7 @@ impl Repository {
     }
 }
 
-fn raw(backend: &Arc<dyn WriteBackend>) -> rustic_core::RusticResult<rustic_core::Repository<()>> {
+pub(super) fn raw(backend: &Arc<dyn WriteBackend>) -> rustic_core::RusticResult<rustic_core::Repository<()>> {
     let options = RepositoryOptions::default().no_cache(true);
     rustic_core::Repository::new(&options, &RepositoryBackends::new(Arc::clone(backend), None))
 }
@@ -72,18 +76,13 @@ fn password(grant: &RepositoryGrant) -> Result<SecretValue, RepositoryError> {
     grant.password.read().map_err(|source| RepositoryError::Secret { url: grant.url.clone(), source })
 }
 
-fn connect(url: &str) -> Result<Arc<dyn WriteBackend>, RepositoryError> {
-    let address = |reason: &str| RepositoryError::Address { url: url.to_owned(), reason: reason.to_owned() };
-    let location = match url {
-        path if path.starts_with('/') => format!("local:{path}"),
-        remote if remote.starts_with("opendal:") && cfg!(feature = "s3") => remote.to_owned(),
-        remote if remote.starts_with("opendal:") => {
-            return Err(address("this upkeep was built without object stores; build it with `--features s3`"));
-        }
-        _ => return Err(address("write an absolute path, or `opendal:...`")),
-    };
-    let backends = BackendOptions::default().repository(location).to_backends();
-    backends.map(|backends| backends.repository()).map_err(|error| address(&message(&error)))
+fn connect(grant: &RepositoryGrant) -> Result<(Storage, Arc<dyn WriteBackend>), RepositoryError> {
+    let url = grant.url.clone();
+    match Storage::connect(grant) {
+        Ok(storage) => Ok((storage.clone(), Arc::new(storage))),
+        Err(ConnectError::Address(reason)) => Err(RepositoryError::Address { url, reason }),
+        Err(ConnectError::Secret(source)) => Err(RepositoryError::Secret { url, source }),
+    }
 }
 
 fn has_config(url: &str, backend: &Arc<dyn WriteBackend>) -> Result<bool, RepositoryError> {
@@ -101,17 +100,20 @@ fn make(url: &str, backend: &Arc<dyn WriteBackend>, password: &SecretValue) -> R
         Some(folder) => Some(lock(&folder).map_err(|error| failed(error.to_string()))?),
         None => None,
     };
+    // Where there is no folder to lock, at least the steps of this process wait for each other.
+    static REMOTE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _remote = REMOTE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if has_config(url, backend)? {
         return Ok(());
     }
-    if let Some(folder) = folder(url) {
-        clear(url, &folder)?;
+    match folder(url) {
+        Some(folder) => clear(url, &folder)?,
+        None => clear_remote(url, backend)?,
     }
     let config = ConfigOptions::default().set_version(2_u32);
+    let credentials = Credentials::Masterkey(key::make(backend, password).map_err(failed)?);
     raw(backend)
-        .and_then(|repository| {
-            repository.init(&Credentials::password(password.reveal()), &KeyOptions::default(), &config)
-        })
+        .and_then(|repository| repository.init(&credentials, &KeyOptions::default(), &config))
         .map_err(|error| failed(message(&error)))?;
     if let Some(folder) = folder(url) {
         for folder in [&folder.join("keys"), &folder] {
@@ -149,6 +151,28 @@ fn clear(url: &str, folder: &Path) -> Result<(), RepositoryError> {
     }
     for key in walk_files(&folder.join("keys")) {
         std::fs::remove_file(&key).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The same where there are no folders to look into, but only the files of a repository.
+fn clear_remote(url: &str, backend: &Arc<dyn WriteBackend>) -> Result<(), RepositoryError> {
+    let failed = |error: Box<rustic_core::RusticError>| RepositoryError::Failed {
+        url: url.to_owned(),
+        action: "it was made",
+        message: message(&error),
+    };
+    for kind in [FileType::Snapshot, FileType::Index, FileType::Pack] {
+        if !backend.list(kind).map_err(failed)?.is_empty() {
+            let reason = format!(
+                "it holds files in `{}` but no `config`; if a repository lost it, put it back from a copy",
+                kind.dirname()
+            );
+            return Err(RepositoryError::Occupied { url: url.to_owned(), reason });
+        }
+    }
+    for key in backend.list(FileType::Key).map_err(failed)? {
+        backend.remove(FileType::Key, &key, false).map_err(failed)?;
     }
     Ok(())
 }

@@ -53,28 +53,6 @@ impl std::fmt::Debug for Bar {
     }
 }
 
-/// The same for work that rustic_core does not do.
-#[derive(Debug)]
-pub(super) struct Progress(Bar);
-
-impl Progress {
-    pub(super) fn new(tell: Tell) -> Self {
-        Self(Bar::new(tell))
-    }
-
-    pub(super) fn set_total(&self, total: u64) {
-        self.0.set_length(total);
-    }
-
-    pub(super) fn add(&self, bytes: u64) {
-        self.0.inc(bytes);
-    }
-
-    pub(super) fn finish(&self) {
-        self.0.finish();
-    }
-}
-
 impl Bar {
     fn new(tell: Tell) -> Self {
         // The total is zero while it is not known.

@@ -1,31 +1,86 @@
-//! Finding a snapshot and giving back what it holds.
+//! Giving back what a snapshot holds.
 //!
-//! rustic_core restores, but only logs what it could not set and trusts the names in the repository. So every name is
-//! looked at before it is used, and afterwards everything is read once more and compared with the snapshot.
+//! First the [survey](survey) says what will be done; nothing is written before the operator has seen it. Then
+//! [`carry_out`] makes folders and links and hands the files to [`contents`], which writes them beside their names. In the
+//! end everything is compared with the snapshot once more. Whatever has its real name is whole, so a restore that was
+//! interrupted is begun again and passes over what is right already.
+//!
+//! rustic_core has a restore of its own. It writes under the real names, follows links, and breaks where a disk fails.
 
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Component, Path, PathBuf};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustic_core::repofile::{Node, NodeType, SnapshotFile, SnapshotId};
-use rustic_core::{ErrorKind, IndexedFullStatus, LocalDestination, LsOptions, RestorePlan, RusticError, RusticResult};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
-use crate::repository::progress::Bars;
-use crate::repository::{Repository, RepositoryError, Snapshot, Tell, node};
+use crate::repository::browse::Reader;
+use crate::repository::restore::attributes::Owners;
+use crate::repository::restore::carry_out::{Differences, Fill, Finish};
+use crate::repository::restore::survey::Survey;
+use crate::repository::restore::target::Folder;
+use crate::repository::restore::walk::{Start, walk};
+use crate::repository::{Repository, RepositoryError, Snapshot, Tell};
+use crate::root::exclude::Exclude;
 
-/// Differences that are named; further ones are counted.
-const MOST_DIFFERENCES: usize = 100;
+pub use crate::repository::restore::survey::{Count, Plan};
+pub use crate::repository::restore::target::PART;
+
+mod attributes;
+mod carry_out;
+mod contents;
+mod survey;
+mod target;
+mod walk;
 
 /// How a restore goes about what is there already.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RestoreOptions {
-    /// Whether the target may hold something. What the snapshot does not have stays; what it has is replaced.
+    /// Whether what is in the way may be replaced. What the snapshot does not have stays in any case.
     pub overwrite: bool,
     /// Whether only the plan is made.
     pub dry_run: bool,
+}
+
+/// What is to be restored, and where to.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The snapshot.
+    pub snapshot: &'a Snapshot,
+    /// What of it, as an absolute path; `/` for all.
+    pub from: &'a Path,
+    /// What that comes to: of a folder its content, of a file the file.
+    pub to: &'a Path,
+    /// Only this file or folder, as an absolute path; the folders that lead to it are made too.
+    pub only: Option<&'a Path>,
+    /// Left out, as absolute paths.
+    pub skip: &'a [std::path::PathBuf],
+    /// Left out, as patterns; relative to `/`.
+    pub exclude: Option<&'a Exclude>,
+    /// Whether what is there is read to see that it is right; otherwise its size and time tell.
+    pub checksum: bool,
+    /// Whether what is in the way may be replaced.
+    pub overwrite: bool,
+    /// Whether owners go by number also where this server knows their names.
+    pub numeric_owner: bool,
+}
+
+impl<'a> Request<'a> {
+    /// All that a snapshot has at `from`.
+    pub fn new(snapshot: &'a Snapshot, from: &'a Path, to: &'a Path) -> Self {
+        Self {
+            snapshot,
+            from,
+            to,
+            only: None,
+            skip: &[],
+            exclude: None,
+            checksum: false,
+            overwrite: false,
+            numeric_owner: false,
+        }
+    }
 }
 
 /// What a restore did, or would do.
@@ -37,11 +92,11 @@ pub struct Restored {
     pub folders: u64,
     /// Bytes of the files.
     pub bytes: u64,
+    /// Those of the files that were written; the others were there.
+    pub written: u64,
     /// What is not as it was saved, such as an owner that only root can give; empty after a dry run.
     pub differences: Vec<String>,
 }
-
-type Indexed = rustic_core::Repository<IndexedFullStatus>;
 
 impl Repository {
     /// The snapshot whose identifier begins with `name`, or the newest of those that `filter` lets pass for `latest`.
@@ -68,12 +123,12 @@ impl Repository {
     }
 
     /// Puts what the snapshot has at `path` (absolute; `/` for all) to `target`: of a folder its content, of a file the
-    /// file. Then all is read again and compared.
+    /// file.
     ///
     /// # Errors
     ///
-    /// When the target holds something and may not, when the snapshot has no such path, or when a file is not as it was
-    /// saved.
+    /// When something is in the way and may not be replaced, when the snapshot has no such path, or when a file could not
+    /// be restored.
     pub fn restore(
         &self,
         snapshot: &Snapshot,
@@ -82,181 +137,197 @@ impl Repository {
         options: RestoreOptions,
         tell: Tell,
     ) -> Result<Restored, RepositoryError> {
-        if !options.overwrite {
-            refuse_occupied(target)?;
-        }
-        let repository = self.session(Arc::clone(&self.backend), Bars::telling(tell))?;
-        let repository = repository.to_indexed().map_err(self.failed("its index was read"))?;
-        let top = self.top(&repository, snapshot, path)?;
-        let failed = self.failed("files were restored");
-        if !top.is_dir() && target.is_dir() {
-            let message = format!("{} is a folder; name the file that {} goes to", target.display(), path.display());
-            return Err(RepositoryError::Restore(message));
-        }
-        let text = target.to_str().ok_or_else(|| {
-            RepositoryError::Restore(format!("the target {} is not UTF-8; choose another one", target.display()))
-        })?;
-        let destination = LocalDestination::new(text, !options.dry_run, !top.is_dir()).map_err(&failed)?;
-        let everything = LsOptions::default();
-        let nodes = || repository.ls(&top, &everything).map(|nodes| nodes.map(checked));
-        let plan = |verify: bool, dry_run: bool| -> RusticResult<RestorePlan> {
-            let how = rustic_core::RestoreOptions::default().verify_existing(verify);
-            repository.prepare_restore(&how, nodes()?, &destination, dry_run)
-        };
-        let mut restored = Restored::default();
-        for node in nodes().map_err(&failed)? {
-            match node.map_err(&failed)? {
-                (_, node) if node.is_dir() => restored.folders += 1,
-                (_, node) => {
-                    restored.files += 1;
-                    restored.bytes += if node.is_file() { node.meta.size } else { 0 };
-                }
-            }
-        }
-        // What is there already may have the size and the time of what was saved, and another content.
-        let first = plan(options.overwrite, options.dry_run).map_err(&failed)?;
+        let reader = self.reader()?;
+        let request = Request { overwrite: options.overwrite, ..Request::new(snapshot, path, target) };
+        let plan = reader.plan(&request)?;
+        plan.permits(&request)?;
         if options.dry_run {
-            return Ok(restored);
+            let Count { files, bytes } = plan.write;
+            let (files, bytes) = (files + plan.same.files, bytes + plan.same.bytes);
+            let folders = plan.folders + plan.folders_same;
+            return Ok(Restored { files, folders, bytes, ..Restored::default() });
         }
-        // rustic_core unwraps in its threads where the disk of the target fails.
-        let written = catch_unwind(AssertUnwindSafe(|| {
-            let how = rustic_core::RestoreOptions::default();
-            repository.restore(first, &how, nodes()?, &destination)
-        }));
-        written
-            .map_err(|_| {
-                RepositoryError::Restore(format!("{} could not be written; is the disk full?", target.display()))
-            })?
-            .map_err(&failed)?;
-        if top.is_dir() {
-            set_folder(target, &top);
-        }
-        let check = plan(true, true).map_err(&failed)?;
-        let bad = check.stats.files.restore + check.stats.files.modify;
-        if bad > 0 {
+        reader.restore(&request, &plan, tell)
+    }
+}
+
+impl Plan {
+    /// Whether it may be done: nothing is in the way.
+    ///
+    /// # Errors
+    ///
+    /// A message that names what is in the way, and the remedy.
+    pub fn permits(&self, request: &Request<'_>) -> Result<(), RepositoryError> {
+        let name = |found: &[String], count: u64| {
+            let mut text = found.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
+            if count > 3 {
+                text += &format!(" and {} more", count - 3);
+            }
+            text
+        };
+        let to = request.to.display();
+        if !self.blocked.is_empty() {
             return Err(RepositoryError::Restore(format!(
-                "{bad} files in {} are not as they were saved; does another program write there, or is the disk full?",
-                target.display()
+                "in {to} is in the way: {}; move it away, or choose another target",
+                name(&self.blocked, self.blocked.len() as u64)
             )));
         }
-        let mut untold = 0;
-        for node in nodes().map_err(&failed)? {
-            let (below, node) = node.map_err(&failed)?;
-            if holds_source(snapshot, &path.join(&below)) {
-                continue;
-            }
-            let at = if top.is_dir() { target.join(&below) } else { target.to_owned() };
-            if let Some(difference) = difference(&at, &node) {
-                if restored.differences.len() < MOST_DIFFERENCES {
-                    restored.differences.push(format!("{}: {difference}", below.display()));
-                } else {
-                    untold += 1;
-                }
-            }
+        match self.replace > 0 && !request.overwrite {
+            true => Err(RepositoryError::Restore(format!(
+                "{to} holds something else already: {}; choose an empty folder, or let it be replaced with `--overwrite`",
+                name(&self.replaced, self.replace)
+            ))),
+            false => Ok(()),
         }
-        if untold > 0 {
-            restored.differences.push(format!("and {untold} more"));
-        }
-        Ok(restored)
     }
+}
 
-    fn top(&self, repository: &Indexed, snapshot: &Snapshot, path: &Path) -> Result<Node, RepositoryError> {
-        let missing = || RepositoryError::Snapshot {
-            url: self.url.clone(),
-            name: format!("{}:{}", &snapshot.id[..8.min(snapshot.id.len())], path.display()),
-            reason: format!("it holds {}", snapshot.paths.join(", ")),
+impl Reader {
+    /// What a restore will do. Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the snapshot has no such path, or the target cannot be looked at.
+    pub fn plan(&self, request: &Request<'_>) -> Result<Plan, RepositoryError> {
+        let start = Start::find(self, request)?;
+        let owners = Owners::new(request.numeric_owner);
+        let base = open(&start.base)?.map(Arc::new);
+        let mut survey = Survey {
+            plan: Plan::default(),
+            reader: self,
+            owners: &owners,
+            checksum: request.checksum,
+            links: HashSet::new(),
         };
-        if path.components().any(|part| part == Component::ParentDir) {
-            return Err(missing());
+        walk(self, request, &start, base, &mut survey)?;
+        let mut plan = survey.plan;
+        plan.unknown_owners = owners.unknown();
+        plan.place = start.base.ancestors().find(|it| it.is_dir()).unwrap_or(Path::new("/")).to_owned();
+        plan.free = rustix::fs::statvfs(&plan.place).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        if plan.write.files > 0 && rustix::fs::access(&plan.place, rustix::fs::Access::WRITE_OK) == Err(Errno::ROFS) {
+            let message = format!("{} is on a read-only filesystem; mount it for writing", plan.place.display());
+            return Err(RepositoryError::Restore(message));
         }
-        let failed = self.failed("a snapshot was read");
-        let id: SnapshotId = snapshot.id.parse().map_err(&failed)?;
-        let file: SnapshotFile = repository.get_file(&id).map_err(&failed)?;
-        repository.node_from_path(file.tree, path).map_err(|_| missing())
+        Ok(plan)
+    }
+
+    /// Restores. `tell` hears of bytes done and bytes in all, a few times a second.
+    ///
+    /// # Errors
+    ///
+    /// When not all could be restored: the message names what, why, and what to do. What has its name is whole.
+    pub fn restore(&self, request: &Request<'_>, plan: &Plan, tell: Tell) -> Result<Restored, RepositoryError> {
+        let start = Start::find(self, request)?;
+        let owners = Owners::new(request.numeric_owner);
+        let base = make(&start.base)?;
+        // Two restores would write to the same unfinished files. Some network filesystems have no such locks.
+        if rustix::fs::flock(&base, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            let message = format!("another restore writes to {}; wait for it, or end it", start.base.display());
+            return Err(RepositoryError::Restore(message));
+        }
+        let base = Arc::new(base);
+        let (mut made, mut specials) = (Vec::new(), 0);
+        let written = contents::write(self, &owners, plan.write.bytes, &tell, |contents| {
+            let mut fill = Fill {
+                reader: self,
+                owners: &owners,
+                contents,
+                overwrite: request.overwrite,
+                checksum: request.checksum,
+                links: HashMap::new(),
+                made: Vec::new(),
+                written: 0,
+            };
+            let walked = walk(self, request, &start, Some(Arc::clone(&base)), &mut fill);
+            (made, specials) = (fill.made, fill.written);
+            walked
+        })?;
+        if let Some(reason) = written.stopped {
+            return Err(RepositoryError::Restore(format!(
+                "{reason}; {} of {} files are restored and right: then run the same command again, it goes on from here",
+                plan.same.files + written.files + specials,
+                plan.same.files + plan.write.files,
+            )));
+        }
+        let mut differences = Differences::default();
+        for (path, reason) in &written.failures {
+            differences.add(format!("{}: NOT RESTORED: {reason}", path.display()));
+        }
+        let mut finish = Finish {
+            owners: &owners,
+            base: Arc::clone(&base),
+            overwrite: request.overwrite,
+            write: true,
+            compare: None,
+            links: HashMap::new(),
+            made,
+            failed: written.failures.into_iter().map(|(path, _)| path).collect(),
+            linked: 0,
+            files: 0,
+            folders: 0,
+            bytes: 0,
+            differences,
+            tell: &|_| {},
+        };
+        walk(self, request, &start, Some(Arc::clone(&base)), &mut finish)?;
+        // What is said to be restored must be there after a power failure.
+        rustix::fs::syncfs(&*base).map_err(|error| {
+            RepositoryError::Restore(format!("{} cannot be synced to disk: {error}", start.base.display()))
+        })?;
+        Ok(Restored {
+            files: finish.files,
+            folders: finish.folders,
+            bytes: finish.bytes,
+            written: written.files + specials + finish.linked,
+            differences: finish.differences.all(),
+        })
+    }
+
+    /// Compares a restored tree with what was saved: content, mode, times, owners, links.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such target, or it cannot be read.
+    pub fn verify(&self, request: &Request<'_>, tell: Tell) -> Result<Restored, RepositoryError> {
+        let start = Start::find(self, request)?;
+        let owners = Owners::new(request.numeric_owner);
+        let Some(base) = open(&start.base)?.map(Arc::new) else {
+            let message = format!("there is no folder {}; name the one that was restored to", start.base.display());
+            return Err(RepositoryError::Restore(message));
+        };
+        let done = AtomicU64::new(0);
+        let total = request.snapshot.bytes.filter(|_| request.only.is_none() && request.from == Path::new("/"));
+        let mut finish = Finish {
+            owners: &owners,
+            base: Arc::clone(&base),
+            overwrite: false,
+            write: false,
+            compare: Some(self),
+            links: HashMap::new(),
+            made: Vec::new(),
+            failed: Vec::new(),
+            linked: 0,
+            files: 0,
+            folders: 0,
+            bytes: 0,
+            differences: Differences::default(),
+            tell: &|bytes| tell(done.fetch_add(bytes, Ordering::Relaxed) + bytes, total),
+        };
+        walk(self, request, &start, Some(base), &mut finish)?;
+        let (files, folders, bytes) = (finish.files, finish.folders, finish.bytes);
+        Ok(Restored { files, folders, bytes, written: 0, differences: finish.differences.all() })
     }
 }
 
-/// Whether a folder only leads to what was saved: it is no part of that, and often belongs to somebody else.
-fn holds_source(snapshot: &Snapshot, folder: &Path) -> bool {
-    let mut saved = snapshot.paths.iter().map(Path::new);
-    saved.any(|saved| saved != folder && saved.starts_with(folder))
+fn open(path: &Path) -> Result<Option<Folder>, RepositoryError> {
+    Folder::open(path).map_err(|error| match error {
+        Errno::NOTDIR => RepositoryError::Restore(format!("{} is not a folder; choose another target", path.display())),
+        error => RepositoryError::Restore(format!("the target {} cannot be opened: {error}", path.display())),
+    })
 }
 
-/// Refuses a name in a snapshot that would lead out of the target.
-fn checked(node: RusticResult<(PathBuf, Node)>) -> RusticResult<(PathBuf, Node)> {
-    let (path, node) = node?;
-    let name = node.name();
-    let mut parts = Path::new(&*name).components();
-    match (parts.next(), parts.next()) {
-        (Some(Component::Normal(only)), None) if only == name && !name.as_bytes().contains(&0) => {}
-        _ => return Err(RusticError::new(ErrorKind::Verification, format!("the snapshot holds the name {name:?}"))),
-    }
-    Ok((path, node))
-}
-
-fn refuse_occupied(target: &Path) -> Result<(), RepositoryError> {
-    let occupied = match fs::symlink_metadata(target) {
-        Err(_) => false,
-        Ok(metadata) if metadata.is_dir() => fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_some()),
-        Ok(_) => true,
-    };
-    match occupied {
-        true => Err(RepositoryError::Restore(format!(
-            "{} holds something already; choose an empty folder, or allow it with `--overwrite`",
-            target.display()
-        ))),
-        false => Ok(()),
-    }
-}
-
-/// Gives the target the mode, owner and time of the folder whose content it got, as far as the user may.
-fn set_folder(target: &Path, node: &Node) {
-    use rustix::fs::{CWD, Gid, Mode, Timespec, Timestamps, Uid};
-    let owner = (node.meta.uid.map(Uid::from_raw), node.meta.gid.map(Gid::from_raw));
-    // What is refused here shows as a difference to whoever looks; the content is there all the same.
-    let _ = rustix::fs::chown(target, owner.0, owner.1);
-    if let Some(mode) = node.meta.mode {
-        let _ = rustix::fs::chmod(target, Mode::from_raw_mode(node::unix_mode(mode)));
-    }
-    if let Some(time) = node.meta.mtime {
-        let time = Timespec { tv_sec: time.as_second(), tv_nsec: time.subsec_nanosecond().into() };
-        let times = Timestamps { last_access: time, last_modification: time };
-        let _ = rustix::fs::utimensat(CWD, target, &times, rustix::fs::AtFlags::empty());
-    }
-}
-
-/// What is not as the snapshot has it, apart from the content of files.
-fn difference(path: &Path, node: &Node) -> Option<String> {
-    let found = match fs::symlink_metadata(path) {
-        Ok(found) => found,
-        Err(error) => return Some(format!("it could not be made ({error})")),
-    };
-    let kind = found.file_type();
-    let same_kind = match &node.node_type {
-        NodeType::File => kind.is_file(),
-        NodeType::Dir => kind.is_dir(),
-        NodeType::Symlink { .. } => kind.is_symlink(),
-        NodeType::Dev { device } => kind.is_block_device() && found.rdev() == *device,
-        NodeType::Chardev { device } => kind.is_char_device() && found.rdev() == *device,
-        NodeType::Fifo => kind.is_fifo(),
-        NodeType::Socket => kind.is_socket(),
-    };
-    if !same_kind {
-        return Some("it is another kind of thing".to_owned());
-    }
-    if node.is_symlink() && !fs::read_link(path).is_ok_and(|target| target == node.node_type.to_link()) {
-        return Some("it points elsewhere".to_owned());
-    }
-    let meta = &node.meta;
-    let mode = meta.mode.map(node::unix_mode);
-    if !node.is_symlink() && mode.is_some_and(|mode| found.mode() & 0o7777 != mode) {
-        return Some(format!("its mode is {:o} instead of {:o}", found.mode() & 0o7777, mode.unwrap_or_default()));
-    }
-    let time = meta.mtime.map(|time| (time.as_second(), i64::from(time.subsec_nanosecond())));
-    if time.is_some_and(|time| time != (found.mtime(), found.mtime_nsec())) {
-        return Some("its time is another".to_owned());
-    }
-    let (uid, gid) = (meta.uid.unwrap_or(found.uid()), meta.gid.unwrap_or(found.gid()));
-    ((uid, gid) != (found.uid(), found.gid()))
-        .then(|| format!("its owner is {}:{} instead of {uid}:{gid}", found.uid(), found.gid()))
+fn make(path: &Path) -> Result<Folder, RepositoryError> {
+    std::fs::create_dir_all(path)
+        .map_err(|error| RepositoryError::Restore(format!("the target {} cannot be made: {error}", path.display())))?;
+    open(path)?.ok_or_else(|| RepositoryError::Restore(format!("the target {} is gone again", path.display())))
 }

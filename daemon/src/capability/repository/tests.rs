@@ -5,7 +5,8 @@ use super::abi::HostRepo as _;
 use super::*;
 use crate::abi::dump::Host as _;
 use crate::abi::types::Error;
-use crate::config::grant::{DumpGrant, FilesGrant, Grants, RepositoryGrant};
+use crate::config::dump::DumpGrant;
+use crate::config::grant::{FilesGrant, Grants, RepositoryGrant};
 use crate::config::limits::Limits;
 use crate::config::secret::Secret;
 
@@ -28,14 +29,13 @@ async fn backs_up_what_is_granted_and_nothing_else() {
     let database = rusqlite::Connection::open(path("app.db")).unwrap();
     database.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x); INSERT INTO t VALUES (42)").unwrap();
     let repository = |access: &[RepositoryAccess]| RepositoryGrant {
-        url: path("repository").to_str().unwrap().to_owned(),
-        password: Secret::File(path("password")),
         access: access.to_vec(),
+        ..RepositoryGrant::new(path("repository").to_str().unwrap(), Secret::File(path("password")))
     };
     let mut grants = Grants::default();
     grants.files.insert("data".into(), FilesGrant { path: path("data"), access: vec![FilesAccess::Read] });
     grants.files.insert("inbox".into(), FilesGrant { path: path("data"), access: vec![FilesAccess::Write] });
-    grants.dump.insert("app".into(), DumpGrant { sqlite: path("app.db") });
+    grants.dump.insert("app".into(), DumpGrant::Sqlite(path("app.db")));
     grants.repository.insert("list".into(), repository(&[RepositoryAccess::List]));
     grants.repository.insert("append".into(), repository(&[RepositoryAccess::Append]));
     let mut host = Host::of(folder.path(), grants, Limits::default()).await;

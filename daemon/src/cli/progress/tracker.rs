@@ -141,11 +141,11 @@ impl Tracker {
 }
 
 impl Running {
-    fn new(title: String, weight: u64, now: Timestamp) -> Self {
+    pub(super) fn new(title: String, weight: u64, now: Timestamp) -> Self {
         Self { title, weight, since: now, total: None, unit: String::new(), samples: VecDeque::from([(now, 0)]) }
     }
 
-    fn progress(&mut self, done: u64, total: Option<u64>, unit: &str, now: Timestamp) {
+    pub(super) fn progress(&mut self, done: u64, total: Option<u64>, unit: &str, now: Timestamp) {
         // A reader that came late must not take what was done before for the work of a moment.
         if self.total.is_none() && self.unit.is_empty() && now.0 - self.since.0 < SETTLED && self.samples.len() == 1 {
             self.samples = VecDeque::from([(now, done)]);
@@ -165,7 +165,7 @@ impl Running {
         self.samples.back().map_or(0, |(_, done)| *done)
     }
 
-    fn share(&self) -> f64 {
+    pub(super) fn share(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a share is shown in whole percents")]
         match self.total {
             Some(total) if total > 0 => (self.done() as f64 / total as f64).min(1.0),

@@ -4,10 +4,9 @@
 use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 
-use crate::config::check::{STATE, Site, TaskFile};
+use crate::config::check::{STATE, Site, TaskFile, repositories};
 use crate::config::files::in_words;
 use crate::config::grant::FilesAccess;
-use crate::config::grant::RepositoryGrant;
 use crate::config::secret::Secret;
 use crate::config::source::KeyPath;
 use crate::config::suggest::nearest;
@@ -17,11 +16,7 @@ const SQLITE: &[u8] = b"SQLite format 3\0";
 
 pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
     let grant = &file.settings.grant;
-    let mut repositories = Vec::new();
-    for (name, repository) in &grant.repository {
-        let key = KeyPath::of(["grant", "repository", name, "url"]);
-        repositories.extend(check_repository(file, site, key, &repository.url));
-    }
+    let repositories = repositories::check(file, site);
     for (name, files) in &grant.files {
         let key = KeyPath::of(["grant", "files", name, "path"]);
         if files.access.is_empty() {
@@ -31,9 +26,6 @@ pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
         if let Some(root) = existing(file, site, &key, &files.path, Kind::Folder) {
             check_overlaps(file, site, &key, &root, &files.access, &repositories);
         }
-    }
-    for (name, dump) in &grant.dump {
-        check_database(file, site, &KeyPath::of(["grant", "dump", name, "sqlite"]), &dump.sqlite);
     }
     for (name, sql) in &grant.sql {
         let key = KeyPath::of(["grant", "sql", name, "sqlite"]);
@@ -164,68 +156,7 @@ fn check_overlaps(
     }
 }
 
-/// The repository's folder without links, as far as it exists.
-fn check_repository(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, url: &str) -> Option<PathBuf> {
-    let path = Path::new(url);
-    if !path.is_absolute() {
-        let scheme = url.split_once(':').map(|(scheme, _)| scheme);
-        let (message, help) = match scheme {
-            Some(scheme) => (
-                format!("this build cannot reach repositories of the kind `{scheme}:`"),
-                "write the absolute path of a local or mounted folder",
-            ),
-            None => (format!("\"{url}\" is not an absolute path"), "write the whole path, from `/` on"),
-        };
-        file.error(key, message, help);
-        return None;
-    }
-    let shown = path.display();
-    if path.components().all(|part| part == Component::RootDir) {
-        file.error(key, "a repository needs a folder of its own", "write for example \"/srv/backup/main\"");
-        return None;
-    }
-    match std::fs::metadata(path) {
-        Ok(metadata) if !metadata.is_dir() => {
-            file.error(key, format!("{shown} is not a folder"), "name the repository's folder");
-            None
-        }
-        Ok(_) => {
-            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-            let is_foreign = |name: &std::ffi::OsStr| !RepositoryGrant::PARTS.iter().any(|part| name == *part);
-            if !path.join("config").is_file() && entries.into_iter().any(|entry| is_foreign(&entry.file_name())) {
-                let help =
-                    "name the repository's folder, or a new or empty one, in which the first run makes a repository";
-                file.error(key, format!("{shown} holds other things than a repository"), help);
-            }
-            path.canonicalize().ok()
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let parent = path.parent().unwrap_or(path);
-            match parent.canonicalize() {
-                Ok(parent) => Some(parent.join(path.file_name().unwrap_or_default())),
-                Err(_) => {
-                    let message =
-                        format!("{shown} does not exist, and neither does the folder in which it would be made");
-                    let help = format!("if that is a mount, mount it; else: mkdir -p {}", parent.display());
-                    file.error(key, message, help);
-                    None
-                }
-            }
-        }
-        Err(error) => {
-            let help = "run the check as the daemon's user, or correct the rights of the folder";
-            file.error_if(
-                site.surroundings.daemon,
-                key,
-                format!("{shown} cannot be looked at: {}", in_words(&error)),
-                help,
-            );
-            None
-        }
-    }
-}
-
-fn check_database(file: &mut TaskFile<'_>, site: &Site<'_>, key: &KeyPath, path: &Path) {
+pub(super) fn check_database(file: &mut TaskFile<'_>, site: &Site<'_>, key: &KeyPath, path: &Path) {
     let Some(path) = existing(file, site, key, path, Kind::File) else { return };
     let mut start = Vec::new();
     let read = std::fs::File::open(&path).and_then(|file| file.take(SQLITE.len() as u64).read_to_end(&mut start));

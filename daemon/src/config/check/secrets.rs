@@ -10,12 +10,23 @@ use crate::config::source::KeyPath;
 
 pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
     for (name, grant) in &file.settings.grant.repository {
-        let key = KeyPath::of(["grant", "repository", name, "password"]);
-        match &grant.password {
-            Secret::File(path) => check_file(file, site, key.key("file"), path),
-            Secret::Env(variable) => check_variable(file, site, key.key("env"), variable),
-            Secret::Credential(credential) => check_credential(file, site, key.key("credential"), credential),
+        check_secret(file, site, KeyPath::of(["grant", "repository", name, "password"]), &grant.password);
+        for (secret, place) in &grant.secrets {
+            check_secret(file, site, KeyPath::of(["grant", "repository", name, "secrets", secret]), place);
         }
+    }
+    for (name, grant) in &file.settings.grant.dump {
+        if let Some((kind, secret)) = grant.password() {
+            check_secret(file, site, KeyPath::of(["grant", "dump", name, kind, "password"]), secret);
+        }
+    }
+}
+
+fn check_secret(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, secret: &Secret) {
+    match secret {
+        Secret::File(path) => check_file(file, site, key.key("file"), path),
+        Secret::Env(variable) => check_variable(file, site, key.key("env"), variable),
+        Secret::Credential(credential) => check_credential(file, site, key.key("credential"), credential),
     }
 }
 
