@@ -4,6 +4,7 @@
 #   setup.sh rust         is there a Rust toolchain, new enough?
 #   setup.sh rust demo    and what `make demo` needs
 #   setup.sh rust test    and what `make test` needs
+#   setup.sh bench        what `make bench` needs besides
 #
 # The compiler's library for WebAssembly is got by `upkeep plugin build --install`, which knows three ways.
 set -euo pipefail
@@ -13,6 +14,7 @@ root=$(dirname "$0")/..
 build=(cc:gcc ld:binutils)
 demo=("${build[@]}" sqlite3:sqlite3 restic:restic)
 test=("${build[@]}" sqlite3:sqlite3 restic:restic strace:strace python3:python3 systemd-analyze:systemd git:git)
+bench=(restic:restic borg:borgbackup python3:python3)
 
 fail() {
     printf 'setup: %s\n' "$@" >&2
@@ -57,10 +59,11 @@ for part in "$@"; do
     case $part in
     rust) rust ;;
     demo) debian "${demo[@]}" ;;
+    bench) debian "${bench[@]}" ;;
     test)
         debian "${test[@]}"
         [[ -z $missing_components ]] || fail "cargo lacks$missing_components: run \`rustup component add$missing_components\`."
         ;;
-    *) fail "unknown part: $part (rust, demo, test)" ;;
+    *) fail "unknown part: $part (rust, demo, test, bench)" ;;
     esac
 done

@@ -28,6 +28,7 @@ use crate::storage::Storage;
 pub use crate::repository::progress::Tell;
 
 pub mod browse;
+pub mod check;
 mod gate;
 mod key;
 pub mod lock;
@@ -112,6 +113,19 @@ pub enum RepositoryError {
     /// The work was ended from outside.
     #[error("the run was ended before the snapshot was complete; nothing of it is shown")]
     Cancelled,
+    /// Work that only looks was ended from outside.
+    #[error("the run was ended before it was done")]
+    Ended,
+    /// A file without which nothing can be opened is not what it was.
+    #[error("the repository {url} cannot be opened: {reason}")]
+    Damaged {
+        /// The address.
+        url: String,
+        /// The file, below the repository.
+        file: String,
+        /// What is lost, what is not, and what to do.
+        reason: String,
+    },
     /// The repository or its disk fails.
     #[error("the repository {url} failed while {action}: {message}")]
     Failed {

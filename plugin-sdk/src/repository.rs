@@ -12,7 +12,9 @@
 //! # }
 //! ```
 
-pub use crate::bindings::upkeep::plugin::repository::{BackupOptions, Snapshot, Summary};
+pub use crate::bindings::upkeep::plugin::repository::{
+    BackupOptions, CheckOptions, CheckReport, Damage, Harm, Part, Snapshot, Summary,
+};
 use crate::host::{HostResult, repository as host};
 
 /// A repository that the task file names.
@@ -43,6 +45,23 @@ impl Repository {
     /// As for [`Repository::open`].
     pub fn snapshots(&self) -> HostResult<Vec<Snapshot>> {
         self.0.snapshots()
+    }
+
+    /// How the packs spread over the first bytes of their names; parts without packs are left out. Right: check.
+    ///
+    /// # Errors
+    /// As for [`Repository::open`].
+    pub fn parts(&self) -> HostResult<Vec<Part>> {
+        self.0.parts()
+    }
+
+    /// Looks at the whole structure, and reads in full the packs whose names begin with one of the bytes `read`. Damage
+    /// is no error: see [`CheckReport::damages`]. Right: check.
+    ///
+    /// # Errors
+    /// As for [`Repository::open`].
+    pub fn check(&self, read: &[u8]) -> HostResult<CheckReport> {
+        self.0.check(&CheckOptions { read: read.to_vec() })
     }
 }
 

@@ -13,6 +13,8 @@ use crate::repository::source::FolderSource;
 use crate::repository::{Label, Repository, RepositoryError, Source, Summary, Tell, Watch};
 use crate::root::exclude::Exclude;
 
+mod check;
+
 /// A granted repository.
 pub struct Repo {
     name: Arc<str>,
@@ -39,6 +41,8 @@ impl From<RepositoryError> for HostError {
             | RepositoryError::Locked { .. }
             | RepositoryError::ReadOnly { .. }
             | RepositoryError::Cancelled
+            | RepositoryError::Ended
+            | RepositoryError::Damaged { .. }
             | RepositoryError::Failed { .. } => Self::unavailable(message),
         }
     }
@@ -92,7 +96,7 @@ impl Host {
         Ok(blocking(move || repository.backup(&source, label, tell)).await??)
     }
 
-    fn teller(&self) -> Tell {
+    pub(crate) fn teller(&self) -> Tell {
         let (run, step) = (Arc::clone(&self.run), self.step);
         Arc::new(move |done, total| {
             if let Some(ordinal) = step
@@ -114,6 +118,8 @@ fn right(access: RepositoryAccess) -> &'static str {
     match access {
         RepositoryAccess::Append => "append",
         RepositoryAccess::List => "list",
+        RepositoryAccess::Check => "check",
+        RepositoryAccess::Restore => "restore",
     }
 }
 
@@ -162,6 +168,18 @@ impl abi::HostRepo for Host {
                 tags: snapshot.tags,
             })
             .collect())
+    }
+
+    async fn parts(&mut self, handle: Resource<Repo>) -> Result<Vec<abi::Part>, HostError> {
+        self.list_parts(&handle).await
+    }
+
+    async fn check(
+        &mut self,
+        handle: Resource<Repo>,
+        options: abi::CheckOptions,
+    ) -> Result<abi::CheckReport, HostError> {
+        self.look_for_damage(&handle, options).await
     }
 
     async fn drop(&mut self, handle: Resource<Repo>) -> wasmtime::Result<()> {

@@ -2,6 +2,7 @@
 //! it also works where the daemon does not.
 
 mod cat;
+mod check;
 mod diff;
 mod find;
 mod list;
@@ -33,6 +34,7 @@ enum Verb {
     Diff(diff::DiffArgs),
     Restore(restore::RestoreArgs),
     Verify(verify::VerifyArgs),
+    Check(check::CheckArgs),
 }
 
 impl BackupArgs {
@@ -46,6 +48,7 @@ impl BackupArgs {
             Verb::Diff(args) => args.place.is_bare(),
             Verb::Restore(args) => args.place.is_bare(),
             Verb::Verify(args) => args.place.is_bare(),
+            Verb::Check(args) => args.place.is_bare(),
         }
     }
 }
@@ -80,6 +83,7 @@ pub fn backup(
         Verb::Diff(args) => diff::diff(args, repositories, screen, out),
         Verb::Restore(args) => restore::restore(args, repositories, screen, out),
         Verb::Verify(args) => verify::verify(args, repositories, screen, out),
+        Verb::Check(args) => check::check(args, repositories, screen, out),
     }
 }
 
@@ -93,6 +97,8 @@ impl From<RepositoryError> for Failure {
             | RepositoryError::Occupied { .. } => Exit::Usage,
             RepositoryError::Restore(_)
             | RepositoryError::Cancelled
+            | RepositoryError::Ended
+            | RepositoryError::Damaged { .. }
             | RepositoryError::Locked { .. }
             | RepositoryError::ReadOnly { .. } => Exit::Unsuccessful,
             RepositoryError::Failed { .. } => Exit::Internal,

@@ -126,6 +126,10 @@ pub enum RepositoryAccess {
     Append,
     /// See which snapshots there are.
     List,
+    /// Look for damage. What is read is shown to nobody; the names of what is lost are.
+    Check,
+    /// Restore into scratch folders and scratch servers of the host, for drills.
+    Restore,
 }
 
 fn append_repository() -> Vec<RepositoryAccess> {

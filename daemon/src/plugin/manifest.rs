@@ -21,7 +21,7 @@ pub const CAPABILITIES: &[(&str, &[&str])] = &[
     ("dump", &[]),
     ("files", &["read", "write", "remove"]),
     ("metrics", &[]),
-    ("repository", &["append", "list"]),
+    ("repository", &["append", "list", "check", "restore"]),
     ("sql", &["read", "write"]),
     ("state", &[]),
     ("system", &["os", "disks", "memory", "load", "packages", "sockets", "services"]),

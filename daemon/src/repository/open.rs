@@ -14,7 +14,7 @@ use rustic_core::{
 
 use crate::config::grant::RepositoryGrant;
 use crate::config::secret::SecretValue;
-use crate::repository::{Repository, RepositoryError, key, message};
+use crate::repository::{Repository, RepositoryError, check, key, message};
 use crate::storage::{ConnectError, Storage};
 
 /// The folder of a repository that is one on this machine.
@@ -59,9 +59,16 @@ impl Repository {
     ) -> Result<Self, RepositoryError> {
         match key::open(url, &backend, password) {
             Ok(key) => Ok(Self { url: url.to_owned(), backend, storage, key }),
-            Err(error) if error.is_incorrect_password() => Err(RepositoryError::Password(url.to_owned())),
             Err(error) => {
-                Err(RepositoryError::Failed { url: url.to_owned(), action: "it was opened", message: message(&error) })
+                let is_wrong_password = error.is_incorrect_password();
+                let found = check::why_not_opened(url, &backend, is_wrong_password);
+                Err(found.unwrap_or_else(|| match is_wrong_password {
+                    true => RepositoryError::Password(url.to_owned()),
+                    false => {
+                        let (url, message) = (url.to_owned(), message(&error));
+                        RepositoryError::Failed { url, action: "it was opened", message }
+                    }
+                }))
             }
         }
     }

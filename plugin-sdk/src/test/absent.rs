@@ -13,7 +13,7 @@ pub(crate) enum Never {}
 
 pub(crate) mod repository {
     use super::{HostResult, Never, absent};
-    use crate::repository::{BackupOptions, Snapshot, Summary};
+    use crate::repository::{BackupOptions, CheckOptions, CheckReport, Part, Snapshot, Summary};
 
     #[derive(Debug)]
     pub(crate) struct Repo(Never);
@@ -28,6 +28,14 @@ pub(crate) mod repository {
         }
 
         pub(crate) fn snapshots(&self) -> HostResult<Vec<Snapshot>> {
+            match self.0 {}
+        }
+
+        pub(crate) fn parts(&self) -> HostResult<Vec<Part>> {
+            match self.0 {}
+        }
+
+        pub(crate) fn check(&self, _: &CheckOptions) -> HostResult<CheckReport> {
             match self.0 {}
         }
     }

@@ -76,6 +76,27 @@ impl WhereArgs {
         }
     }
 
+    /// The one repository that is meant.
+    pub(super) fn grant(
+        &self,
+        repositories: &[TaskRepository<'_>],
+        task: Option<&str>,
+    ) -> Result<RepositoryGrant, Failure> {
+        if let Some(task) = task.filter(|task| !self.is_bare() && repositories.iter().all(|it| it.task != *task)) {
+            let message = format!("no task `{task}` has a repository");
+            return Err(Failure::new(Exit::NotFound, message, "`upkeep list` shows the tasks"));
+        }
+        let mut grants = self.grants(repositories, task)?;
+        match (grants.pop(), grants.is_empty()) {
+            (Some(grant), true) => Ok(grant),
+            (last, _) => {
+                let urls: Vec<_> = grants.into_iter().chain(last).map(|grant| grant.url).collect();
+                let message = format!("there are several repositories: {}", urls.join(", "));
+                Err(Failure::new(Exit::Usage, message, "choose one with `--repository`"))
+            }
+        }
+    }
+
     /// Opens them and lists their snapshots. What cannot be opened is told as a warning as long as another one can.
     pub(super) fn reach(&self, repositories: &[TaskRepository<'_>], task: Option<&str>) -> Result<Reach, Failure> {
         let mut reach = Reach::default();
