@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::{CommandError, TaskStatus};
 use crate::record::{LogRecord, Metric, Report, Run, RunId, Slot, Step};
-use crate::store::{Reader, StoreError};
+use crate::store::{Hold, Reader, StoreError};
 
 /// The version that stands first in every path.
 pub const VERSION: &str = "v1";
@@ -81,6 +81,24 @@ impl RunDetail {
         let metrics = journal.metrics(&run.id).await?;
         Ok(Self { run, steps, report, metrics })
     }
+}
+
+/// Answer to `GET /v1/holds`, and to `POST /v1/holds/release`: those that were ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Holds {
+    /// Holds on backup repositories, the oldest first.
+    pub holds: Vec<Hold>,
+}
+
+/// `POST /v1/holds/release`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseRequest {
+    /// The task that placed them.
+    pub task: String,
+    /// Only in the repository at this address.
+    #[serde(default)]
+    pub url: Option<String>,
 }
 
 /// A line of `GET /v1/runs/{id}/logs`.

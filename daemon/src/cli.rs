@@ -171,7 +171,17 @@ fn backup(args: &backup::BackupArgs, place: &Place, out: &mut dyn Write) -> anyh
             repositories.iter().map(move |(name, grant)| backup::TaskRepository { task, name, grant })
         })
         .collect();
-    backup::backup(args, &repositories, &stdout_screen(), out)
+    if args.release().is_none() && args.lists().is_none() {
+        return backup::backup(args, &repositories, &stdout_screen(), out);
+    }
+    let (client, state_dir, screen) = (place.client()?, place.state_dir(), stdout_screen());
+    if let Some(args) = args.release() {
+        return wait(backup::release::run(args, &repositories, &client, &state_dir, &screen, out));
+    }
+    let listed = backup::backup(args, &repositories, &screen, out);
+    let holds = wait(async { Ok(backup::release::known(&client, &state_dir).await) })?;
+    backup::release::write(&holds, args.lists().flatten(), &screen, out)?;
+    listed
 }
 
 /// Name of this machine.

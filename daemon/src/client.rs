@@ -16,7 +16,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::api::{
-    Cancelling, ErrorBody, ErrorCode, LogLine, Queued, RunDetail, RunRequest, Runs, Slots, Tasks, VERSION,
+    Cancelling, ErrorBody, ErrorCode, Holds, LogLine, Queued, ReleaseRequest, RunDetail, RunRequest, Runs, Slots,
+    Tasks, VERSION,
 };
 use crate::command::{Reloaded, Status};
 use crate::event::Event;
@@ -130,6 +131,17 @@ impl Client {
     pub async fn slots(&self, task: Option<&str>, limit: u32) -> Result<Slots, ClientError> {
         let task = task.map(|task| format!("&task={}", escape(task))).unwrap_or_default();
         self.get(&format!("slots?limit={limit}{task}")).await
+    }
+
+    /// The holds on backup repositories.
+    pub async fn holds(&self) -> Result<Holds, ClientError> {
+        self.get("holds").await
+    }
+
+    /// Ends the holds of a task, all of them or those in the repository at an address. Gives those that were ended.
+    pub async fn release(&self, task: &str, url: Option<&str>) -> Result<Holds, ClientError> {
+        let request = ReleaseRequest { task: task.to_owned(), url: url.map(str::to_owned) };
+        self.post("holds/release", &request).await
     }
 
     /// Reads the configuration again.

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Timestamp;
 use crate::record::{Run, RunId};
+use crate::store::Hold;
 
 /// A question to the daemon, with where the answer goes.
 #[derive(Debug)]
@@ -34,6 +35,17 @@ pub enum Command {
         by: String,
         /// Whether it was there.
         reply: oneshot::Sender<Result<(), CommandError>>,
+    },
+    /// End the holds of a task on backup repositories.
+    Release {
+        /// The task.
+        task: String,
+        /// Only in the repository at this address.
+        url: Option<String>,
+        /// Who asks.
+        by: String,
+        /// The holds that were ended.
+        reply: oneshot::Sender<Result<Vec<Hold>, CommandError>>,
     },
     /// Read the configuration again.
     Reload(oneshot::Sender<Result<Reloaded, CommandError>>),

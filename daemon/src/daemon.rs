@@ -34,6 +34,8 @@ mod recover;
 mod signals;
 mod trigger;
 
+pub use self::answer::release;
+
 use dispatcher::Dispatcher;
 use loaded::Loaded;
 use signals::Signals;

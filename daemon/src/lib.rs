@@ -17,6 +17,7 @@ pub mod event;
 pub mod memory;
 pub mod outcome;
 pub mod plugin;
+pub mod priority;
 pub mod record;
 pub mod reload;
 pub mod repository;

@@ -5,46 +5,46 @@
 //! Everything in here waits for disks: call it on a thread made for waiting. Two backups into one repository may run at
 //! the same time, in this process or another.
 
-use std::sync::mpsc::RecvTimeoutError;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustic_core::jiff;
 use rustic_core::repofile::{MasterKey, SnapshotFile};
 use rustic_core::{
-    Credentials, OpenStatus, ProgressBars, ProgressType, ReadSource, ReadSourceEntry, ReadSourceOpen,
-    RepositoryBackends, RepositoryOptions, RusticError, SnapshotOptions, WriteBackend,
+    Credentials, FileType, Id, Open, OpenStatus, ReadSource, ReadSourceOpen, RepositoryBackends, RepositoryOptions,
+    RusticError, SnapshotOptions, WriteBackend,
 };
 use tokio_util::sync::CancellationToken;
-use upkeep_archive::{ArchiveError, Entry, Open, Request};
 
 use crate::clock::Timestamp;
 use crate::config::secret::SecretError;
-use crate::repository::gate::Gate;
-use crate::repository::lock::LockKind;
 use crate::repository::progress::Bars;
 use crate::storage::Storage;
+use crate::storage::throttle::Bucket;
 
+pub use crate::repository::entropy::Content;
 pub use crate::repository::progress::Tell;
 
+mod backup;
 pub mod browse;
 pub mod check;
+pub mod copy;
+mod entropy;
 mod gate;
 mod key;
 pub mod lock;
 mod node;
 mod open;
 mod progress;
+pub mod prune;
 pub mod restore;
 pub mod source;
 
-/// How long a backup waits for one that forgets or prunes.
+/// How long a backup waits for one that forgets or prunes, and those for it.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// Problems that a summary names; further ones are counted.
 const MOST_PROBLEMS: usize = 1_000;
-
-/// How long a backup takes before it is counted how much there is to do.
-const COUNTS_AFTER: Duration = Duration::from_millis(500);
 
 /// Why a repository does not do what was asked. The text names the repository and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +92,9 @@ pub enum RepositoryError {
     /// A restore would meet what it must not, or did not give back what was saved.
     #[error("{0}")]
     Restore(String),
+    /// What was to be removed is not there, or must stay.
+    #[error("{0}")]
+    Removal(String),
     /// Another one works on it, and would be disturbed.
     #[error("the repository {url} is locked: {holder}; {remedy}")]
     Locked {
@@ -160,6 +163,8 @@ pub struct Snapshot {
     pub id: String,
     /// When its backup began.
     pub time: Timestamp,
+    /// What to add to UTC for the time of the clock where it was made, in seconds.
+    pub utc_offset: i32,
     /// Name of the host.
     pub host: String,
     /// What was saved: absolute paths.
@@ -170,6 +175,22 @@ pub struct Snapshot {
     pub files: Option<u64>,
     /// Bytes of the files, where the program that made it noted that.
     pub bytes: Option<u64>,
+    /// What its backup did, where the program that made it noted that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Changes>,
+}
+
+/// What a snapshot says of its backup.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Changes {
+    /// Files that the snapshot before did not have.
+    pub files_new: u64,
+    /// Files that were different there.
+    pub files_changed: u64,
+    /// Files that were the same there.
+    pub files_unmodified: u64,
+    /// Bytes that the repository grew by.
+    pub bytes_added: u64,
 }
 
 impl Snapshot {
@@ -191,16 +212,26 @@ pub struct Label {
 }
 
 /// What a backup did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     /// Identifier of the snapshot, 64 hexadecimal digits.
     pub snapshot: String,
+    /// The snapshot before, with which it was compared.
+    pub parent: Option<String>,
     /// Files, links and devices in it.
     pub files: u64,
     /// Those that the snapshot before did not have.
     pub files_new: u64,
     /// Those that were different there.
     pub files_changed: u64,
+    /// Those that were the same there.
+    pub files_unmodified: u64,
+    /// Those that are there and not here; none where there is no snapshot before, or where it does not tell.
+    pub files_removed: Option<u64>,
+    /// Bytes read from the source.
+    pub bytes_read: u64,
+    /// What the content that was read looks like.
+    pub content: Content,
     /// Bytes read, or taken over from the snapshot before.
     pub bytes: u64,
     /// Bytes that the repository grew by.
@@ -215,6 +246,10 @@ pub struct Summary {
 #[derive(Debug, Default)]
 pub struct Watch {
     cancel: CancellationToken,
+    /// How fast the source is read at the most.
+    rate: Option<Arc<Bucket>>,
+    /// Bytes that were given to the repository's storage.
+    written: std::sync::atomic::AtomicU64,
     state: Mutex<WatchState>,
 }
 
@@ -224,6 +259,8 @@ struct WatchState {
     untold: u64,
     /// What was given to the archiver that is not a folder, less what could not be read.
     files: u64,
+    /// What was read.
+    content: Content,
     /// Why the repository could not be written, the first time.
     failure: Option<String>,
 }
@@ -231,7 +268,12 @@ struct WatchState {
 impl Watch {
     /// A backup that `cancel` ends.
     pub fn new(cancel: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { cancel, state: Mutex::default() })
+        Arc::new(Self { cancel, ..Self::default() })
+    }
+
+    /// The same, with what paces the reading of the source.
+    pub fn paced(cancel: CancellationToken, rate: Option<Arc<Bucket>>) -> Arc<Self> {
+        Arc::new(Self { cancel, rate, ..Self::default() })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, WatchState> {
@@ -280,104 +322,29 @@ impl Repository {
     /// When the repository cannot be read.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>, RepositoryError> {
         let repository = self.session(Arc::clone(&self.backend), Bars::silent())?;
-        let snapshots = repository.get_all_snapshots().map_err(self.failed("its snapshots were listed"))?;
+        let snapshots = self.list_snapshots(&repository)?;
         let mut snapshots: Vec<_> = snapshots.iter().map(snapshot).collect();
         snapshots.sort_by(|one, other| (one.time, &one.id).cmp(&(other.time, &other.id)));
         Ok(snapshots)
     }
 
-    /// Saves a source as one snapshot. What cannot be read is left out and told in the summary. `tell` hears of bytes done
-    /// and bytes in all, a few times a second.
-    ///
-    /// # Errors
-    ///
-    /// When the repository cannot be written, or the run was ended: then there is no snapshot.
-    pub fn backup(&self, source: &impl Source, label: Label, tell: Tell) -> Result<Summary, RepositoryError> {
-        let started = std::time::Instant::now();
-        let watch = Arc::clone(source.watch());
-        let lock = self.lock(LockKind::Shared, PATIENCE, &watch.cancel)?;
-        let backend =
-            Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch), Some(lock.watch()));
-        let repository = self.session(Arc::clone(&self.backend), Bars::silent())?;
-        let mut snapshot = self.label(label)?;
-        snapshot.paths.add(self.path_of(source)?);
-        let parent = self.parent(&repository, &snapshot)?;
-        let progress = Bars::telling(tell).progress(ProgressType::Bytes, "");
-        let archived = std::thread::scope(|scope| {
-            let (ended, end) = std::sync::mpsc::channel::<()>();
-            let counted = &progress;
-            scope.spawn(move || {
-                // Who is done sooner needs no total, and one walk less.
-                if end.recv_timeout(COUNTS_AFTER) == Err(RecvTimeoutError::Timeout)
-                    && let Ok(Some(total)) = source.size()
-                {
-                    counted.set_length(total);
-                }
-            });
-            let request = Request {
-                backend: Arc::new(backend),
-                key: &self.key,
-                config: repository.config(),
-                parent: parent.as_ref(),
-                tell: &|bytes| progress.inc(bytes),
-            };
-            let mut entries = source.entries().filter_map(Result::ok).map(entry);
-            let archived = upkeep_archive::archive(&request, &mut entries, snapshot);
-            drop(ended);
-            archived
-        });
-        progress.finish();
-        if watch.cancel.is_cancelled() {
-            return Err(RepositoryError::Cancelled);
-        }
-        let failed =
-            |message| RepositoryError::Failed { url: self.url.clone(), action: "a backup was written", message };
-        if let Some(failure) = watch.state().failure.take() {
-            return Err(failed(failure));
-        }
-        let snapshot = archived.map_err(|error| match error {
-            ArchiveError::Storage(error) => failed(message(&error)),
-            error => failed(error.to_string()),
-        })?;
-        let Some(summary) = snapshot.summary else { return Err(failed("it gave no summary".to_owned())) };
-        let (expected, found) = (watch.state().files, summary.total_files_processed);
-        if expected != found {
-            let id = snapshot.id.to_string();
-            return Err(failed(format!(
-                "the snapshot {id} holds {found} files instead of {expected}; do not rely on it"
-            )));
-        }
-        Ok(Summary {
-            snapshot: snapshot.id.to_hex().as_str().to_owned(),
-            files: summary.total_files_processed,
-            files_new: summary.files_new,
-            files_changed: summary.files_changed,
-            bytes: summary.total_bytes_processed,
-            bytes_added: summary.data_added_packed,
-            duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            problems: watch.take_problems(),
-        })
-    }
-
-    fn path_of(&self, source: &impl Source) -> Result<String, RepositoryError> {
-        source.path().into_os_string().into_string().map_err(|path| RepositoryError::Failed {
-            url: self.url.clone(),
-            action: "a snapshot was begun",
-            message: format!("the path {} is not UTF-8, as the format wants it; give it another name", path.display()),
-        })
-    }
-
-    /// The newest snapshot of the same paths by the same host. What is as it was then is not read again.
-    fn parent(
+    /// Reads all snapshots. One that is removed between the listing and the reading is no error.
+    fn list_snapshots<S: Open>(
         &self,
-        repository: &rustic_core::Repository<OpenStatus>,
-        snapshot: &SnapshotFile,
-    ) -> Result<Option<SnapshotFile>, RepositoryError> {
-        let all = repository.get_all_snapshots().map_err(self.failed("its snapshots were listed"))?;
-        let is_of_same = |it: &SnapshotFile| {
-            it.hostname == snapshot.hostname && it.paths == snapshot.paths && it.label == snapshot.label
-        };
-        Ok(all.into_iter().filter(is_of_same).max_by(|one, other| one.time.cmp(&other.time)))
+        repository: &rustic_core::Repository<S>,
+    ) -> Result<Vec<SnapshotFile>, RepositoryError> {
+        let listed = || self.backend.list(FileType::Snapshot).map(BTreeSet::from_iter);
+        let mut before: Option<BTreeSet<Id>> = listed().ok();
+        loop {
+            let failed = match repository.get_all_snapshots() {
+                Ok(snapshots) => return Ok(snapshots),
+                Err(error) => self.failed("its snapshots were listed")(error),
+            };
+            match listed().ok() {
+                now @ Some(_) if now != before => before = now,
+                _ => return Err(failed),
+            }
+        }
     }
 
     fn label(&self, label: Label) -> Result<SnapshotFile, RepositoryError> {
@@ -414,19 +381,15 @@ impl Repository {
     }
 }
 
-/// An entry as the archiver takes it.
-fn entry<O: ReadSourceOpen + Send + 'static>(entry: ReadSourceEntry<O>) -> Entry {
-    let ReadSourceEntry { path, node, open } = entry;
-    let open = open.map(|open| -> Open {
-        Box::new(move || open.open().ok().map(|reader| Box::new(reader) as Box<dyn std::io::Read>))
-    });
-    Entry { path, node, open }
-}
-
 /// What rustic_core says, as one line.
 fn message(error: &RusticError) -> String {
     let text = error.display_log();
     let text = text.strip_prefix("Error: ").unwrap_or(&text);
+    // What it is related to is for the developers of rustic_core.
+    let text = match text.split_once(" (kind: related to ") {
+        Some((start, rest)) => format!("{start}{}", rest.split_once(')').map_or("", |(_, end)| end)),
+        None => text.to_owned(),
+    };
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
@@ -434,10 +397,17 @@ fn snapshot(file: &SnapshotFile) -> Snapshot {
     Snapshot {
         id: file.id.to_hex().as_str().to_owned(),
         time: Timestamp(file.time.timestamp().as_millisecond()),
+        utc_offset: file.time.offset().seconds(),
         host: file.hostname.clone(),
         paths: file.paths.iter().cloned().collect(),
         tags: file.tags.iter().filter(|tag| !tag.is_empty()).cloned().collect(),
         files: file.summary.as_ref().map(|summary| summary.total_files_processed),
         bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
+        changes: file.summary.as_ref().map(|summary| Changes {
+            files_new: summary.files_new,
+            files_changed: summary.files_changed,
+            files_unmodified: summary.files_unmodified,
+            bytes_added: summary.data_added_packed,
+        }),
     }
 }

@@ -12,12 +12,14 @@
 //! | `peer`    | who is at the other end                                    |
 //! | `ask`     | one command and its answer                                 |
 //! | `tasks`   | status, tasks, slots, reload                               |
+//! | `holds`   | what must stay in backup repositories                      |
 //! | `runs`    | runs: start, cancel, list, show                            |
 //! | `follow`  | streams of a run: its log and its events, until it is over |
 //! | `reply`   | answers: JSON, or an error with its status                 |
 
 mod ask;
 mod follow;
+mod holds;
 mod peer;
 mod reply;
 mod runs;
@@ -87,6 +89,8 @@ fn router(state: ServerState) -> Router {
         .route("/runs/{id}/logs", get(follow::logs))
         .route("/runs/{id}/events", get(follow::events))
         .route("/slots", get(tasks::slots))
+        .route("/holds", get(holds::list))
+        .route("/holds/release", post(holds::release))
         .route("/reload", post(tasks::reload));
     Router::new()
         .nest("/v1", v1)

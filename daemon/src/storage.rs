@@ -182,9 +182,8 @@ fn path(kind: FileType, id: &Id) -> String {
 }
 
 fn rustic(error: StorageError) -> Box<RusticError> {
-    let message = error.message.clone();
     // The text of rustic_core is a template, in which braces have a meaning.
-    RusticError::with_source(ErrorKind::Backend, "{reason}", error).attach_context("reason", message)
+    RusticError::new(ErrorKind::Backend, "{reason}").attach_context("reason", error.message)
 }
 
 fn length(size: u64) -> RusticResult<u32> {

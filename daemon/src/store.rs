@@ -17,12 +17,14 @@
 //! | `row`          | how values are written in columns                                   |
 //! | `log_buffer`   | log records that wait for a commit                                  |
 //! | `state`        | the tasks' keys and values                                          |
+//! | `hold`         | what must stay in backup repositories                               |
 //! | `read`         | the questions that can be asked                                     |
 //! | [`retention`]  | what is forgotten, and when                                         |
 
 mod apply;
 mod database;
 mod error;
+mod hold;
 mod lock;
 mod log_buffer;
 mod read;
@@ -47,6 +49,7 @@ use crate::record::LogRecord;
 
 pub use self::database::{FORMAT, path};
 pub use self::error::{StateError, StoreError};
+pub use self::hold::Hold;
 pub use self::lock::StateLock;
 pub use self::read::{Reader, RunFilter};
 pub use self::retention::{Pruned, Retention};
@@ -127,7 +130,7 @@ impl Store {
         }
     }
 
-    /// Removes rows, in a commit that it shares with others. Returns how many there were.
+    /// Removes or changes rows, in a commit that it shares with others. Returns how many there were.
     async fn remove(&self, statement: Statement<'static>) -> Result<u64, StoreError> {
         self.ask(|answer| Request::Remove { statement, answer }).await?
     }

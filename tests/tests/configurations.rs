@@ -72,6 +72,7 @@ theme! {
     grant: GRANT,
     places: PLACES,
     secrets: SECRETS,
+    repositories: REPOSITORIES,
     limits: LIMITS,
     daemon: DAEMON,
     files: FILES,

@@ -4,6 +4,7 @@
 //! `UPKEEP_CRASHES` says how often (10 when it is not set), `UPKEEP_SEED` repeats a sequence of moments.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -169,64 +170,162 @@ fn a_finished_step_never_runs_again() {
     );
 }
 
-/// A folder that changes all the time is backed up, and the daemon killed meanwhile, also while it makes the repository.
+/// A folder that changes all the time is backed up, old snapshots are forgotten and their data pruned, and the daemon is killed
+/// meanwhile, also while it makes the repository. The newest snapshots are never lost, and hold what they saved.
 #[test]
 fn a_repository_is_whole_after_each_crash() {
     if Command::new("restic").arg("version").output().is_err() {
         return eprintln!("SKIPPED: there is no restic (apt-get install restic)");
     }
     let (crashes, mut moments) = (crashes(), Moments::seeded());
-    let site = Site::new(&[]);
-    site.shipped("backup");
-    std::fs::create_dir(site.path("app")).unwrap();
-    std::fs::write(site.path("password"), "correct horse battery staple").unwrap();
-    std::fs::set_permissions(site.path("password"), std::fs::Permissions::from_mode(0o600)).unwrap();
-    let path = |name| site.path(name).display().to_string();
-    site.task(
-        "saver",
-        &format!(
-            "plugin = \"backup\"\nschedule.overlap = \"queue\"\n\
-             [config]\nrepository = \"main\"\ndirectories = [{{ root = \"app\" }}]\n\
-             [grant]\nstate = true\nmetrics = true\n\
-             [grant.files.app]\npath = \"{}\"\n\
-             [grant.repository.main]\nurl = \"{}\"\npassword = {{ file = \"{}\" }}\n",
-            path("app"),
-            path("repository"),
-            path("password"),
-        ),
-    );
+    let saved = Saved::new();
+    let site = &saved.site;
+    let mut known = Known::new();
     for crash in 0..crashes {
         for file in 0..6 {
             let length = usize::try_from(moments.below(3 << 20)).unwrap();
             std::fs::write(site.path(&format!("app/{}", (crash + file * 7) % 40)), moments.noise(length)).unwrap();
         }
         let daemon = site.start();
-        site.api().run("saver");
-        std::thread::sleep(Duration::from_micros(moments.below(2_000_000)));
+        let mut tasks = ["saver", "sweeper"];
+        if moments.below(2) == 0 {
+            tasks.reverse();
+        }
+        tasks.iter().for_each(|task| drop(site.api().run(task)));
+        std::thread::sleep(Duration::from_micros(moments.below(2_500_000)));
         daemon.kill();
         assert_sound(&Journal::copy(&site.state()));
+        saved.look(&mut known, &format!("after crash {crash}"));
+        if crash % 10 == 9 {
+            saved.restic(&["check", "--read-data"]);
+        }
     }
 
     let daemon = site.start();
     within(Duration::from_secs(120), "the end of all runs", || {
         (site.journal().number("SELECT count(*) FROM runs WHERE phase <> 'done'") == 0).then_some(())
     });
-    assert_eq!(site.run("saver")["outcome"]["outcome"], "succeeded");
+    for task in ["saver", "sweeper"] {
+        let run = site.run(task);
+        assert_eq!(run["outcome"]["outcome"], "succeeded", "{run:#}");
+    }
     assert!(Daemon::stop(daemon).success());
-    let restic = |arguments: &[&str]| {
+    let left = saved.look(&mut known, "at the end");
+    saved.restic(&["check", "--read-data"]);
+    assert_eq!(left.len(), KEPT, "{left:?}");
+    for id in &left {
+        saved.assert_restores(id, &known[id].1);
+    }
+    let ends =
+        site.journal().rows("SELECT task, outcome, count(*) AS count, sum(resumed) AS resumed FROM runs GROUP BY 1, 2");
+    let lost = ends.iter().filter(|row| !["succeeded", "interrupted"].contains(&row["outcome"].as_str().unwrap()));
+    assert_eq!(lost.count(), 0, "{ends:?}");
+    println!(
+        "{crashes} crashes, {} snapshots seen, {} forgotten; restic finds no error, and the last {KEPT} hold what they \
+         saved; runs: {ends:?}",
+        known.len(),
+        known.len() - left.len(),
+    );
+}
+
+/// Snapshots that retention keeps.
+const KEPT: usize = 3;
+
+/// What was in the folder: name, length and hash.
+type Content = BTreeMap<String, (usize, u64)>;
+
+/// Every snapshot that was ever seen: when it was made, and what it holds.
+type Known = BTreeMap<String, (jiff::Timestamp, Content)>;
+
+/// A site with a folder, a task that saves it and one that keeps the last three.
+struct Saved {
+    site: Site,
+}
+
+impl Saved {
+    fn new() -> Self {
+        let site = Site::new(&[]);
+        site.shipped("backup");
+        site.shipped("retention");
+        std::fs::create_dir(site.path("app")).unwrap();
+        std::fs::write(site.path("password"), "correct horse battery staple").unwrap();
+        std::fs::set_permissions(site.path("password"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        let path = |name| site.path(name).display().to_string();
+        let repository = format!(
+            "[grant.repository.main]\nurl = \"{}\"\npassword = {{ file = \"{}\" }}\n",
+            path("repository"),
+            path("password")
+        );
+        site.task(
+            "saver",
+            &format!(
+                "plugin = \"backup\"\nschedule.overlap = \"queue\"\n\
+                 [config]\nrepository = \"main\"\ndirectories = [{{ root = \"app\" }}]\n\
+                 [grant]\nstate = true\nmetrics = true\n[grant.files.app]\npath = \"{}\"\n{repository}",
+                path("app"),
+            ),
+        );
+        site.task(
+            "sweeper",
+            &format!(
+                "plugin = \"retention\"\nschedule.overlap = \"queue\"\n\
+                 [config]\nrepository = \"main\"\nmax_removals = \"100 %\"\nkeep = {{ last = {KEPT} }}\n\
+                 prune = {{ grace = \"0h\", max_unused = \"0 %\", max_repack = \"unlimited\" }}\n\
+                 [grant]\nmetrics = true\n{repository}access = [\"list\", \"prune\"]\n",
+            ),
+        );
+        Self { site }
+    }
+
+    fn restic(&self, arguments: &[&str]) -> Vec<u8> {
+        let path = |name| self.site.path(name).display().to_string();
         let place = ["--no-cache", "-r", &path("repository"), "--password-file", &path("password")].map(str::to_owned);
         let ran = Command::new("restic").args(place).args(arguments).output().unwrap();
         assert!(ran.status.success(), "restic {arguments:?}: {ran:?}");
-    };
-    restic(&["check", "--read-data"]);
-    restic(&["restore", "latest", "--target", &path("restored")]);
-    let restored = format!("restored{}", path("app"));
-    for entry in std::fs::read_dir(site.path("app")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let [was, is] = ["app", &restored].map(|folder| std::fs::read(site.path(&format!("{folder}/{name}"))).unwrap());
-        assert_eq!(was.len(), is.len(), "{name}");
-        assert!(was == is, "{name} is not as it was");
+        ran.stdout
     }
-    let ends = site.journal().rows("SELECT outcome, count(*) AS count, sum(resumed) AS resumed FROM runs GROUP BY 1");
-    println!("{crashes} crashes, then restic finds no error; runs: {ends:?}");
+
+    fn content(&self, folder: &str) -> Content {
+        let entries = std::fs::read_dir(self.site.path(folder)).unwrap().flatten();
+        entries
+            .map(|it| {
+                let (name, bytes) = (it.file_name().into_string().unwrap(), std::fs::read(it.path()).unwrap());
+                (name, (bytes.len(), BuildHasherDefault::<DefaultHasher>::default().hash_one(&bytes)))
+            })
+            .collect()
+    }
+
+    /// Notes the snapshots that are new, and demands that the newest of all that were ever seen are there. Gives those that
+    /// are there.
+    fn look(&self, known: &mut Known, when: &str) -> Vec<String> {
+        let files = std::fs::read_dir(self.site.path("repository/snapshots"));
+        let there: Vec<String> =
+            files.into_iter().flatten().flatten().map(|it| it.file_name().into_string().unwrap()).collect();
+        // A file that is being written has another name than its content.
+        let there: Vec<_> = there.into_iter().filter(|it| it.len() == 64).collect();
+        if there.iter().any(|id| !known.contains_key(id)) {
+            let listed: Value = serde_json::from_slice(&self.restic(&["snapshots", "--json", "--no-lock"])).unwrap();
+            for snapshot in listed.as_array().unwrap() {
+                let text = |key: &str| snapshot[key].as_str().unwrap().to_owned();
+                known.entry(text("id")).or_insert_with(|| (text("time").parse().unwrap(), self.content("app")));
+            }
+        }
+        let mut newest: Vec<_> = known.iter().map(|(id, (time, _))| (time, id)).collect();
+        newest.sort();
+        for (time, id) in newest.iter().rev().take(KEPT) {
+            assert!(there.contains(id), "{when}: the snapshot {id} of {time} is lost");
+        }
+        there
+    }
+
+    fn assert_restores(&self, id: &str, content: &Content) {
+        let target = format!("restored-{}", &id[..8]);
+        self.restic(&["restore", id, "--target", &self.site.path(&target).display().to_string()]);
+        let restored = self.content(&format!("{target}{}", self.site.path("app").display()));
+        let names = |content: &Content| content.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&restored), names(content), "{id}");
+        for (name, was) in content {
+            assert_eq!(restored[name], *was, "{name} in {id} is not as it was");
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! without a guest is dead code, which is an error as well.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, inotify, renameat_with};
@@ -282,6 +282,55 @@ mod outcome {
         let mut events = [std::mem::MaybeUninit::uninit(); 1024];
         let mut seen = inotify::Reader::new(&watch, &mut events);
         assert_eq!(seen.next().err(), Some(rustix::io::Errno::WOULDBLOCK), "somebody opened the canary");
+    }
+
+    /// Whoever may append and list can neither remove nor free nor read anything, and is told which right is missing.
+    pub(super) fn hostile_backup() {
+        let site = Site::new(&["hostile-backup", "noop"]);
+        root(&site);
+        fs::write(site.path("password"), "correct horse battery staple").unwrap();
+        fs::set_permissions(site.path("password"), fs::Permissions::from_mode(0o600)).unwrap();
+        let folder = site.path("repository").display().to_string();
+        let repository = format!(
+            "[grant.repository.main]\nurl = \"{folder}\"\npassword = {{ file = \"{}\" }}\naccess = [\"append\", \"list\"]\n",
+            site.path("password").display()
+        );
+        let grant = grant(&site, r#"["read"]"#);
+        let config = format!("config = {{ repository = \"main\", root = \"data\", folder = \"{folder}\" }}");
+        let task = format!("plugin = \"hostile-backup\"\n{config}\n{grant}\n{repository}");
+        // A right that the plugin does not even ask for cannot be had by a grant either.
+        site.task("hostile-backup", &task.replace("\"list\"]", "\"list\", \"prune\"]"));
+        let refused = site.cli(&["check"]);
+        assert_eq!(refused.code, 2, "{refused:?}");
+        assert!(refused.stdout.contains("does not ask for the right `prune`"), "{refused:?}");
+
+        site.task("hostile-backup", &task);
+        site.task("bystander", "plugin = \"noop\"");
+        let _daemon = site.start();
+        let run = run(&site, "hostile-backup");
+        assert_eq!(run["outcome"]["outcome"], "denied", "{}", traces(&site, &run));
+        let traces = traces(&site, &run);
+        for (attempt, missing) in [
+            ("forget-all", "does not hold \\\"prune\\\""),
+            ("forget-own", "does not hold \\\"prune\\\""),
+            ("forget-none", "does not hold \\\"prune\\\""),
+            ("forget-nonsense", "does not hold \\\"prune\\\""),
+            ("prune", "does not hold \\\"prune\\\""),
+            ("prune-marking", "does not hold \\\"prune\\\""),
+            ("other-repository", "no `grant.repository.other`"),
+            ("repository-by-path", "no `grant.repository."),
+            ("folder-by-path", "no `grant.files."),
+            ("save-the-repository", "no `grant.files."),
+            ("read-the-repository", ""),
+            ("save-again", "2 snapshots"),
+        ] {
+            let told =
+                traces.split(&format!("attempt {attempt}: ")).nth(1).unwrap_or_else(|| panic!("{attempt}: {traces}"));
+            let told = told.split("attempt ").next().unwrap();
+            assert!(!told.starts_with("it was done") && told.contains(missing), "{attempt}: {told}");
+        }
+        assert!(!traces.contains("correct horse"), "the password is nowhere");
+        assert_eq!(fs::read_dir(site.path("repository/snapshots")).unwrap().count(), 2);
     }
 
     pub(super) fn ungranted() {

@@ -10,7 +10,6 @@ use crate::capability::{Host, HostError, blocking};
 use crate::config::dump::DumpGrant;
 use crate::config::grant::RepositoryAccess;
 use crate::database::{DatabaseError, sqlite};
-use crate::repository::Watch;
 use crate::repository::source::FileSource;
 
 impl From<DatabaseError> for HostError {
@@ -47,7 +46,7 @@ impl abi::Host for Host {
             Ok::<_, DatabaseError>((copy, database))
         });
         let (copy, database) = copied.await??;
-        let source = FileSource::new(copy.path().to_owned(), database, Watch::new(self.run.cancel.clone()));
+        let source = FileSource::new(copy.path().to_owned(), database, self.watch());
         let summary = self.archive(repository, source, tags).await;
         // Not before the archiver has read it.
         drop(copy);

@@ -18,6 +18,8 @@ use crate::cli::screen::{Screen, grouped};
 use crate::config::grant::RepositoryGrant;
 use crate::repository::{RepositoryError, Snapshot};
 
+pub mod release;
+
 /// Look into backups and restore from them, without a daemon
 #[derive(Debug, Clone, clap::Args)]
 pub struct BackupArgs {
@@ -34,6 +36,7 @@ enum Verb {
     Diff(diff::DiffArgs),
     Restore(restore::RestoreArgs),
     Verify(verify::VerifyArgs),
+    Release(release::ReleaseArgs),
     Check(check::CheckArgs),
 }
 
@@ -48,6 +51,7 @@ impl BackupArgs {
             Verb::Diff(args) => args.place.is_bare(),
             Verb::Restore(args) => args.place.is_bare(),
             Verb::Verify(args) => args.place.is_bare(),
+            Verb::Release(_) => false,
             Verb::Check(args) => args.place.is_bare(),
         }
     }
@@ -84,6 +88,25 @@ pub fn backup(
         Verb::Restore(args) => restore::restore(args, repositories, screen, out),
         Verb::Verify(args) => verify::verify(args, repositories, screen, out),
         Verb::Check(args) => check::check(args, repositories, screen, out),
+        Verb::Release(_) => Err(anyhow::anyhow!("holds are in the journal, and not in a repository")),
+    }
+}
+
+impl BackupArgs {
+    /// Whether holds are to be ended.
+    pub fn release(&self) -> Option<&release::ReleaseArgs> {
+        match &self.verb {
+            Verb::Release(args) => Some(args),
+            _ => None,
+        }
+    }
+
+    /// Whether people are shown the snapshots, and of which task.
+    pub fn lists(&self) -> Option<Option<&str>> {
+        match &self.verb {
+            Verb::List(args) => args.shown(),
+            _ => None,
+        }
     }
 }
 
@@ -96,6 +119,7 @@ impl From<RepositoryError> for Failure {
             | RepositoryError::Password(_)
             | RepositoryError::Occupied { .. } => Exit::Usage,
             RepositoryError::Restore(_)
+            | RepositoryError::Removal(_)
             | RepositoryError::Cancelled
             | RepositoryError::Ended
             | RepositoryError::Damaged { .. }

@@ -39,6 +39,17 @@ impl Place {
         settings.get("timezone").and_then(|zone| zone.as_str()?.parse().ok()).unwrap_or(chrono_tz::UTC)
     }
 
+    /// The state directory, as far as it can be read.
+    pub(super) fn state_dir(&self) -> PathBuf {
+        let dir = self.config_dir();
+        let text = std::fs::read_to_string(dir.join("upkeep.toml")).unwrap_or_default();
+        let settings: toml::Table = text.parse().unwrap_or_default();
+        match settings.get("state_dir").and_then(toml::Value::as_str) {
+            Some(state_dir) => dir.join(state_dir),
+            None => DaemonSettings::default().state_dir,
+        }
+    }
+
     /// A client of the daemon.
     pub(super) fn client(&self) -> Result<Client, Failure> {
         Ok(Client::new(self.socket()?))

@@ -97,6 +97,11 @@ pub struct RepositoryGrant {
     /// Rights; appending by default.
     #[serde(default = "append_repository")]
     pub access: Vec<RepositoryAccess>,
+    /// Which snapshots may be removed by the right `prune`: those that carry one of these tags. `upkeep:NAME` is on those
+    /// of the task NAME, a `*` at the end stands for anything, and `*` alone is any snapshot. By default those of all
+    /// tasks of upkeep.
+    #[serde(default = "forget_own")]
+    pub forget: Vec<String>,
 }
 
 impl RepositoryGrant {
@@ -114,6 +119,7 @@ impl RepositoryGrant {
             upload: None,
             download: None,
             access: append_repository(),
+            forget: forget_own(),
         }
     }
 }
@@ -126,10 +132,26 @@ pub enum RepositoryAccess {
     Append,
     /// See which snapshots there are.
     List,
+    /// Remove snapshots, and the data that no snapshot needs.
+    Prune,
     /// Look for damage. What is read is shown to nobody; the names of what is lost are.
     Check,
     /// Restore into scratch folders and scratch servers of the host, for drills.
     Restore,
+}
+
+/// Whether snapshots with these tags may be removed where `forget` stands in the grant.
+pub fn may_forget(forget: &[String], tags: &[String]) -> bool {
+    forget.iter().any(|pattern| match pattern.strip_suffix('*') {
+        // Also a snapshot without any tag.
+        Some("") => true,
+        Some(start) => tags.iter().any(|tag| tag.starts_with(start)),
+        None => tags.contains(pattern),
+    })
+}
+
+fn forget_own() -> Vec<String> {
+    vec!["upkeep:*".to_owned()]
 }
 
 fn append_repository() -> Vec<RepositoryAccess> {
@@ -159,4 +181,30 @@ pub enum SqlAccess {
 
 fn read_sql() -> Vec<SqlAccess> {
     vec![SqlAccess::Read]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_named_may_be_removed() {
+        let list = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
+        for (forget, tags, may) in [
+            (&["upkeep:*"][..], &["upkeep:app"][..], true),
+            (&["upkeep:*"], &["nightly", "upkeep:"], true),
+            (&["upkeep:*"], &[], false),
+            (&["upkeep:*"], &["upkeep", "my upkeep:app"], false),
+            (&["upkeep:app"], &["upkeep:app"], true),
+            (&["upkeep:app"], &["upkeep:app2", "nightly"], false),
+            (&["upkeep:app", "nightly"], &["nightly"], true),
+            (&["*"], &[], true),
+            (&["*"], &["anything"], true),
+            (&[""], &["anything"], false),
+            (&[], &["upkeep:app"], false),
+        ] {
+            assert_eq!(may_forget(&list(forget), &list(tags)), may, "{forget:?} {tags:?}");
+        }
+        assert!(may_forget(&forget_own(), &list(&["upkeep:app"])));
+    }
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::rate::Rate;
 use crate::config::size::Size;
 
 /// The limits of a task. Sizes are written as `64 MiB`.
@@ -38,6 +39,23 @@ pub struct Limits {
     /// Rows that one query may give.
     #[schemars(range(min = 1, max = 10_000_000_000_u64))]
     pub rows: u64,
+    /// How fast a backup reads its sources at the most, all steps together.
+    pub read: Option<Rate>,
+    /// How far backups give way to other work on the processors; 19 is the farthest.
+    #[schemars(range(max = 19))]
+    pub nice: Option<u32>,
+    /// How far backups give way to other work on the disks.
+    pub ionice: Option<IoClass>,
+}
+
+/// A class of disk access. Schedulers other than BFQ take no notice of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum IoClass {
+    /// When nobody else wants the disk.
+    Idle,
+    /// Beside the others, and last among them.
+    BestEffort,
 }
 
 impl Default for Limits {
@@ -54,6 +72,9 @@ impl Default for Limits {
             metrics: 1_000,
             steps: 10_000,
             rows: 10_000_000,
+            read: None,
+            nice: None,
+            ionice: None,
         }
     }
 }

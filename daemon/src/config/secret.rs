@@ -39,7 +39,7 @@ impl std::fmt::Debug for SecretValue {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
-    #[error("the password file {} cannot be read: {source}; make it with `install -m 600 /dev/stdin {}`", path.display(), path.display())]
+    #[error("the secret file {} cannot be read: {source}; make it with `install -m 600 /dev/stdin {}`", path.display(), path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -47,7 +47,7 @@ pub enum SecretError {
         source: std::io::Error,
     },
     /// Others can read the file too.
-    #[error("the password file {} can be read by others than its owner; run `chmod 600 {}`", path.display(), path.display())]
+    #[error("the secret file {} can be read by others than its owner; run `chmod 600 {}`", path.display(), path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -59,7 +59,7 @@ pub enum SecretError {
     #[error("systemd passed no credential `{0}`; name it with `LoadCredential={0}:/path` in the unit")]
     Credential(String),
     /// Nothing is in it, or not text.
-    #[error("{0} holds no password; it is one line of UTF-8 text")]
+    #[error("{0} holds no secret; it is one line of UTF-8 text")]
     Empty(String),
 }
 
@@ -98,7 +98,7 @@ fn read_file(path: &std::path::Path, private: bool) -> Result<SecretValue, Secre
     }
     let mut bytes = Vec::new();
     file.take(LONGEST).read_to_end(&mut bytes).map_err(failed)?;
-    trimmed(bytes, || format!("the password file {}", path.display()))
+    trimmed(bytes, || format!("the secret file {}", path.display()))
 }
 
 /// Text without the newline at its end.

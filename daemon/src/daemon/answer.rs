@@ -1,13 +1,15 @@
-//! What the dispatcher answers when it is asked how things are.
+//! What the dispatcher answers when it is asked how things are, and what it passes on to the journal.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::dispatcher::{Active, Dispatcher};
-use crate::command::{NextSlot, Running, Status, TaskStatus};
+use crate::command::{CommandError, NextSlot, Running, Status, TaskStatus};
 use crate::config::load::Task;
 use crate::outcome::Outcome;
 use crate::record::Phase;
+use crate::store::{Hold, Store, StoreError};
+use tokio::sync::oneshot;
 
 /// Runs that wait are listed up to this many.
 const MOST_LISTED: usize = 100;
@@ -68,6 +70,36 @@ impl Dispatcher {
         };
         self.loaded.config.tasks.values().map(status).collect()
     }
+
+    /// Ends holds. It is the journal's to do; nobody here waits for it.
+    pub(super) fn release(
+        &self,
+        task: String,
+        url: Option<String>,
+        by: String,
+        reply: oneshot::Sender<Result<Vec<Hold>, CommandError>>,
+    ) {
+        let store = self.runner.store.clone();
+        tokio::spawn(async move {
+            let released = release(&store, &task, url.as_deref()).await;
+            if let Ok(holds) = &released {
+                holds.iter().for_each(|hold| tracing::info!(%task, repository = %hold.url, %by, "a hold was released"));
+            }
+            drop(reply.send(released.map_err(|error| CommandError::Journal { message: error.to_string() })));
+        });
+    }
+}
+
+/// Ends the holds of a task, all of them or those at an address, and gives them.
+///
+/// # Errors
+///
+/// When the journal cannot be read or written.
+pub async fn release(store: &Store, task: &str, url: Option<&str>) -> Result<Vec<Hold>, StoreError> {
+    let mut holds = store.read().holds(None).await?;
+    holds.retain(|hold| hold.task == task && url.is_none_or(|url| hold.url == url));
+    store.release(&holds).await?;
+    Ok(holds)
 }
 
 impl Active {

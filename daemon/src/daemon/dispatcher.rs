@@ -316,6 +316,7 @@ impl Dispatcher {
             Command::List(reply) => drop(reply.send(self.list())),
             Command::Run { task, dry_run, by, reply } => self.manual(&task, dry_run, by, reply),
             Command::Cancel { run, by, reply } => drop(reply.send(self.cancel(run, by))),
+            Command::Release { task, url, by, reply } => self.release(task, url, by, reply),
             Command::Reload(reply) => self.reload(vec![reply]),
         }
     }

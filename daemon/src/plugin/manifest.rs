@@ -21,7 +21,7 @@ pub const CAPABILITIES: &[(&str, &[&str])] = &[
     ("dump", &[]),
     ("files", &["read", "write", "remove"]),
     ("metrics", &[]),
-    ("repository", &["append", "list", "check", "restore"]),
+    ("repository", &["append", "list", "prune", "check", "restore"]),
     ("sql", &["read", "write"]),
     ("state", &[]),
     ("system", &["os", "disks", "memory", "load", "packages", "sockets", "services"]),

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustic_core::repofile::{Node, NodeType, SnapshotFile, SnapshotId};
@@ -17,8 +18,10 @@ use rustic_core::{
     TreeId, WriteBackend,
 };
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
+use crate::repository::lock::LockGuard;
 use crate::repository::progress::Bars;
 use crate::repository::{Repository, RepositoryError, Snapshot, message, node};
 
@@ -27,6 +30,8 @@ pub struct Reader {
     url: String,
     repository: rustic_core::Repository<IndexedFullStatus>,
     backend: Arc<dyn WriteBackend>,
+    /// Nobody removes what is being read; none where nobody may write.
+    _lock: Option<LockGuard>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -120,10 +125,11 @@ impl Repository {
     ///
     /// When the repository cannot be read.
     pub fn reader(&self) -> Result<Reader, RepositoryError> {
+        let lock = self.lock_to_read(Duration::ZERO, &CancellationToken::new())?;
         let backend: Arc<dyn WriteBackend> = Arc::new(Ahead(Arc::clone(&self.backend)));
         let repository = self.session(Arc::clone(&backend), Bars::silent())?;
         let repository = repository.to_indexed().map_err(self.failed("its index was read"))?;
-        Ok(Reader { url: self.url.clone(), repository, backend })
+        Ok(Reader { url: self.url.clone(), repository, backend, _lock: lock })
     }
 }
 

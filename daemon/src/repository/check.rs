@@ -30,7 +30,7 @@ use crate::repository::check::decode::{Cipher, Flaw, hash};
 use crate::repository::check::inventory::{BadFile, Inventory, PackNumber, read_file};
 use crate::repository::check::packs::{Counter, Read, Reader};
 use crate::repository::check::trees::{Cause, Losses, Trees, Walker};
-use crate::repository::{Repository, RepositoryError, Tell, message};
+use crate::repository::{PATIENCE, Repository, RepositoryError, Tell, message};
 
 pub use crate::repository::check::words::{Damage, DamageKind, Lost, Severity};
 
@@ -186,6 +186,7 @@ impl Repository {
         tell: Tell,
     ) -> Result<CheckReport, RepositoryError> {
         let started = Instant::now();
+        let _lock = self.lock_to_read(PATIENCE, cancel)?;
         let cipher = Cipher::new(&self.key);
         let mut attempt = 1;
         let look = loop {

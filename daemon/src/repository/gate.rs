@@ -1,9 +1,9 @@
-//! What stands between rustic_core and the repository's storage during a backup.
+//! What stands between rustic_core and the repository's storage during a backup, and while something is removed.
 //!
 //! rustic_core goes on after many errors and writes the snapshot all the same, without the files that failed. The gate
 //! lets a snapshot through only when every write before it went well and the run was not ended; so what is listed
-//! is complete. Nor does it let anything be removed: who may append may do no more. It also syncs the folders that new files were renamed in, so that a snapshot that is listed after a power
-//! loss has all that it refers to.
+//! is complete. Nor does it let a backup remove anything: who may append may do no more. It also syncs the folders that
+//! new files were renamed in, so that a snapshot that is listed after a power loss has all that it refers to.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -25,6 +25,8 @@ pub(super) struct Gate {
     watch: Arc<Watch>,
     /// Under which it is written, where that is so.
     lock: Option<LockWatch>,
+    /// Whether files may be removed.
+    removes: bool,
 }
 
 impl Gate {
@@ -34,7 +36,20 @@ impl Gate {
         watch: Arc<Watch>,
         lock: Option<LockWatch>,
     ) -> Self {
-        Self { inner, folder, written: Mutex::default(), watch, lock }
+        Self { inner, folder, written: Mutex::default(), watch, lock, removes: false }
+    }
+
+    /// Lets files be removed too.
+    pub(super) fn removing(self) -> Self {
+        Self { removes: true, ..self }
+    }
+
+    fn demand_lock(&self) -> RusticResult<()> {
+        if let Some(Err(lost)) = self.lock.as_ref().map(LockWatch::still_held) {
+            self.note_failure(lost.to_string());
+            return Self::refuse("the lock is lost");
+        }
+        Ok(())
     }
 
     fn refuse<T>(reason: &str) -> RusticResult<T> {
@@ -56,8 +71,9 @@ impl Gate {
     }
 
     fn sync(&self) -> RusticResult<()> {
-        let folders = std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner));
-        for folder in folders {
+        // Locked until it is done: whoever comes meanwhile relies on it too.
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        for folder in std::mem::take(&mut *written) {
             if let Err(error) = std::fs::File::open(&folder).and_then(|folder| folder.sync_all()) {
                 let failure = format!("{} cannot be synced to disk: {error}", folder.display());
                 self.note_failure(failure.clone());
@@ -108,23 +124,42 @@ impl WriteBackend for Gate {
         }
         let is_snapshot = file == FileType::Snapshot;
         if is_snapshot {
-            if let Some(Err(lost)) = self.lock.as_ref().map(LockWatch::still_held) {
-                self.note_failure(lost.to_string());
-                return Self::refuse("the lock is lost");
-            }
+            self.demand_lock()?;
             self.sync()?;
         }
+        let length = content.size() as u64;
         if let Err(error) = self.inner.write_bytes(file, id, cache, content) {
             self.note_failure(message(&error));
             return Err(error);
         }
+        self.watch.written.fetch_add(length, std::sync::atomic::Ordering::Relaxed);
         self.note_written(file, id);
         if is_snapshot { self.sync() } else { Ok(()) }
     }
 
-    /// Who adds has no right to remove, and rustic_core no reason to do it here.
-    fn remove(&self, file: FileType, id: &Id, _: bool) -> RusticResult<()> {
-        self.note_failure(format!("a {file} file ({id}) was to be removed, which a backup must not do"));
-        Self::refuse("a backup removes nothing")
+    /// Who adds has no right to remove, and rustic_core no reason to do it then. Where something is to be removed, what
+    /// stands for it must be safe before, and nothing goes when not all of it could be written.
+    fn remove(&self, file: FileType, id: &Id, cache: bool) -> RusticResult<()> {
+        if !self.removes {
+            self.note_failure(format!("a {file} file ({id}) was to be removed, which a backup must not do"));
+            return Self::refuse("a backup removes nothing");
+        }
+        if self.watch.cancel.is_cancelled() {
+            return Self::refuse("the run was ended");
+        }
+        if self.watch.state().failure.is_some() {
+            return Self::refuse("an earlier write failed");
+        }
+        self.demand_lock()?;
+        self.sync()?;
+        match self.inner.remove(file, id, cache) {
+            // Another program was here first, such as `restic prune`, which removes packs that rustic has only marked.
+            Err(_) if self.inner.list(file).is_ok_and(|there| !there.contains(id)) => Ok(()),
+            Err(error) => {
+                self.note_failure(message(&error));
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustic_core::repofile::ConfigFile;
 use rustic_core::{
     ConfigOptions, Credentials, FileType, KeyOptions, RepositoryBackends, RepositoryOptions, WriteBackend,
 };
@@ -42,11 +43,19 @@ impl Repository {
     ///
     /// As [`Repository::open`], and [`RepositoryError::Occupied`] when something else is in its place.
     pub fn open_or_make(grant: &RepositoryGrant) -> Result<Self, RepositoryError> {
+        Self::open_or_make_with(grant, None)
+    }
+
+    /// The same; what is made has the parameters of `config`.
+    pub(super) fn open_or_make_with(
+        grant: &RepositoryGrant,
+        config: Option<ConfigFile>,
+    ) -> Result<Self, RepositoryError> {
         let (storage, backend) = connect(grant)?;
         // Before anything is made.
         let password = password(grant)?;
         if !has_config(&grant.url, &backend)? {
-            make(&grant.url, &backend, &password)?;
+            make(&grant.url, &backend, &password, config)?;
         }
         Self::unlock(&grant.url, storage, backend, &password)
     }
@@ -101,7 +110,12 @@ fn has_config(url: &str, backend: &Arc<dyn WriteBackend>) -> Result<bool, Reposi
     }
 }
 
-fn make(url: &str, backend: &Arc<dyn WriteBackend>, password: &SecretValue) -> Result<(), RepositoryError> {
+fn make(
+    url: &str,
+    backend: &Arc<dyn WriteBackend>,
+    password: &SecretValue,
+    config: Option<ConfigFile>,
+) -> Result<(), RepositoryError> {
     let failed = |message| RepositoryError::Failed { url: url.to_owned(), action: "it was made", message };
     let _lock = match folder(url) {
         Some(folder) => Some(lock(&folder).map_err(|error| failed(error.to_string()))?),
@@ -117,10 +131,13 @@ fn make(url: &str, backend: &Arc<dyn WriteBackend>, password: &SecretValue) -> R
         Some(folder) => clear(url, &folder)?,
         None => clear_remote(url, backend)?,
     }
-    let config = ConfigOptions::default().set_version(2_u32);
     let credentials = Credentials::Masterkey(key::make(backend, password).map_err(failed)?);
+    let options = ConfigOptions::default().set_version(2_u32);
     raw(backend)
-        .and_then(|repository| repository.init(&credentials, &KeyOptions::default(), &config))
+        .and_then(|repository| match config {
+            Some(config) => repository.init_with_config(&credentials, &KeyOptions::default(), config),
+            None => repository.init(&credentials, &KeyOptions::default(), &options),
+        })
         .map_err(|error| failed(message(&error)))?;
     if let Some(folder) = folder(url) {
         for folder in [&folder.join("keys"), &folder] {

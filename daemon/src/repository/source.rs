@@ -15,6 +15,7 @@ use rustic_core::{ErrorKind, ReadSource, ReadSourceEntry, ReadSourceOpen, Rustic
 use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::repository::entropy::Sampler;
 use crate::repository::node::{self, Names};
 use crate::repository::{Source, Watch};
 use crate::root::exclude::Exclude;
@@ -193,6 +194,7 @@ impl ReadSourceOpen for Unopened {
                 file: file.into(),
                 left: size(&self.stat),
                 is_short: false,
+                sampler: Sampler::default(),
                 path: self.path,
                 watch: self.watch,
             }),
@@ -218,8 +220,15 @@ pub struct Reading {
     file: File,
     left: u64,
     is_short: bool,
+    sampler: Sampler,
     path: Vec<u8>,
     watch: Arc<Watch>,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.watch.state().content.add(&self.sampler);
+    }
 }
 
 impl Reading {
@@ -250,7 +259,11 @@ impl Read for Reading {
                 Ok(self.pad(&mut buffer[..most]))
             }
             Ok(count) => {
+                if let Some(rate) = &self.watch.rate {
+                    rate.pay(count);
+                }
                 self.left -= count as u64;
+                self.sampler.see(&buffer[..count]);
                 Ok(count)
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Err(error),
@@ -295,6 +308,7 @@ impl FileSource {
             file,
             left: size(&stat),
             is_short: false,
+            sampler: Sampler::default(),
             path: self.path.as_os_str().as_bytes().to_vec(),
             watch: Arc::clone(&self.watch),
         };

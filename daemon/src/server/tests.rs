@@ -50,7 +50,9 @@ async fn commands_reach_the_loop_with_the_name_of_who_asks() {
     assert_eq!(fixture.client.reload().await.unwrap().changed, ["backup-app"]);
     fixture.queue(1).await;
     assert_eq!(fixture.client.cancel(&run_id(1).0).await.unwrap(), run_id(1));
+    assert_eq!(fixture.client.release("backup-app", Some("/srv/backup/main")).await.unwrap().holds.len(), 1);
     let heard = fixture.heard();
+    assert!(heard[2].starts_with("release backup-app Some(\"/srv/backup/main\") by=uid"), "{heard:?}");
     assert!(heard[0].starts_with(&format!("run backup-app dry_run=true by=uid {uid}")), "{heard:?}");
     assert!(heard[1].starts_with(&format!("cancel {} by=uid {uid}", run_id(1))), "{heard:?}");
 }

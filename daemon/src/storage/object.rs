@@ -146,7 +146,7 @@ fn failure(action: &str, path: &str, server: &str, error: &Error) -> StorageErro
             Fault::Refused,
             "the server refuses it; are the credentials right, and do they have this right?".to_owned(),
         ),
-        _ if is("401 Unauthorized") || is("status: 401") => (
+        _ if is("Unauthorized") || is("status: 401") => (
             Fault::Refused,
             "the server does not accept the credentials; correct `options.user` and `secrets.password`".to_owned(),
         ),

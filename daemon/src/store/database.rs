@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use super::error::StoreError;
 
 /// The newest format that this binary reads and writes: the number of the last migration.
-pub const FORMAT: i64 = 1;
+pub const FORMAT: i64 = 2;
 
 const FILE: &str = "upkeep.db";
 const APPLICATION: i64 = 0x7570_6b70;

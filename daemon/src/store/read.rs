@@ -267,7 +267,7 @@ impl Reader {
         self.pool.close().await;
     }
 
-    async fn all<T>(
+    pub(super) async fn all<T>(
         &self,
         query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
         read: impl Fn(&SqliteRow) -> Result<T, StoreError>,

@@ -13,7 +13,10 @@ pub(crate) enum Never {}
 
 pub(crate) mod repository {
     use super::{HostResult, Never, absent};
-    use crate::repository::{BackupOptions, CheckOptions, CheckReport, Part, Snapshot, Summary};
+    use crate::repository::{
+        BackupOptions, CheckOptions, CheckReport, CopySummary, Hold, Part, PruneOptions, PruneSummary, Snapshot,
+        Summary,
+    };
 
     #[derive(Debug)]
     pub(crate) struct Repo(Never);
@@ -23,11 +26,35 @@ pub(crate) mod repository {
             absent("repository")
         }
 
+        pub(crate) fn open_copy(_: &str, _: &Self) -> HostResult<Self> {
+            absent("repository")
+        }
+
+        pub(crate) fn copy(&self, _: &Self, _: &[String]) -> HostResult<CopySummary> {
+            match self.0 {}
+        }
+
         pub(crate) fn backup(&self, _: &str, _: &BackupOptions) -> HostResult<Summary> {
             match self.0 {}
         }
 
         pub(crate) fn snapshots(&self) -> HostResult<Vec<Snapshot>> {
+            match self.0 {}
+        }
+
+        pub(crate) fn forget(&self, _: &[String]) -> HostResult<()> {
+            match self.0 {}
+        }
+
+        pub(crate) fn prune(&self, _: PruneOptions) -> HostResult<PruneSummary> {
+            match self.0 {}
+        }
+
+        pub(crate) fn hold(&self, _: &str) -> HostResult<bool> {
+            match self.0 {}
+        }
+
+        pub(crate) fn holds(&self) -> HostResult<Vec<Hold>> {
             match self.0 {}
         }
 

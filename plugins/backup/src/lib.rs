@@ -4,14 +4,19 @@
 //! Between runs it remembers how much each source held: that gives the steps their weights, and tells a source that has
 //! become empty (a disk that is not mounted, an application that lost its data) from one that always was.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use upkeep_plugin::files::Root;
 use upkeep_plugin::repository::{BackupOptions, Repository, Summary};
-use upkeep_plugin::{Context, Error, Outcome, Report, Result, Step, Task, dump, info, state};
+use upkeep_plugin::{Context, Error, Outcome, Report, Result, Step, Task, dump, info, state, warn};
 
+use crate::anomaly::{Facts, History, Settings, Thresholds};
 use crate::size::Size;
 
+mod anomaly;
+mod copies;
 mod report;
 mod size;
 
@@ -21,6 +26,9 @@ mod size;
 struct Backup {
     /// The repository, as in `[grant.repository.NAME]`.
     repository: String,
+    /// Further repositories to which each snapshot is copied, as in `[grant.repository.NAME]`.
+    #[serde(default)]
+    copies: Vec<String>,
     /// Directories; one snapshot each.
     #[serde(default)]
     directories: Vec<Directory>,
@@ -30,6 +38,12 @@ struct Backup {
     /// Tags of all snapshots, beside that of the task.
     #[serde(default)]
     tags: Vec<String>,
+    /// When a change is so large that nothing may be forgotten before somebody has looked.
+    #[serde(default)]
+    anomaly: Settings,
+    /// The same for single sources, by `directory/NAME` or `database/NAME`: what they set goes before `anomaly`.
+    #[serde(default)]
+    anomaly_of: BTreeMap<String, Settings>,
 }
 
 /// A directory to save.
@@ -83,6 +97,34 @@ impl Source {
     }
 }
 
+/// What one step did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Saved {
+    #[serde(flatten)]
+    summary: Summary,
+    /// What is unusual about it; then the repository is held.
+    #[serde(default)]
+    anomalies: Vec<String>,
+    /// Whether the repository was held for this task before.
+    #[serde(default)]
+    was_held: bool,
+}
+
+impl Saved {
+    /// Why repositories are held for it.
+    fn reason(&self, source: &Source) -> Option<String> {
+        (!self.anomalies.is_empty()).then(|| format!("{}: {}", source.name(), self.anomalies.join(", and ")))
+    }
+}
+
+impl std::ops::Deref for Saved {
+    type Target = Summary;
+
+    fn deref(&self) -> &Summary {
+        &self.summary
+    }
+}
+
 /// How much a source held when it was last saved and held anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Totals {
@@ -107,6 +149,15 @@ impl Backup {
             }
             sources.push(source);
         }
+        if let Some(name) = self.copies.iter().find(|name| **name == self.repository) {
+            let message = format!("`{name}` is the repository and a copy of it; name another one under `copies`");
+            return Err(Error::config(message));
+        }
+        if let Some(unknown) = self.anomaly_of.keys().find(|it| sources.iter().all(|source| source.key() != **it)) {
+            let known: Vec<_> = sources.iter().map(Source::key).collect();
+            let message = format!("[config.anomaly_of.\"{unknown}\"] is no source; there are {}", known.join(", "));
+            return Err(Error::config(message));
+        }
         if sources.is_empty() {
             return Err(Error::config(
                 "there is nothing to save; add `[[config.directories]]` with `root = \"NAME\"`, or `databases = [\"NAME\"]` under [config]",
@@ -115,19 +166,44 @@ impl Backup {
         Ok(sources)
     }
 
+    fn thresholds(&self, source: &str) -> Thresholds {
+        self.anomaly_of.get(source).unwrap_or(&self.anomaly).over(&self.anomaly)
+    }
+
+    /// Judges what was saved, and holds the repository when it is unusual. In the step, and not at the end: from now on
+    /// nothing must be forgotten.
+    fn judge(&self, ctx: &Context, repository: &Repository, source: &Source, summary: Summary) -> Result<Saved> {
+        let (key, thresholds) = (source.key(), self.thresholds(&source.key()));
+        let was_held = repository.holds()?.iter().any(|it| it.task == ctx.task);
+        let history = History::of(&key)?.learned(was_held, &thresholds);
+        let anomalies = anomaly::judge(&Facts::from(&summary), &history, &thresholds);
+        let saved = Saved { summary, anomalies, was_held };
+        if let Some(reason) = saved.reason(source) {
+            warn!(snapshot = saved.snapshot, source = key, "unusual: {reason}");
+            repository.hold(&reason)?;
+        }
+        Ok(saved)
+    }
+
     /// Remembers what each source held, and forgets the sources that are no longer named.
     fn remember(&self, outcomes: &[Outcome<Self>]) -> Result<()> {
         let mut batch = state::Batch::new();
         for outcome in outcomes {
-            if let Ok(Summary { files, bytes, .. }) = outcome.output
-                && bytes > 0
-            {
-                batch = batch.put(&["last/", &outcome.step.input.key()].concat(), &Totals { files, bytes })?;
+            let Ok(saved) = &outcome.output else { continue };
+            let (files, bytes, source) = (saved.files, saved.bytes, outcome.step.input.key());
+            if bytes > 0 {
+                batch = batch.put(&["last/", &source].concat(), &Totals { files, bytes })?;
             }
+            let (thresholds, is_well) = (self.thresholds(&source), saved.anomalies.is_empty());
+            let mut history = History::of(&source)?.learned(saved.was_held, &thresholds);
+            history.remember(Facts::from(&saved.summary), is_well, &thresholds);
+            batch = batch.put(&["history/", &source].concat(), &history)?;
         }
-        let current: Vec<_> = outcomes.iter().map(|it| ["last/", &it.step.input.key()].concat()).collect();
-        for old in state::keys("last/")?.iter().filter(|it| !current.contains(it)) {
-            batch = batch.remove(old);
+        for kind in ["last/", "history/"] {
+            let current: Vec<_> = outcomes.iter().map(|it| [kind, &it.step.input.key()].concat()).collect();
+            for old in state::keys(kind)?.iter().filter(|it| !current.contains(it)) {
+                batch = batch.remove(old);
+            }
         }
         Ok(batch.apply()?)
     }
@@ -135,7 +211,7 @@ impl Backup {
 
 impl Task for Backup {
     type Input = Source;
-    type Output = Summary;
+    type Output = Saved;
 
     fn plan(&self, _: &Context) -> Result<Vec<Step<Source>>> {
         let step = |source: Source| {
@@ -153,7 +229,7 @@ impl Task for Backup {
         self.sources()?.into_iter().map(step).collect()
     }
 
-    fn execute(&self, _: &Context, step: Step<Source>) -> Result<Summary> {
+    fn execute(&self, ctx: &Context, step: Step<Source>) -> Result<Saved> {
         let repository = Repository::open(&self.repository)?;
         let saved = match &step.input {
             Source::Directory(root) => {
@@ -177,11 +253,13 @@ impl Task for Backup {
             "saved {}",
             step.input.name()
         );
+        let saved = self.judge(ctx, &repository, &step.input, saved)?;
+        copies::make(&repository, &self.copies, &step.input, &saved)?;
         Ok(saved)
     }
 
-    fn finish(&self, _: &Context, outcomes: Vec<Outcome<Self>>) -> Result<Report> {
-        let report = report::sum_up(&outcomes)?;
+    fn finish(&self, ctx: &Context, outcomes: Vec<Outcome<Self>>) -> Result<Report> {
+        let report = report::sum_up(ctx, &self.repository, &outcomes)?;
         self.remember(&outcomes)?;
         Ok(report)
     }

@@ -1,15 +1,15 @@
 //! What a run tells: a table with a line for each source, a finding for whatever is not right, metrics.
 
 use upkeep_plugin::repository::Summary;
-use upkeep_plugin::{Outcome, Report, Result, Severity, Table, metrics};
+use upkeep_plugin::{Context, Outcome, Report, Result, Severity, Table, metrics};
 
 use crate::size::Size;
-use crate::{Backup, Source, Totals};
+use crate::{Backup, Saved, Source, Totals, copies};
 
 /// Problems that a finding names; the others are counted.
 const MOST_PROBLEMS: usize = 20;
 
-pub(crate) fn sum_up(outcomes: &[Outcome<Backup>]) -> Result<Report> {
+pub(crate) fn sum_up(ctx: &Context, repository: &str, outcomes: &[Outcome<Backup>]) -> Result<Report> {
     let columns = ["SOURCE", "FILES", "NEW", "CHANGED", "SIZE", "ADDED", "TIME", "SNAPSHOT"];
     let mut report = Report::new(summary(outcomes));
     let mut table = Table::new("Sources", columns);
@@ -19,11 +19,14 @@ pub(crate) fn sum_up(outcomes: &[Outcome<Backup>]) -> Result<Report> {
             Ok(saved) => {
                 table = table.row(row(source, saved));
                 report = findings(report, source, saved)?;
+                report = anomalies(report, &ctx.task, repository, source, saved);
                 measure(source, saved)?;
             }
             Err(why) => {
-                table = table.row([&*source.title(), "-", "-", "-", "-", "-", "-", "not saved"]);
-                let (key, title) = (format!("failed/{}", source.key()), format!("{} was not saved", source.name()));
+                let saved = copies::saved_all_the_same(why);
+                table = table.row([&*source.title(), "-", "-", "-", "-", "-", "-", saved.unwrap_or("not saved")]);
+                let (kind, what) = if saved.is_some() { ("uncopied", "saved, but not copied") } else { ("failed", "not saved") };
+                let (key, title) = (format!("{kind}/{}", source.key()), format!("{} was {what}", source.name()));
                 report = report.finding(Severity::High, key, title, why);
             }
         }
@@ -33,7 +36,7 @@ pub(crate) fn sum_up(outcomes: &[Outcome<Backup>]) -> Result<Report> {
 
 /// The line that stands for the whole run.
 fn summary(outcomes: &[Outcome<Backup>]) -> String {
-    let saved: Vec<_> = outcomes.iter().filter_map(|it| it.output.as_ref().ok()).collect();
+    let saved: Vec<_> = outcomes.iter().filter_map(|it| it.output.as_deref().ok()).collect();
     let sum = |of: fn(&Summary) -> u64| saved.iter().map(|it| of(it)).sum();
     let (files, bytes, added) = (sum(|it| it.files), Size(sum(|it| it.bytes)), Size(sum(|it| it.bytes_added)));
     let sources = match (saved.len(), outcomes.len()) {
@@ -76,6 +79,23 @@ fn findings(mut report: Report, source: &Source, saved: &Summary) -> Result<Repo
         report = report.finding(Severity::Medium, format!("unreadable/{key}"), title, detail);
     }
     Ok(report)
+}
+
+/// What is unusual, and what to do about it.
+fn anomalies(report: Report, task: &str, repository: &str, source: &Source, saved: &Saved) -> Report {
+    if saved.anomalies.is_empty() {
+        return report;
+    }
+    let (key, name) = (format!("anomaly/{}", source.key()), source.name());
+    let jumped: String = saved.anomalies.iter().map(|it| format!("{it}\n")).collect();
+    let short = |id: &str| id.chars().take(8).collect::<String>();
+    let (now, before) = (short(&saved.snapshot), saved.parent.as_deref().map_or_else(|| "BEFORE".to_owned(), short));
+    let detail = format!(
+        "{jumped}The snapshot {now} is kept, and so are all before it: nothing in `{repository}` is forgotten or pruned \
+         until you say so.\nLook with `upkeep backup diff {before} {now}`. If this was meant: `upkeep backup release {task}`. If not, \
+         stop what writes there, and restore the snapshot {before}."
+    );
+    report.finding(Severity::High, key, format!("{name} has changed in an unusual way"), detail)
 }
 
 /// Why a source that holds nothing is worth a finding, as title and detail.

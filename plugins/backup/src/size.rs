@@ -1,4 +1,4 @@
-//! Numbers of bytes: as the operator writes them, as the report shows them.
+//! Numbers of bytes, and shares: as the operator writes them, as the report shows them.
 
 use std::borrow::Cow;
 
@@ -45,6 +45,30 @@ impl JsonSchema for Size {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         // upkeep knows this format, and what to tell who writes something else.
         json_schema!({ "type": "string", "format": "upkeep-size", "examples": ["512 KiB", "64 MiB", "2 GiB"] })
+    }
+}
+
+/// A share, which may be more than all: `25 %`, `200 %`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Percent(pub u32);
+
+impl TryFrom<String> for Percent {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let number = text.trim().strip_suffix('%').and_then(|it| it.trim().parse().ok());
+        number.map(Self).ok_or_else(|| format!("`{text}` is no share; write it as `25 %`"))
+    }
+}
+
+impl JsonSchema for Percent {
+    fn schema_name() -> Cow<'static, str> {
+        "Percent".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": r"^\s*[0-9]+\s*%\s*$", "examples": ["25 %", "200 %"] })
     }
 }
 

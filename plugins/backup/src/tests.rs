@@ -1,10 +1,10 @@
 //! The repository needs the real host, so these look at what surrounds it; `tests/tests/backup.rs` has the whole.
 
-use upkeep_plugin::repository::Summary;
+use upkeep_plugin::repository::{Content, Summary};
 use upkeep_plugin::test::Host;
 use upkeep_plugin::{Outcome, Report, Severity, Step, Task};
 
-use crate::{Backup, Source};
+use crate::{Backup, Saved, Source};
 
 const CONFIG: &str = r#"{
     "repository": "main",
@@ -23,21 +23,27 @@ fn host() -> (Host, tempfile::TempDir) {
     (Host::new().root("uploads", folder.path()), folder)
 }
 
-fn saved(files: u64, bytes: u64, problems: usize) -> Summary {
-    Summary {
+fn saved(files: u64, bytes: u64, problems: usize) -> Saved {
+    let summary = Summary {
         snapshot: "0123456789abcdef".to_owned(),
+        parent: Some("fedcba9876543210".to_owned()),
         files,
         files_new: files,
         files_changed: 0,
+        files_unmodified: 0,
+        files_removed: None,
+        bytes_read: bytes,
+        content: Content { sampled: 0, opaque: 0, entropy: 0.0 },
         bytes,
         bytes_added: bytes / 2,
         duration_ms: 1_250,
         problems: (0..problems).map(|n| format!("secret-{n}: permission denied")).collect(),
-    }
+    };
+    Saved { summary, anomalies: vec![], was_held: false }
 }
 
 /// The report of a run in which the directory and the database came out so.
-fn finish(host: &Host, directory: Result<Summary, String>, database: Result<Summary, String>) -> Report {
+fn finish(host: &Host, directory: Result<Saved, String>, database: Result<Saved, String>) -> Report {
     let outcome = |source: Source, output| Outcome { step: Step::new(source.key(), source), output };
     let outcomes = vec![
         outcome(Source::Directory("uploads".to_owned()), directory),
@@ -104,6 +110,19 @@ fn tells_what_could_not_be_read_and_what_failed() {
 }
 
 #[test]
+fn a_copy_that_failed_is_told_apart_from_a_source_that_was_not_saved() {
+    let (host, _folder) = host();
+    let why = "it is saved as 01234567, but not copied to `offsite`: no connection";
+    let report = finish(&host, Ok(saved(10, 100, 0)), Err(why.to_owned()));
+    assert_eq!(report.tables[0].rows[1][7], "01234567");
+    let found: Vec<_> = report.findings.iter().map(|it| (&it.key[..], &it.title[..])).collect();
+    assert_eq!(found, [("uncopied/database/app", "app was saved, but not copied")]);
+    assert!(report.findings[0].detail.contains("`offsite`: no connection"));
+    let config = r#"{ "repository": "main", "copies": ["main"], "databases": ["app"] }"#;
+    assert!(backup(config).plan(&host.context()).unwrap_err().to_string().contains("another one under `copies`"));
+}
+
+#[test]
 fn notices_a_source_that_is_or_has_become_empty() {
     let (host, _folder) = host();
     let found =
@@ -127,9 +146,43 @@ fn notices_a_source_that_is_or_has_become_empty() {
 fn forgets_a_source_that_is_no_longer_named() {
     let (host, _folder) = host();
     finish(&host, Ok(saved(7, 900, 0)), Ok(saved(1, 4_096, 0)));
-    assert_eq!(upkeep_plugin::state::keys("").unwrap(), ["last/database/app", "last/directory/uploads"]);
+    let state = |kind: &str| upkeep_plugin::state::keys(kind).unwrap();
+    assert_eq!(state("last/"), ["last/database/app", "last/directory/uploads"]);
+    assert_eq!(state("history/"), ["history/database/app", "history/directory/uploads"]);
     let only = Source::Database("app".to_owned());
     let outcome = Outcome { step: Step::new(only.key(), only), output: Err("locked".to_owned()) };
     backup(r#"{ "repository": "main", "databases": ["app"] }"#).finish(&host.context(), vec![outcome]).unwrap();
-    assert_eq!(upkeep_plugin::state::keys("").unwrap(), ["last/database/app"], "what failed is not forgotten");
+    assert_eq!(state(""), ["history/database/app", "last/database/app"], "what failed is not forgotten");
+}
+
+#[test]
+fn tells_what_is_unusual_and_does_not_take_it_for_usual() {
+    let (host, _folder) = host();
+    let jump = || Saved {
+        anomalies: vec!["812 of 1000 files are gone (81 %; usually up to 2.0 %)".to_owned()],
+        ..saved(188, 900, 0)
+    };
+    let report = finish(&host, Ok(jump()), Ok(saved(1, 4_096, 0)));
+    let found = &report.findings[0];
+    assert_eq!((&found.key[..], found.severity), ("anomaly/directory/uploads", Severity::High));
+    assert_eq!(found.title, "uploads has changed in an unusual way");
+    for word in [
+        "812 of 1000",
+        "snapshot 01234567",
+        "`main`",
+        "upkeep backup diff fedcba98 01234567",
+        "upkeep backup release test",
+    ] {
+        assert!(found.detail.contains(word), "{word}: {}", found.detail);
+    }
+    let history: serde_json::Value = upkeep_plugin::state::get("history/directory/uploads").unwrap().unwrap();
+    assert_eq!((history["runs"].as_array().unwrap().len(), &history["held"]["files"]), (0, &188.into()));
+    // Released.
+    finish(&host, Ok(saved(188, 900, 0)), Ok(saved(1, 4_096, 0)));
+    let history: serde_json::Value = upkeep_plugin::state::get("history/directory/uploads").unwrap().unwrap();
+    assert_eq!((history["runs"].as_array().unwrap().len(), &history["held"]), (2, &serde_json::Value::Null));
+
+    let wrong = r#"{ "repository": "main", "databases": ["app"], "anomaly_of": { "directory/app": {} } }"#;
+    let refused = backup(wrong).plan(&host.context()).unwrap_err().to_string();
+    assert!(refused.contains("directory/app") && refused.contains("there are database/app"), "{refused}");
 }

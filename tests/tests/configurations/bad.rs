@@ -166,3 +166,16 @@ pub(crate) const WARNINGS: &[Case] = cases! {
     "the state and the secret in the folder": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}\"\n[grant.repository.main]\nurl = \"/tmp/elsewhere\"\npassword = { file = \"{root}/secrets/main\" }\n";
     "a watched path that is not there": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nwatch = [\"{root}/uploads\"]\n";
 };
+
+/// What is wrong with repositories on servers.
+pub(crate) const REPOSITORIES: &[Case] = cases! {
+    "a kind that nobody knows": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"sfpt://me@host/srv/backup\"\npassword = { env = \"UPKEEP_SET\" }\n";
+    "an address as restic writes it": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"sftp:me@host:/srv/backup\"\npassword = { env = \"UPKEEP_SET\" }\n";
+    "a password in the address": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"sftp://me:hunter2@host/srv/backup\"\npassword = { env = \"UPKEEP_SET\" }\n";
+    "a mistyped option": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"sftp://me@host/srv/backup\"\npassword = { env = \"UPKEEP_SET\" }\noptions = { kye = \"/root/.ssh/backup\" }\n";
+    "no server": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"s3://bucket/main\"\npassword = { env = \"UPKEEP_SET\" }\n";
+    "no credentials": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"s3://bucket/main\"\npassword = { env = \"UPKEEP_SET\" }\noptions = { endpoint = \"https://s3.example.org\" }\nsecrets = { access_key_id = { env = \"THE_ID\" } }\n";
+    "credentials that are not there": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"s3://bucket/main\"\npassword = { env = \"UPKEEP_SET\" }\noptions = { endpoint = \"https://s3.example.org\" }\n[grant.repository.main.secrets]\naccess_key_id = { file = \"/does/not/exist\" }\nsecret_access_key = { file = \"/does/not/exist\" }\n";
+    "credentials in the task file": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"s3://bucket/main\"\npassword = { env = \"UPKEEP_SET\" }\nsecrets = { access_key_id = \"hunter2\" }\n";
+    "a rate without its time": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { env = \"UPKEEP_SET\" }\nupload = \"10 MiB\"\n";
+};

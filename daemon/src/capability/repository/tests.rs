@@ -73,3 +73,81 @@ async fn backs_up_what_is_granted_and_nothing_else() {
     let denied = host.to_repository("app".into(), again(&list), vec![]).await;
     host.expect_denied(denied, "\"append\"");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removes_what_is_granted_unless_it_is_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("data")).unwrap();
+    fs::write(path("data/file"), "content").unwrap();
+    fs::write(path("password"), "secret").unwrap();
+    fs::set_permissions(path("password"), fs::Permissions::from_mode(0o600)).unwrap();
+    let repository = |access: &[RepositoryAccess], forget: &str| RepositoryGrant {
+        access: access.to_vec(),
+        forget: vec![forget.to_owned()],
+        ..RepositoryGrant::new(path("repository").to_str().unwrap(), Secret::File(path("password")))
+    };
+    let mut grants = Grants::default();
+    grants.files.insert("data".into(), FilesGrant { path: path("data"), access: vec![FilesAccess::Read] });
+    grants.repository.insert("append".into(), repository(&[RepositoryAccess::Append], "*"));
+    grants.repository.insert("list".into(), repository(&[RepositoryAccess::List], "*"));
+    grants.repository.insert("prune".into(), repository(&[RepositoryAccess::Prune], "upkeep:task"));
+    grants.repository.insert("other".into(), repository(&[RepositoryAccess::Prune], "upkeep:other"));
+    let mut host = Host::of(folder.path(), grants, Limits::default()).await;
+    let append = host.open("append".into()).await.unwrap();
+    let mut saved = Vec::new();
+    for _ in 0..2 {
+        saved.push(host.backup(again(&append), "data".into(), options()).await.unwrap());
+    }
+    assert_eq!((saved[0].files_removed, saved[0].bytes_read), (None, 7));
+    assert_eq!((saved[1].files_removed, saved[1].files_unmodified, saved[1].bytes_read), (Some(0), 1, 0));
+    let first = vec![saved[0].snapshot.clone()];
+    let prune = |grace_seconds| abi::PruneOptions {
+        max_unused: abi::Amount::Percent(5),
+        max_repack: abi::Amount::Unlimited,
+        grace_seconds,
+    };
+
+    // Rights.
+    let [list, pruner, other] = ["list", "prune", "other"].map(str::to_owned);
+    let list = host.open(list).await.unwrap();
+    let pruner = host.open(pruner).await.unwrap();
+    let other = host.open(other).await.unwrap();
+    for (handle, key) in [(&append, "grant.repository.append.access"), (&list, "grant.repository.list.access")] {
+        let denied = host.forget(again(handle), first.clone()).await;
+        host.expect_denied(denied, key);
+        let denied = host.prune(again(handle), prune(0)).await;
+        host.expect_denied(denied, key);
+    }
+    let denied = host.hold(again(&pruner), "mine".into()).await;
+    host.expect_denied(denied, "\"append\"");
+    let denied = host.forget(again(&other), first.clone()).await;
+    host.expect_denied(denied, "grant.repository.other.forget");
+    let wrong =
+        host.prune(again(&pruner), abi::PruneOptions { max_unused: abi::Amount::Percent(100), ..prune(0) }).await;
+    assert!(matches!(wrong, Err(HostError::Guest(Error::Invalid(_)))));
+
+    // Held, whoever asks, until it is released.
+    assert!(host.hold(again(&append), "everything is gone".into()).await.unwrap());
+    assert!(!host.hold(again(&append), "again".into()).await.unwrap());
+    assert_eq!(host.holds(again(&append)).await.unwrap()[0].reason, "everything is gone");
+    for result in
+        [host.forget(again(&pruner), first.clone()).await, host.prune(again(&pruner), prune(0)).await.map(drop)]
+    {
+        let Err(HostError::Guest(Error::Conflict(message))) = result else { panic!("{result:?}") };
+        assert!(message.contains("everything is gone") && message.contains("upkeep backup release task"), "{message}");
+    }
+    let holds = host.run.store.read().holds(None).await.unwrap();
+    assert_eq!((holds.len(), &holds[0].url), (1, &path("repository").to_str().unwrap().to_owned()));
+    assert_eq!(host.run.store.release(&holds).await.unwrap(), 1);
+    assert_eq!(host.holds(again(&append)).await.unwrap().len(), 0);
+
+    host.forget(again(&pruner), first.clone()).await.unwrap();
+    let gone = host.forget(again(&pruner), first).await;
+    assert!(matches!(gone, Err(HostError::Guest(Error::NotFound(_)))));
+    let pruned = host.prune(again(&pruner), prune(0)).await.unwrap();
+    assert!(pruned.bytes_used > 0, "{pruned:?}");
+    let left = host.snapshots(again(&list)).await.unwrap();
+    assert_eq!((left.len(), &left[0].id), (1, &saved[1].snapshot));
+    assert_eq!(left[0].summary.as_ref().map(|it| (it.files, it.files_unmodified)), Some((1, 1)));
+}

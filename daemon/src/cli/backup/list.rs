@@ -25,6 +25,13 @@ pub(super) struct ListArgs {
     json: bool,
 }
 
+impl ListArgs {
+    /// Whether people are shown the snapshots of this server's tasks, and of which.
+    pub(super) fn shown(&self) -> Option<Option<&str>> {
+        (!self.json && !self.place.is_bare()).then_some(self.task.as_deref())
+    }
+}
+
 /// A line of the list; this is the JSON object.
 #[derive(Debug, Serialize)]
 struct Row<'a> {

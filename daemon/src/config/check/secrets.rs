@@ -10,27 +10,49 @@ use crate::config::source::KeyPath;
 
 pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
     for (name, grant) in &file.settings.grant.repository {
-        check_secret(file, site, KeyPath::of(["grant", "repository", name, "password"]), &grant.password);
+        check_secret(
+            file,
+            site,
+            KeyPath::of(["grant", "repository", name, "password"]),
+            &grant.password,
+            Purpose::Password,
+        );
         for (secret, place) in &grant.secrets {
-            check_secret(file, site, KeyPath::of(["grant", "repository", name, "secrets", secret]), place);
+            let key = KeyPath::of(["grant", "repository", name, "secrets", secret]);
+            check_secret(file, site, key, place, Purpose::Credentials);
         }
     }
     for (name, grant) in &file.settings.grant.dump {
         if let Some((kind, secret)) = grant.password() {
-            check_secret(file, site, KeyPath::of(["grant", "dump", name, kind, "password"]), secret);
+            check_secret(
+                file,
+                site,
+                KeyPath::of(["grant", "dump", name, kind, "password"]),
+                secret,
+                Purpose::Credentials,
+            );
         }
     }
 }
 
-fn check_secret(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, secret: &Secret) {
+/// What a secret is for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    /// The password of a repository, which the operator makes up.
+    Password,
+    /// What a server wants to know, which its operator has given.
+    Credentials,
+}
+
+fn check_secret(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, secret: &Secret, purpose: Purpose) {
     match secret {
-        Secret::File(path) => check_file(file, site, key.key("file"), path),
+        Secret::File(path) => check_file(file, site, key.key("file"), path, purpose),
         Secret::Env(variable) => check_variable(file, site, key.key("env"), variable),
         Secret::Credential(credential) => check_credential(file, site, key.key("credential"), credential),
     }
 }
 
-fn check_file(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, path: &Path) {
+fn check_file(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, path: &Path, purpose: Purpose) {
     let shown = path.display();
     if !path.is_absolute() {
         return file.error(key, format!("\"{shown}\" is not an absolute path"), "write the whole path, from `/` on");
@@ -38,10 +60,16 @@ fn check_file(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, path: &Pat
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let help = format!(
-                "make one, readable only for the daemon's user, and keep a copy of it elsewhere (without it nothing can be \
-                 restored):\n(umask 077; openssl rand -base64 32 > {shown})"
-            );
+            let help = match purpose {
+                Purpose::Password => format!(
+                    "make one, readable only for the daemon's user, and keep a copy of it elsewhere (without it nothing \
+                     can be restored):\n(umask 077; openssl rand -base64 32 > {shown})"
+                ),
+                Purpose::Credentials => format!(
+                    "write into it what the server's operator gave you, readable only for the daemon's user:\n\
+                     install -m 600 /dev/stdin {shown}"
+                ),
+            };
             return file.error(key, format!("the file {shown} does not exist"), help);
         }
         Err(error) => {

@@ -17,7 +17,7 @@ use crate::record::{
     StepPhase, Trigger,
 };
 use crate::server::{ServerState, Socket, serve};
-use crate::store::{Store, Transition};
+use crate::store::{Hold, Store, Transition};
 
 /// 2026-11-23 03:30:00 UTC, when the first run of the story was due.
 pub(super) const DUE: i64 = 1_795_404_600_000;
@@ -169,6 +169,7 @@ impl Fixture {
             .await
             .unwrap();
         self.queue(2).await;
+        assert!(self.store.hold(&hold()).await.unwrap());
     }
 }
 
@@ -189,11 +190,25 @@ async fn answer(mut questions: mpsc::Receiver<Command>, heard: Arc<Mutex<Vec<Str
                 hear(format!("cancel {run} by={by}"));
                 drop(reply.send(Ok(())));
             }
+            Command::Release { task, url, by, reply } => {
+                hear(format!("release {task} {url:?} by={by}"));
+                drop(reply.send(Ok(if task == "backup-app" { vec![hold()] } else { vec![] })));
+            }
             Command::Reload(reply) => {
                 let changed = vec!["backup-app".to_owned()];
                 drop(reply.send(Ok(Reloaded { changed, ..Reloaded::default() })));
             }
         }
+    }
+}
+
+fn hold() -> Hold {
+    Hold {
+        repository: "5f3c".repeat(16),
+        task: "backup-app".into(),
+        url: "/srv/backup/main".into(),
+        reason: "uploads: 812 of 1,000 files were removed".into(),
+        since: Timestamp(DUE + 1_500),
     }
 }
 
