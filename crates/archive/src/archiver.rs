@@ -77,7 +77,8 @@ pub fn archive(
     snapshot.parent = request.parent.map(|parent| parent.id);
     snapshot.parents = snapshot.parent.into_iter().collect();
 
-    let (full, packs) = crossbeam_channel::bounded(1);
+    // Of no length: a pack that waits is memory.
+    let (full, packs) = crossbeam_channel::bounded(0);
     let store = Store::new(Arc::clone(&request.backend), request.config, known, full);
     let (jobs_in, jobs) = crossbeam_channel::unbounded();
     let (aside, offered) = crossbeam_channel::bounded(threads);
@@ -91,7 +92,7 @@ pub fn archive(
         offered,
         done: done_in,
         idle,
-        pool: Pool::new(2 * threads + 2),
+        pool: Pool::new(2 * threads),
         zeros: Mutex::default(),
     };
     let sealers = (0..threads + WRITERS).map(|_| sealer()).collect::<Result<Vec<_>, _>>()?;

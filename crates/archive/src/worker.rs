@@ -22,7 +22,7 @@ use crate::{ArchiveError, Open};
 const READ: usize = 256 << 10;
 
 /// The largest buffer that is kept: most chunks fit into it, and few are much larger.
-pub(crate) const KEPT: usize = 3 << 20;
+pub(crate) const KEPT: usize = 2 << 20;
 
 /// Something to do.
 pub(crate) enum Job {
