@@ -76,6 +76,7 @@ bench: setup-bench plugins guests
 	cargo bench --locked --workspace --profile dev --bench '*'
 	UPKEEP=$(UPKEEP) tests/benches/backup.sh 3
 	UPKEEP=$(UPKEEP) tests/benches/many.sh
+	UPKEEP=$(UPKEEP) tests/benches/databases.sh
 
 ## What is installed on a server, as dist/upkeep-VERSION.tar.gz
 package: plugins

@@ -16,7 +16,9 @@ demo=("${build[@]}" sqlite3:sqlite3 restic:restic)
 test=("${build[@]}" sqlite3:sqlite3 restic:restic strace:strace python3:python3 systemd-analyze:systemd git:git
     /usr/sbin/sshd:openssh-server ssh:openssh-client rclone:rclone curl:curl memcached:memcached
     swift-proxy-server:swift-proxy swift-account-server:swift-account swift-container-server:swift-container
-    swift-object-server:swift-object)
+    swift-object-server:swift-object
+    pg_dump:postgresql pg_ctlcluster:postgresql mariadbd:mariadb-server mariadb-dump:mariadb-client redis-server:redis-server
+    redis-cli:redis-tools setfattr:attr setfacl:acl)
 bench=(restic:restic borg:borgbackup python3:python3)
 
 fail() {

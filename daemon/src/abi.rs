@@ -17,6 +17,8 @@ pub mod v0_1 {
             "upkeep:plugin/files.walker": crate::capability::files::Walker,
             "upkeep:plugin/files.reader": crate::capability::files::Reader,
             "upkeep:plugin/repository.repo": crate::capability::repository::Repo,
+            "upkeep:plugin/drill.restored": crate::capability::drill::Restored,
+            "upkeep:plugin/drill.database": crate::capability::drill::Database,
             "upkeep:plugin/sql.connection": crate::capability::sql::Connection,
             "upkeep:plugin/sql.rows": crate::capability::sql::Rows,
         },
@@ -24,4 +26,4 @@ pub mod v0_1 {
 }
 
 pub use v0_1::exports::upkeep::plugin::task;
-pub use v0_1::upkeep::plugin::{dump, files, log, metrics, repository, sql, state, system, types};
+pub use v0_1::upkeep::plugin::{drill, dump, files, log, metrics, repository, sql, state, system, types};

@@ -16,6 +16,7 @@ use crate::event::Events;
 use crate::record::{Level, LogRecord, RunId};
 use crate::store::Store;
 
+pub mod drill;
 pub mod dump;
 pub mod files;
 pub mod limiter;
@@ -40,6 +41,7 @@ pub fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     abi::files::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::repository::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::dump::add_to_linker::<_, Own>(linker, |host| host)?;
+    abi::drill::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::sql::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::system::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::metrics::add_to_linker::<_, Own>(linker, |host| host)?;

@@ -159,6 +159,9 @@ fn print_slots(
 }
 
 fn backup(args: &backup::BackupArgs, place: &Place, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    if let Some(drill) = args.drill() {
+        return drill.run(place, out);
+    }
     let (tasks, problems) =
         if args.is_bare() { (Vec::new(), Diagnostics(Vec::new())) } else { repositories::read(&place.config_dir()) };
     if !problems.0.is_empty() {
@@ -168,8 +171,8 @@ fn backup(args: &backup::BackupArgs, place: &Place, out: &mut dyn Write) -> anyh
     }
     let repositories: Vec<_> = tasks
         .iter()
-        .flat_map(|TaskRepositories { task, repositories }| {
-            repositories.iter().map(move |(name, grant)| backup::TaskRepository { task, name, grant })
+        .flat_map(|TaskRepositories { task, repositories, dumps }| {
+            repositories.iter().map(move |(name, grant)| backup::TaskRepository { task, name, grant, dumps })
         })
         .collect();
     if args.release().is_none() && args.lists().is_none() {

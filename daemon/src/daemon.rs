@@ -18,7 +18,7 @@ use crate::clock;
 use crate::event::Events;
 use crate::memory;
 use crate::outcome::Outcome;
-use crate::record::{Phase, Run, RunId, Trigger};
+use crate::record::{Run, RunId, Trigger};
 use crate::run::cancel::Cancel;
 use crate::run::execute::{Ended, Job, Runner, Tally};
 use crate::sandbox::Sandbox;
@@ -151,25 +151,12 @@ async fn bring_up(config_dir: &Path, events: Events) -> Result<(Loaded, Runner),
     .map_err(|error| DaemonError::Kernel { what: "the sandbox", error: error.to_string() })??;
     // What a crashed daemon left of its runs' files is of no use to anyone.
     let _ = std::fs::remove_dir_all(settings.state_dir.join("scratch"));
+    crate::drill::clear(&settings.state_dir);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Ok((loaded, Runner { sandbox, store, events, host: host.into(), state_dir: settings.state_dir.into() }))
 }
 
 fn new_run(task: &str, trigger: Trigger, due: clock::Timestamp, dry_run: bool) -> Run {
     let queued = clock::now();
-    Run {
-        id: RunId::new(queued),
-        task: task.to_owned(),
-        trigger,
-        due,
-        queued,
-        started: None,
-        ended: None,
-        attempt: 1,
-        dry_run,
-        phase: Phase::Queued,
-        outcome: None,
-        fingerprint: None,
-        resumed: 0,
-    }
+    Run { dry_run, ..Run::queued(RunId::new(queued), task, trigger, due, queued) }
 }

@@ -9,8 +9,10 @@
 //! The kinds of server stand in a file each and differ in what they run; [`process`] runs it and [`tools`] finds it.
 //! Everything in here waits: call it on a thread made for waiting.
 
-use std::io::Read;
+use std::collections::VecDeque;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::process::ChildStdout;
 
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
@@ -20,12 +22,14 @@ use crate::config::secret::SecretError;
 use crate::database::process::{Running, Tool};
 use crate::database::tools::MissingTool;
 
-pub use crate::database::restore::{RestoreCommand, RestoreStep};
+pub use crate::database::restore::{RestoreCommand, RestoreStep, quoted};
 pub use crate::database::scratch::{ForeignKeys, Loaded, Rows, Scratch, ScratchOptions};
 
+mod mariadb;
 pub mod names;
-pub mod postgresql;
+mod postgresql;
 mod process;
+pub mod redis;
 mod restore;
 mod scratch;
 pub mod sqlite;
@@ -184,7 +188,15 @@ pub struct Part {
 enum End {
     /// The program's exit status says it.
     Status,
+    /// With this text, and a newline.
+    Text(&'static [u8]),
+    /// As Redis ends its files: 0xff and a checksum of 8 bytes. What redis-cli writes behind that when the server did not
+    /// know the length beforehand, a mark of 40 bytes, is not part of the file.
+    Rdb,
 }
+
+/// The mark behind a stream of Redis, in bytes.
+const MARK: usize = 40;
 
 impl Part {
     /// Starts the program that makes the file.
@@ -194,8 +206,16 @@ impl Part {
     /// When it cannot be started.
     pub fn open(self, cancel: &CancellationToken) -> Result<DumpReader, DatabaseError> {
         let mut running = self.tool.start(cancel)?;
-        let output = running.output.take();
-        Ok(DumpReader { running, output, cancel: cancel.clone(), end: self.end, tail: Vec::new(), failure: None })
+        let output = running.output.take().map(|output| BufReader::with_capacity(CHUNK, output));
+        Ok(DumpReader {
+            running,
+            output,
+            cancel: cancel.clone(),
+            end: self.end,
+            held: VecDeque::new(),
+            tail: Vec::new(),
+            failure: None,
+        })
     }
 }
 
@@ -204,10 +224,12 @@ impl Part {
 #[derive(Debug)]
 pub struct DumpReader {
     running: Running,
-    output: Option<std::process::ChildStdout>,
+    output: Option<BufReader<ChildStdout>>,
     cancel: CancellationToken,
     end: End,
-    /// The last bytes.
+    /// What was read from the program and not given on yet.
+    held: VecDeque<u8>,
+    /// The last bytes that were given on.
     tail: Vec<u8>,
     failure: Option<DatabaseError>,
 }
@@ -215,16 +237,43 @@ pub struct DumpReader {
 /// Bytes that [`DumpReader`] looks at in the end.
 const TAIL: usize = 64;
 
+/// Bytes that are read at once: as much as a pipe holds.
+const CHUNK: usize = 64 * 1024;
+
 impl DumpReader {
     /// Why reading failed.
     pub fn take_failure(&mut self) -> Option<DatabaseError> {
         self.failure.take()
     }
 
+    /// Reads, and keeps the last bytes back as long as they may turn out to be a mark.
+    fn read_before_mark(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let kept = if self.output.is_some() { MARK } else { 0 };
+            let ready = self.held.len().saturating_sub(kept).min(buffer.len());
+            if ready > 0 {
+                for (place, byte) in buffer.iter_mut().zip(self.held.drain(..ready)) {
+                    *place = byte;
+                }
+                return Ok(ready);
+            }
+            let Some(output) = &mut self.output else { return Ok(0) };
+            let mut more = [0; 4_096];
+            let count = output.read(&mut more)?;
+            self.held.extend(&more[..count]);
+            if count == 0 {
+                self.output = None;
+                // It says whether there is a mark only in its own words.
+                self.running.wait_for(std::time::Duration::MAX);
+                if self.running.said().contains("EOF marker") {
+                    self.held.truncate(self.held.len().saturating_sub(MARK));
+                }
+            }
+        }
+    }
+
     fn finish(&mut self) -> std::io::Result<usize> {
-        let ended = self.running.wait(&self.cancel).and_then(|()| match self.end {
-            End::Status => Ok(()),
-        });
+        let ended = self.running.wait(&self.cancel).and_then(|()| self.check_end());
         match ended {
             Ok(()) => Ok(0),
             Err(error) => {
@@ -236,24 +285,37 @@ impl DumpReader {
     }
 }
 
+impl DumpReader {
+    /// A program may say that all is well, and be wrong.
+    fn check_end(&self) -> Result<(), DatabaseError> {
+        let is_whole = match self.end {
+            End::Status => true,
+            End::Text(text) => self.tail.trim_ascii_end().ends_with(text),
+            End::Rdb => self.tail.len() >= 9 && self.tail[self.tail.len() - 9] == 0xff,
+        };
+        if is_whole { Ok(()) } else { Err(self.running.failed("wrote a dump without its end")) }
+    }
+}
+
 impl Read for DumpReader {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let Some(output) = &mut self.output else { return self.finish() };
-        match output.read(buffer) {
-            Ok(0) => {
-                self.output = None;
-                self.finish()
-            }
-            Ok(count) => {
-                self.tail.extend_from_slice(&buffer[count.saturating_sub(TAIL)..count]);
-                self.tail.drain(..self.tail.len().saturating_sub(TAIL));
-                Ok(count)
-            }
-            Err(error) => Err(error),
+        let count = match self.end {
+            End::Rdb => self.read_before_mark(buffer)?,
+            End::Status | End::Text(_) => match &mut self.output {
+                Some(output) => output.read(buffer)?,
+                None => 0,
+            },
+        };
+        if count == 0 {
+            self.output = None;
+            return self.finish();
         }
+        self.tail.extend_from_slice(&buffer[count.saturating_sub(TAIL)..count]);
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL));
+        Ok(count)
     }
 }
 
@@ -272,7 +334,9 @@ impl Drop for DumpReader {
 pub fn dump(name: &str, grant: &DumpGrant, cancel: &CancellationToken) -> Result<Dump, DatabaseError> {
     match grant {
         DumpGrant::Postgresql(server) => postgresql::dump(name, server, cancel),
-        _ => Err(DatabaseError::Invalid(format!("{} is not dumped this way", Engine::of(grant)))),
+        DumpGrant::Mariadb(server) => mariadb::dump(name, server, cancel),
+        DumpGrant::Redis(redis) => redis::dump(name, redis, cancel),
+        DumpGrant::Sqlite(_) => Err(DatabaseError::Invalid("SQLite has no server to dump".to_owned())),
     }
 }
 
@@ -284,12 +348,14 @@ pub fn dump(name: &str, grant: &DumpGrant, cancel: &CancellationToken) -> Result
 pub fn databases(name: &str, grant: &DumpGrant, cancel: &CancellationToken) -> Result<Vec<String>, DatabaseError> {
     match grant {
         DumpGrant::Postgresql(server) => postgresql::databases(name, server, cancel),
-        _ => Ok(Vec::new()),
+        DumpGrant::Mariadb(server) => mariadb::databases(name, server, cancel),
+        DumpGrant::Sqlite(_) | DumpGrant::Redis(_) => Ok(Vec::new()),
     }
 }
 
-/// What loads the files of a dump into the live server of the grant `name`: to be done in this order. `replace` lets what
-/// is there be replaced.
+/// What loads the files of a dump into the live server of the grant `name`: to be done in this order. Look first whether a
+/// database is there ([`databases`]): with `replace` PostgreSQL's is dropped and made anew, without it the command refuses;
+/// MariaDB's dumps replace tables of the same name either way.
 ///
 /// # Errors
 ///
@@ -302,6 +368,14 @@ pub fn restore_steps(
 ) -> Result<Vec<RestoreStep>, DatabaseError> {
     match grant {
         DumpGrant::Postgresql(server) => postgresql::restore_steps(name, server, files, replace),
-        _ => Ok(Vec::new()),
+        DumpGrant::Mariadb(server) => mariadb::restore_steps(name, server, files),
+        DumpGrant::Redis(_) => Ok(redis::restore_steps(files)),
+        DumpGrant::Sqlite(path) => {
+            let path = path.display();
+            let step = format!(
+                "stop the application, remove {path}-wal and {path}-shm, put the file to {path}, start it again"
+            );
+            Ok(vec![RestoreStep::Person(step)])
+        }
     }
 }

@@ -13,6 +13,7 @@ pub mod command;
 pub mod config;
 pub mod daemon;
 pub mod database;
+pub mod drill;
 pub mod event;
 pub mod memory;
 pub mod outcome;

@@ -40,6 +40,7 @@ mod progress;
 pub mod prune;
 pub mod restore;
 pub mod source;
+pub mod stream;
 
 /// How long a backup waits for one that forgets or prunes, and those for it.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -95,6 +96,9 @@ pub enum RepositoryError {
     /// What was to be removed is not there, or must stay.
     #[error("{0}")]
     Removal(String),
+    /// What was to be saved failed while it was made; there is no snapshot.
+    #[error("nothing was saved: {0}")]
+    Source(String),
     /// Another one works on it, and would be disturbed.
     #[error("the repository {url} is locked: {holder}; {remedy}")]
     Locked {
@@ -312,6 +316,18 @@ pub trait Source: ReadSource<Open: ReadSourceOpen + Send + 'static, Iter: Send> 
     fn path(&self) -> std::path::PathBuf;
     /// What its parts share.
     fn watch(&self) -> &Arc<Watch>;
+    /// Whether its files are made while they are read, so that nobody knows their lengths beforehand.
+    fn streamed(&self) -> bool {
+        false
+    }
+    /// Why a stream failed.
+    fn failure(&self) -> Option<String> {
+        None
+    }
+    /// Lengths of the streams that were read.
+    fn lengths(&self) -> std::collections::BTreeMap<String, u64> {
+        std::collections::BTreeMap::new()
+    }
 }
 
 impl Repository {
@@ -385,6 +401,8 @@ impl Repository {
 fn message(error: &RusticError) -> String {
     let text = error.display_log();
     let text = text.strip_prefix("Error: ").unwrap_or(&text);
+    // Where RUST_BACKTRACE is set, it comes along; it is for nobody who runs upkeep.
+    let text = text.split("Backtrace:").next().unwrap_or(text);
     // What it is related to is for the developers of rustic_core.
     let text = match text.split_once(" (kind: related to ") {
         Some((start, rest)) => format!("{start}{}", rest.split_once(')').map_or("", |(_, end)| end)),

@@ -35,7 +35,7 @@ pub(crate) mod files;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod state;
-pub(crate) use absent::{dump, repository, sql, system};
+pub(crate) use absent::{drill, dump, repository, sql, system};
 
 thread_local! {
     static WORLD: RefCell<World> = RefCell::default();

@@ -73,6 +73,7 @@ theme! {
     places: PLACES,
     secrets: SECRETS,
     repositories: REPOSITORIES,
+    databases: DATABASES,
     limits: LIMITS,
     daemon: DAEMON,
     files: FILES,
@@ -93,6 +94,7 @@ fn the_table_is_as_large_as_promised() {
         bad::GRANT,
         bad::PLACES,
         bad::SECRETS,
+        bad::DATABASES,
         bad::LIMITS,
         bad::DAEMON,
     ];

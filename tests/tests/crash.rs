@@ -192,17 +192,20 @@ fn a_repository_is_whole_after_each_crash() {
             tasks.reverse();
         }
         tasks.iter().for_each(|task| drop(site.api().run(task)));
-        std::thread::sleep(Duration::from_micros(moments.below(2_500_000)));
+        std::thread::sleep(Duration::from_micros(moments.below(4_000_000)));
         daemon.kill();
         assert_sound(&Journal::copy(&site.state()));
         saved.look(&mut known, &format!("after crash {crash}"));
-        if crash % 10 == 9 {
+        if crash % 10 == 9 && !known.is_empty() {
+            // The lock of the daemon that is dead: upkeep removes it by itself, restic wants to be told.
+            saved.restic(&["unlock"]);
             saved.restic(&["check", "--read-data"]);
         }
     }
 
     let daemon = site.start();
-    within(Duration::from_secs(120), "the end of all runs", || {
+    // All that was asked for and not done yet, each with its key to derive; on a busy machine that is a while.
+    within(Duration::from_secs(900), "the end of all runs", || {
         (site.journal().number("SELECT count(*) FROM runs WHERE phase <> 'done'") == 0).then_some(())
     });
     for task in ["saver", "sweeper"] {
@@ -216,10 +219,15 @@ fn a_repository_is_whole_after_each_crash() {
     for id in &left {
         saved.assert_restores(id, &known[id].1);
     }
-    let ends =
-        site.journal().rows("SELECT task, outcome, count(*) AS count, sum(resumed) AS resumed FROM runs GROUP BY 1, 2");
-    let lost = ends.iter().filter(|row| !["succeeded", "interrupted"].contains(&row["outcome"].as_str().unwrap()));
-    assert_eq!(lost.count(), 0, "{ends:?}");
+    let ends = site.journal().rows(
+        "SELECT task, outcome, json_extract(detail, '$.message') AS why, count(*) AS count FROM runs GROUP BY 1, 2, 3",
+    );
+    let lost = ends.iter().filter(|row| {
+        // Before the first backup there is nothing to sweep, and retention says so.
+        let is_early = row["why"].as_str().is_some_and(|why| why.contains("the first backup makes it"));
+        !is_early && !["succeeded", "interrupted"].contains(&row["outcome"].as_str().unwrap())
+    });
+    assert_eq!(lost.count(), 0, "{ends:#?}");
     println!(
         "{crashes} crashes, {} snapshots seen, {} forgotten; restic finds no error, and the last {KEPT} hold what they \
          saved; runs: {ends:?}",

@@ -29,6 +29,10 @@ pub struct Repo {
     repository: Repository,
 }
 
+fn no_thread(error: std::io::Error) -> HostError {
+    HostError::unavailable(format!("no thread can be started: {error}"))
+}
+
 /// The tag by which the snapshots of a task are found again.
 pub fn task_tag(task: &str) -> String {
     format!("upkeep:{task}")
@@ -46,6 +50,7 @@ impl From<RepositoryError> for HostError {
             // The operator can put these right while the daemon runs, so a later attempt may go well.
             RepositoryError::Secret { .. }
             | RepositoryError::Password(_)
+            | RepositoryError::Source(_)
             | RepositoryError::Locked { .. }
             | RepositoryError::ReadOnly { .. }
             | RepositoryError::Cancelled
@@ -127,7 +132,7 @@ impl Host {
         let tell = self.teller();
         let priority = Priority::of(&self.run.limits);
         let archived = blocking(move || priority.run(|| repository.backup(&source, label, tell))).await?;
-        Ok(archived.map_err(|error| HostError::unavailable(format!("no thread can be started: {error}")))??)
+        Ok(archived.map_err(no_thread)??)
     }
 
     /// For reading a source: whether the run goes on, and how fast it may.
@@ -201,7 +206,9 @@ impl abi::HostRepo for Host {
         let own = task_tag(&self.run.task);
         let (cancel, tell) = (self.run.cancel.clone(), self.teller());
         let may = move |tags: &[String]| tags.contains(&own);
-        Ok(blocking(move || from.copy_to(&to, &snapshots, may, &cancel, tell)).await??.into())
+        let priority = Priority::of(&self.run.limits);
+        let copied = blocking(move || priority.run(|| from.copy_to(&to, &snapshots, may, &cancel, tell))).await?;
+        Ok(copied.map_err(no_thread)??.into())
     }
 
     async fn backup(

@@ -3,7 +3,9 @@
 
 mod cat;
 mod check;
+mod database;
 mod diff;
+mod drill;
 mod find;
 mod list;
 mod ls;
@@ -11,10 +13,12 @@ mod reach;
 mod restore;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::screen::{Screen, grouped};
+use crate::config::dump::DumpGrant;
 use crate::config::grant::RepositoryGrant;
 use crate::repository::{RepositoryError, Snapshot};
 
@@ -35,9 +39,10 @@ enum Verb {
     Find(find::FindArgs),
     Diff(diff::DiffArgs),
     Restore(restore::RestoreArgs),
-    Verify(verify::VerifyArgs),
     Release(release::ReleaseArgs),
     Check(check::CheckArgs),
+    Drill(drill::DrillArgs),
+    Verify(verify::VerifyArgs),
 }
 
 impl BackupArgs {
@@ -50,9 +55,18 @@ impl BackupArgs {
             Verb::Find(args) => args.place.is_bare(),
             Verb::Diff(args) => args.place.is_bare(),
             Verb::Restore(args) => args.place.is_bare(),
-            Verb::Verify(args) => args.place.is_bare(),
             Verb::Release(_) => false,
             Verb::Check(args) => args.place.is_bare(),
+            Verb::Verify(args) => args.place.is_bare(),
+            Verb::Drill(_) => false,
+        }
+    }
+
+    /// A drill, which is a run and needs more than the repositories.
+    pub(super) fn drill(&self) -> Option<&drill::DrillArgs> {
+        match &self.verb {
+            Verb::Drill(args) => Some(args),
+            _ => None,
         }
     }
 }
@@ -66,6 +80,8 @@ pub struct TaskRepository<'a> {
     pub name: &'a str,
     /// Where it is, and its password.
     pub grant: &'a RepositoryGrant,
+    /// The databases that the task dumps.
+    pub dumps: &'a BTreeMap<String, DumpGrant>,
 }
 
 /// Does what was asked for, on the repositories of all tasks.
@@ -86,8 +102,10 @@ pub fn backup(
         Verb::Find(args) => find::find(args, repositories, screen, out),
         Verb::Diff(args) => diff::diff(args, repositories, screen, out),
         Verb::Restore(args) => restore::restore(args, repositories, screen, out),
-        Verb::Verify(args) => verify::verify(args, repositories, screen, out),
         Verb::Check(args) => check::check(args, repositories, screen, out),
+        Verb::Verify(args) => verify::verify(args, repositories, screen, out),
+        // Done before, by whoever knows where the daemon is.
+        Verb::Drill(_) => Ok(Exit::Done),
         Verb::Release(_) => Err(anyhow::anyhow!("holds are in the journal, and not in a repository")),
     }
 }
@@ -120,6 +138,7 @@ impl From<RepositoryError> for Failure {
             | RepositoryError::Occupied { .. } => Exit::Usage,
             RepositoryError::Restore(_)
             | RepositoryError::Removal(_)
+            | RepositoryError::Source(_)
             | RepositoryError::Cancelled
             | RepositoryError::Ended
             | RepositoryError::Damaged { .. }

@@ -43,6 +43,11 @@ pub(super) struct RunArgs {
 }
 
 impl RunArgs {
+    /// A run of a task that is waited for.
+    pub(super) fn of(task: String, standalone: bool, json: bool) -> Self {
+        Self { task, dry_run: false, detach: false, standalone, json }
+    }
+
     pub(super) fn run(self, place: &Place, out: &mut dyn Write) -> anyhow::Result<Exit> {
         if self.standalone {
             daemon_runtime()?.block_on(self.standalone(place, out))

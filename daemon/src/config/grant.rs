@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::dump::DumpGrant;
 use crate::config::rate::Rate;
 use crate::config::secret::Secret;
+use crate::config::size::Size;
 
 /// All that a task may touch, by capability and name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +30,8 @@ pub struct Grants {
     pub repository: BTreeMap<String, RepositoryGrant>,
     /// Databases to dump, by name.
     pub dump: BTreeMap<String, DumpGrant>,
+    /// Where snapshots are restored on trial.
+    pub drill: Option<DrillGrant>,
     /// Databases to query, by name. `private` is reserved for the task's own.
     pub sql: BTreeMap<String, SqlGrant>,
 }
@@ -156,6 +159,25 @@ fn forget_own() -> Vec<String> {
 
 fn append_repository() -> Vec<RepositoryAccess> {
     vec![RepositoryAccess::Append]
+}
+
+/// Where snapshots are restored on trial, and how much of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DrillGrant {
+    /// The folder in which the host makes a folder for each trial, and removes it afterwards; absolute. A scratch server of
+    /// a database runs as another user, who has to be able to enter it.
+    pub folder: PathBuf,
+    /// What is larger is not restored.
+    pub max_size: Size,
+    /// The folder of the programs of database servers, where they are not in the usual places.
+    pub tools: Option<PathBuf>,
+}
+
+impl Default for DrillGrant {
+    fn default() -> Self {
+        Self { folder: PathBuf::from("/var/tmp"), max_size: Size(100 << 30), tools: None }
+    }
 }
 
 /// A database to query.

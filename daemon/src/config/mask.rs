@@ -26,7 +26,7 @@ pub(crate) fn masked(source: &Arc<Source>) -> String {
         if holds_secret(&path) || is_no_name(&path, &source.text[inner.clone()]) {
             hide(&mut bytes, &inner);
         }
-        hide_user_info(&source.text, &inner, path.last_key() == Some("url"), &mut bytes);
+        hide_user_info(&source.text, &inner, matches!(path.last_key(), Some("url" | "host")), &mut bytes);
     }
     String::from_utf8(bytes).unwrap_or_default()
 }
@@ -51,7 +51,7 @@ pub(crate) fn masked_by_line(text: &str) -> String {
             let quotes = ["\"\"\"", "'''"].into_iter().find(|quotes| value.trim_start().starts_with(quotes));
             until = quotes.filter(|quotes| value.matches(quotes).count() == 1);
         }
-        hide_user_info(text, &whole, key.trim() == "url", &mut bytes);
+        hide_user_info(text, &whole, matches!(key.trim(), "url" | "host"), &mut bytes);
     }
     String::from_utf8(bytes).unwrap_or_default()
 }
@@ -123,6 +123,7 @@ mod tests {
             ("url = \"opendal://me:hunter2@host/x\"\n", "url = \"opendal://**********@host/x\"\n"),
             ("url = \"me:hunter2@host:/x\"\n", "url = \"**********@host:/x\"\n"),
             ("password = \"\"\"\nhunter2\n\"\"\"\nx =\n", "password = ***\n*******\n***\nx =\n"),
+            ("host = \"me:hunter2@host\"\n", "host = \"**********@host\"\n"),
             ("password: hunter2\n", "password: *******\n"),
             ("broken = \npassword = \"hunter2\"\n", "broken = \npassword = *********\n"),
             ("broken = \nurl = \"s3://a:b@h\"\n", "broken = \nurl = \"s3://***@h\"\n"),

@@ -9,9 +9,13 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
+use crate::config::dump::DumpGrant;
 use crate::config::files;
 use crate::config::grant::RepositoryGrant;
 use crate::config::source::{Document, KeyPath};
+
+/// The plugin that restores on trial.
+const DRILL: &str = "restore-drill";
 
 /// The repositories of one task, by the names that its file gives them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub struct TaskRepositories {
     pub task: String,
     /// Where they are, and their passwords.
     pub repositories: BTreeMap<String, RepositoryGrant>,
+    /// The databases that it dumps.
+    pub dumps: BTreeMap<String, DumpGrant>,
 }
 
 /// Reads them from the configuration folder `dir`, in the order of the tasks. The diagnostics tell which could not be
@@ -48,9 +54,31 @@ pub fn read(dir: &Path) -> (Vec<TaskRepositories>, Diagnostics) {
                 }
             }
         }
-        found.push(TaskRepositories { task: path.name.to_string(), repositories });
+        let dumps = written["grant"]["dump"].as_object().into_iter().flatten();
+        // One that is wrong is told when it is asked for.
+        let dumps =
+            dumps.filter_map(|(name, grant)| Some((name.clone(), DumpGrant::deserialize(grant).ok()?))).collect();
+        found.push(TaskRepositories { task: path.name.to_string(), repositories, dumps });
     }
     (found, Diagnostics(problems))
+}
+
+/// The tasks that restore the snapshots of `task` on trial; `task` itself, where it is such a one.
+pub fn drills(dir: &Path, task: &str) -> Vec<String> {
+    // What is wrong with the files is told when one of them is run.
+    let mut problems = Vec::new();
+    let paths = files::tasks(dir, &mut problems);
+    let mut drills = Vec::new();
+    for path in paths {
+        let Some(source) = files::read(&path.file, &mut problems) else { continue };
+        let Ok(document) = Document::parse(&source) else { continue };
+        let written = document.json();
+        let is_meant = written["config"]["task"] == task || *path.name == *task;
+        if written["plugin"] == DRILL && is_meant {
+            drills.push(path.name.to_string());
+        }
+    }
+    drills
 }
 
 #[cfg(test)]

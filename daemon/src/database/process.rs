@@ -24,6 +24,12 @@ use crate::database::DatabaseError;
 /// Bytes of stderr that are kept: its beginning, where the cause stands, and its end.
 const KEPT: usize = 2_048;
 
+/// Bytes that a program may answer with: a question that gives a whole table must not take the daemon's memory.
+const LARGEST_ANSWER: u64 = 64 << 20;
+
+/// A wait that need not be longer, since it begins anew.
+const LONG: Duration = Duration::from_secs(3_600);
+
 /// Longest time between two looks at whether the program is over.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -207,7 +213,17 @@ impl Tool {
         let mut running = self.start(cancel)?;
         let mut all = Vec::new();
         if let Some(mut output) = running.output.take() {
-            output.read_to_end(&mut all).map_err(|source| running.broken(source))?;
+            output
+                .by_ref()
+                .take(LARGEST_ANSWER)
+                .read_to_end(&mut all)
+                .map_err(|source| running.failed(&format!("broke off: {source}")))?;
+            if all.len() as u64 == LARGEST_ANSWER {
+                let most = LARGEST_ANSWER >> 20;
+                let message =
+                    format!("the answer is larger than {most} MiB; ask for less, for example with LIMIT or count(*)");
+                return Err(DatabaseError::Invalid(message));
+            }
         }
         running.wait(cancel)?;
         Ok(all)
@@ -358,14 +374,14 @@ impl Running {
 
     /// Waits until it is over, or until `limit` has passed; whether it is over.
     pub(super) fn wait_for(&self, limit: Duration) -> bool {
-        let until = Instant::now() + limit;
+        let started = Instant::now();
         let mut status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
         while status.is_none() {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = limit.saturating_sub(started.elapsed());
             if left.is_zero() {
                 return false;
             }
-            status = self.shared.changed.wait_timeout(status, left).unwrap_or_else(PoisonError::into_inner).0;
+            status = self.shared.changed.wait_timeout(status, left.min(LONG)).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
@@ -391,8 +407,15 @@ impl Running {
         text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
     }
 
-    fn broken(&self, source: std::io::Error) -> DatabaseError {
-        DatabaseError::Failed { program: self.name.clone(), outcome: format!("broke off: {source}"), said: self.said() }
+    /// Takes what it writes to stdout for what it says.
+    pub(super) fn listen(&mut self) {
+        if let Some(output) = self.output.take() {
+            listen(output, Arc::clone(&self.shared));
+        }
+    }
+
+    pub(super) fn failed(&self, outcome: &str) -> DatabaseError {
+        DatabaseError::Failed { program: self.name.clone(), outcome: outcome.to_owned(), said: self.said() }
     }
 }
 

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::process::{Account, Running, Tool};
-use crate::database::{DatabaseError, Engine, postgresql, sqlite};
+use crate::database::{DatabaseError, Engine, mariadb, postgresql, redis, sqlite};
 
 /// How a scratch server is started.
 #[derive(Debug, Clone)]
@@ -90,9 +90,8 @@ impl Scratch {
         let server: Box<dyn Server> = match engine {
             Engine::Sqlite => Box::new(sqlite::Files::new(options)?),
             Engine::Postgresql => Box::new(postgresql::Cluster::start(options)?),
-            Engine::Mariadb | Engine::Redis => {
-                return Err(DatabaseError::Invalid(format!("there is no scratch server of {engine} yet")));
-            }
+            Engine::Mariadb => Box::new(mariadb::Instance::start(options)?),
+            Engine::Redis => Box::new(redis::Store::start(options)?),
         };
         Ok(Self { engine, server })
     }
@@ -235,10 +234,8 @@ impl Daemon {
         answers: impl Fn() -> bool,
     ) -> Result<Self, DatabaseError> {
         let mut running = tool.death(stop).start(cancel)?;
-        // What it writes to stdout is for nobody; a full pipe would hold it up.
-        if let Some(mut output) = running.output.take() {
-            std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-        }
+        // Some say there what is wrong; and a full pipe would hold it up.
+        running.listen();
         let mut daemon = Self { running, stop };
         let until = Instant::now() + START;
         while !answers() {
@@ -247,21 +244,13 @@ impl Daemon {
             }
             if daemon.running.wait_for(Duration::from_millis(50)) {
                 daemon.running.wait(cancel)?;
-                return Err(daemon.silent("ended at once"));
+                return Err(daemon.running.failed("ended at once"));
             }
             if Instant::now() > until {
-                return Err(daemon.silent("did not answer within a minute"));
+                return Err(daemon.running.failed("did not answer within a minute"));
             }
         }
         Ok(daemon)
-    }
-
-    fn silent(&self, outcome: &str) -> DatabaseError {
-        DatabaseError::Failed {
-            program: "the scratch server".to_owned(),
-            outcome: outcome.to_owned(),
-            said: self.running.said(),
-        }
     }
 }
 

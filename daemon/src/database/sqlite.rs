@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::backup::{Backup, StepResult};
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use tokio_util::sync::CancellationToken;
@@ -157,9 +158,45 @@ impl Files {
             return Err(DatabaseError::Missing(format!("the database `{name}` was not loaded")));
         }
         let path = self.path(name);
-        let opened = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let cancel = self.cancel.clone();
+        let opened = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|opened| {
+            opened.progress_handler(STEPS, Some(move || cancel.is_cancelled()))?;
+            opened.authorizer(Some(|it: AuthContext<'_>| authorize(&it.action)))?;
+            Ok(opened)
+        });
         opened.map_err(|source| DatabaseError::Sqlite { path, source })
     }
+}
+
+/// Steps of SQLite's machine between two looks at whether the run goes on.
+const STEPS: i32 = 4_096;
+
+/// Bytes of an answer, and rows that it gives at most.
+const LARGEST_ANSWER: usize = 64 << 20;
+const MOST_ROWS: usize = 10_000;
+
+/// Pragmas that only tell something.
+const PRAGMAS: [&str; 9] = [
+    "foreign_key_check",
+    "foreign_key_list",
+    "index_info",
+    "index_list",
+    "integrity_check",
+    "quick_check",
+    "table_info",
+    "table_list",
+    "user_version",
+];
+
+/// Keeps a question within its database: another file of this machine is none of its business.
+fn authorize(action: &AuthAction<'_>) -> Authorization {
+    let is_allowed = match action {
+        AuthAction::Attach { .. } => false,
+        AuthAction::Pragma { pragma_name, .. } => PRAGMAS.contains(&pragma_name.to_ascii_lowercase().as_str()),
+        AuthAction::Function { function_name } => !function_name.eq_ignore_ascii_case("load_extension"),
+        _ => true,
+    };
+    if is_allowed { Authorization::Allow } else { Authorization::Deny }
 }
 
 impl Server for Files {
@@ -189,15 +226,25 @@ impl Server for Files {
     }
 
     fn query(&self, database: &str, statement: &str) -> Result<Rows, DatabaseError> {
-        let failed = |source| DatabaseError::Sqlite { path: Path::new(database).to_owned(), source };
+        let failed = |error: rusqlite::Error| DatabaseError::Invalid(format!("`{database}`: {error}"));
         let connection = self.open(database)?;
         let mut statement = connection.prepare(statement).map_err(failed)?;
         let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
         let mut rows = Rows { rows: Vec::new(), columns };
+        let mut bytes = 0;
         let mut found = statement.query([]).map_err(failed)?;
         while let Some(row) = found.next().map_err(failed)? {
+            if rows.rows.len() == MOST_ROWS {
+                break;
+            }
             let value = |index| row.get_ref(index).map(text);
-            rows.rows.push((0..rows.columns.len()).map(value).collect::<Result<_, _>>().map_err(failed)?);
+            let values: Vec<Option<String>> =
+                (0..rows.columns.len()).map(value).collect::<Result<_, _>>().map_err(failed)?;
+            bytes += values.iter().flatten().map(String::len).sum::<usize>();
+            if bytes > LARGEST_ANSWER {
+                return Err(DatabaseError::Invalid(format!("`{database}`: the answer is too large; ask for less")));
+            }
+            rows.rows.push(values);
         }
         Ok(rows)
     }

@@ -18,6 +18,7 @@ pub const API_VERSIONS: &[&str] = &["0.1"];
 
 /// Each capability that a plugin can ask for, with the rights it knows. `log` is always there and not asked for.
 pub const CAPABILITIES: &[(&str, &[&str])] = &[
+    ("drill", &[]),
     ("dump", &[]),
     ("files", &["read", "write", "remove"]),
     ("metrics", &[]),

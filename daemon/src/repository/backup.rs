@@ -8,13 +8,13 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use rustic_core::repofile::SnapshotFile;
-use rustic_core::{OpenStatus, ProgressBars, ProgressType, ReadSourceEntry, ReadSourceOpen};
+use rustic_core::{OpenStatus, ProgressBars, ProgressType, ReadSourceEntry, ReadSourceOpen, WriteBackend};
 use upkeep_archive::{ArchiveError, Entry, Request};
 
 use crate::repository::gate::Gate;
 use crate::repository::lock::LockKind;
 use crate::repository::progress::Bars;
-use crate::repository::{Label, PATIENCE, Repository, RepositoryError, Source, Summary, Tell, message, open};
+use crate::repository::{Label, PATIENCE, Repository, RepositoryError, Source, Summary, Tell, message, open, stream};
 
 /// How long a backup takes before it is counted how much there is to do: who is done sooner needs no total.
 const COUNTS_AFTER: Duration = Duration::from_millis(500);
@@ -30,8 +30,14 @@ impl Repository {
         let started = Instant::now();
         let watch = Arc::clone(source.watch());
         let lock = self.lock(LockKind::Shared, PATIENCE, &watch.cancel)?;
-        let backend =
+        let gate =
             Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch), Some(lock.watch()));
+        let (backend, held): (Arc<dyn WriteBackend>, _) = if source.streamed() {
+            let held = stream::Held::new(gate);
+            (Arc::<stream::Held>::clone(&held), Some(held))
+        } else {
+            (Arc::new(gate), None)
+        };
         let repository = self.session(Arc::clone(&self.backend), Bars::silent())?;
         let mut snapshot = self.label(label)?;
         snapshot.paths.add(self.path_of(source)?);
@@ -48,7 +54,7 @@ impl Repository {
                 }
             });
             let request = Request {
-                backend: Arc::new(backend),
+                backend,
                 key: &self.key,
                 config: repository.config(),
                 parent: parent.as_ref(),
@@ -65,6 +71,9 @@ impl Repository {
         }
         let failed =
             |message| RepositoryError::Failed { url: self.url.clone(), action: "a backup was written", message };
+        if let Some(failure) = source.failure() {
+            return Err(RepositoryError::Source(failure));
+        }
         if let Some(failure) = watch.state().failure.take() {
             return Err(failed(failure));
         }
@@ -72,7 +81,7 @@ impl Repository {
             ArchiveError::Storage(error) => failed(message(&error)),
             error => failed(error.to_string()),
         })?;
-        let Some(summary) = snapshot.summary else { return Err(failed("it gave no summary".to_owned())) };
+        let Some(summary) = snapshot.summary.clone() else { return Err(failed("it gave no summary".to_owned())) };
         let (expected, found) = (watch.state().files, summary.total_files_processed);
         if expected != found {
             let id = snapshot.id.to_string();
@@ -80,6 +89,10 @@ impl Repository {
                 "the snapshot {id} holds {found} files instead of {expected}; do not rely on it"
             )));
         }
+        let snapshot = match held {
+            Some(held) => held.complete(self, snapshot, source)?,
+            None => snapshot,
+        };
         let content = watch.state().content.clone();
         let had = parent.and_then(|parent| parent.summary).map(|summary| summary.total_files_processed);
         Ok(Summary {

@@ -323,7 +323,8 @@ pub(super) fn why_not_opened(
 ) -> Option<RepositoryError> {
     let bad = bad_keys(backend).ok()?;
     if let Some(key) = bad.first() {
-        return Some(words::damaged_key(url, &key.id, key.flaw));
+        let has_others = backend.list(FileType::Key).is_ok_and(|keys| keys.len() > bad.len());
+        return Some(words::damaged_key(url, &key.id, key.flaw, has_others));
     }
     // The storage gives it, the key is right and the password fits, so its content is not what it was.
     let is_there = backend.read_full(FileType::Config, &Id::default()).is_ok();

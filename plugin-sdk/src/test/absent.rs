@@ -70,10 +70,57 @@ pub(crate) mod repository {
 
 pub(crate) mod dump {
     use super::{HostResult, absent, repository};
-    use crate::repository::Summary;
+    use crate::dump::Saved;
 
-    pub(crate) fn to_repository(_: &str, _: &repository::Repo, _: &[String]) -> HostResult<Summary> {
+    pub(crate) fn to_repository(_: &str, _: &repository::Repo, _: &[String]) -> HostResult<Saved> {
         absent("dump")
+    }
+}
+
+pub(crate) mod drill {
+    use super::{HostResult, Never, absent, repository};
+    use crate::drill::{Answer, Facts, ForeignKeys, LoadFacts, Tally};
+
+    #[derive(Debug)]
+    pub(crate) struct Restored(Never);
+
+    #[derive(Debug)]
+    pub(crate) struct Database(Never);
+
+    impl Restored {
+        pub(crate) fn restore(_: &repository::Repo, _: &str, _: &str) -> HostResult<Self> {
+            absent("drill")
+        }
+
+        pub(crate) fn facts(&self) -> Facts {
+            match self.0 {}
+        }
+
+        pub(crate) fn count(&self, _: &[String]) -> HostResult<Tally> {
+            match self.0 {}
+        }
+
+        pub(crate) fn checksum(&self, _: &str) -> HostResult<String> {
+            match self.0 {}
+        }
+    }
+
+    impl Database {
+        pub(crate) fn load(_: &repository::Repo, _: &str, _: &str) -> HostResult<Self> {
+            absent("drill")
+        }
+
+        pub(crate) fn facts(&self) -> LoadFacts {
+            match self.0 {}
+        }
+
+        pub(crate) fn query(&self, _: &str, _: &str) -> HostResult<Answer> {
+            match self.0 {}
+        }
+
+        pub(crate) fn foreign_keys(&self, _: &str) -> HostResult<ForeignKeys> {
+            match self.0 {}
+        }
     }
 }
 

@@ -207,7 +207,8 @@ pub(crate) fn judge(now: &Facts, history: &History, thresholds: &Thresholds) -> 
         told.push(format!("nothing is left of {} files, {}", last.files, Size(last.bytes)));
         return told;
     }
-    if history.runs.len() < thresholds.learn {
+    // Without a snapshot before, as in a new repository, everything is new.
+    if history.runs.len() < thresholds.learn || now.removed.is_none() {
         return told;
     }
     let t = thresholds;

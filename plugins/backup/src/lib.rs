@@ -97,11 +97,14 @@ impl Source {
     }
 }
 
-/// What one step did.
+/// What a step saved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Saved {
     #[serde(flatten)]
     summary: Summary,
+    /// Databases in it that hold nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    empty: Vec<String>,
     /// What is unusual about it; then the repository is held.
     #[serde(default)]
     anomalies: Vec<String>,
@@ -177,7 +180,7 @@ impl Backup {
         let was_held = repository.holds()?.iter().any(|it| it.task == ctx.task);
         let history = History::of(&key)?.learned(was_held, &thresholds);
         let anomalies = anomaly::judge(&Facts::from(&summary), &history, &thresholds);
-        let saved = Saved { summary, anomalies, was_held };
+        let saved = Saved { summary, empty: Vec::new(), anomalies, was_held };
         if let Some(reason) = saved.reason(source) {
             warn!(snapshot = saved.snapshot, source = key, "unusual: {reason}");
             repository.hold(&reason)?;
@@ -191,7 +194,7 @@ impl Backup {
         for outcome in outcomes {
             let Ok(saved) = &outcome.output else { continue };
             let (files, bytes, source) = (saved.files, saved.bytes, outcome.step.input.key());
-            if bytes > 0 {
+            if bytes > 0 && saved.empty.is_empty() {
                 batch = batch.put(&["last/", &source].concat(), &Totals { files, bytes })?;
             }
             let (thresholds, is_well) = (self.thresholds(&source), saved.anomalies.is_empty());
@@ -231,7 +234,7 @@ impl Task for Backup {
 
     fn execute(&self, ctx: &Context, step: Step<Source>) -> Result<Saved> {
         let repository = Repository::open(&self.repository)?;
-        let saved = match &step.input {
+        let (summary, empty) = match &step.input {
             Source::Directory(root) => {
                 let directory = self.directories.iter().find(|it| it.root == *root);
                 let directory = directory.ok_or_else(|| Error::config(format!("`{root}` is no longer configured")))?;
@@ -241,19 +244,22 @@ impl Task for Backup {
                     one_filesystem: directory.one_filesystem,
                     tags: self.tags.clone(),
                 };
-                repository.backup(root, &options)?
+                (repository.backup(root, &options)?, Vec::new())
             }
-            Source::Database(name) => dump::to_repository(name, &repository, &self.tags)?,
+            Source::Database(name) => {
+                let dump::Saved { summary, empty } = dump::to_repository(name, &repository, &self.tags)?;
+                (summary, empty)
+            }
         };
         info!(
-            snapshot = saved.snapshot,
-            files = saved.files,
-            bytes = saved.bytes,
-            added = saved.bytes_added,
+            snapshot = summary.snapshot,
+            files = summary.files,
+            bytes = summary.bytes,
+            added = summary.bytes_added,
             "saved {}",
             step.input.name()
         );
-        let saved = self.judge(ctx, &repository, &step.input, saved)?;
+        let saved = Saved { empty, ..self.judge(ctx, &repository, &step.input, summary)? };
         copies::make(&repository, &self.copies, &step.input, &saved)?;
         Ok(saved)
     }

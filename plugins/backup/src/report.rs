@@ -25,7 +25,8 @@ pub(crate) fn sum_up(ctx: &Context, repository: &str, outcomes: &[Outcome<Backup
             Err(why) => {
                 let saved = copies::saved_all_the_same(why);
                 table = table.row([&*source.title(), "-", "-", "-", "-", "-", "-", saved.unwrap_or("not saved")]);
-                let (kind, what) = if saved.is_some() { ("uncopied", "saved, but not copied") } else { ("failed", "not saved") };
+                let (kind, what) =
+                    if saved.is_some() { ("uncopied", "saved, but not copied") } else { ("failed", "not saved") };
                 let (key, title) = (format!("{kind}/{}", source.key()), format!("{} was {what}", source.name()));
                 report = report.finding(Severity::High, key, title, why);
             }
@@ -63,12 +64,12 @@ fn row(source: &Source, saved: &Summary) -> [String; 8] {
 }
 
 /// What in a source that was saved needs a look.
-fn findings(mut report: Report, source: &Source, saved: &Summary) -> Result<Report> {
+fn findings(mut report: Report, source: &Source, saved: &Saved) -> Result<Report> {
     let (key, name) = (source.key(), source.name());
     if let Some((title, detail)) = emptiness(source, saved, Totals::of_last_run(source)?) {
         report = report.finding(Severity::High, format!("empty/{key}"), title, detail);
     }
-    let problems = &saved.problems;
+    let problems = &saved.summary.problems;
     if !problems.is_empty() {
         let title = format!("{} in {name} could not be read in full", count(problems.len(), "path"));
         let mut detail: String = problems.iter().take(MOST_PROBLEMS).map(|it| format!("{it}\n")).collect();
@@ -99,11 +100,14 @@ fn anomalies(report: Report, task: &str, repository: &str, source: &Source, save
 }
 
 /// Why a source that holds nothing is worth a finding, as title and detail.
-fn emptiness(source: &Source, saved: &Summary, last: Option<Totals>) -> Option<(String, String)> {
-    let name = source.name();
+fn emptiness(source: &Source, saved: &Saved, last: Option<Totals>) -> Option<(String, String)> {
+    let Saved { summary: saved, empty, .. } = saved;
+    // Of a server with several databases it says which.
+    let which = empty.iter().filter(|it| *it != source.name()).cloned().collect::<Vec<_>>().join(", ");
+    let name = if which.is_empty() { source.name().to_owned() } else { format!("{which} of {}", source.name()) };
     let is_empty = match source {
         Source::Directory(_) => saved.files == 0 || (saved.bytes == 0 && last.is_some()),
-        Source::Database(_) => saved.bytes == 0,
+        Source::Database(_) => saved.bytes == 0 || !empty.is_empty(),
     };
     is_empty.then(|| match last {
         Some(Totals { files, bytes }) => (

@@ -39,7 +39,7 @@ fn saved(files: u64, bytes: u64, problems: usize) -> Saved {
         duration_ms: 1_250,
         problems: (0..problems).map(|n| format!("secret-{n}: permission denied")).collect(),
     };
-    Saved { summary, anomalies: vec![], was_held: false }
+    Saved { summary, empty: vec![], anomalies: vec![], was_held: false }
 }
 
 /// The report of a run in which the directory and the database came out so.
@@ -140,6 +140,28 @@ fn notices_a_source_that_is_or_has_become_empty() {
     // Files without content are no loss where there never was any.
     let (host, _folder) = self::host();
     assert_eq!(found(finish(&host, Ok(saved(2, 0, 0)), Ok(saved(1, 4_096, 0)))), []);
+}
+
+#[test]
+fn notices_an_empty_database_of_a_server() {
+    let (host, _folder) = host();
+    let finish = |bytes, empty: &[&str]| {
+        let source = Source::Database("shop".to_owned());
+        let empty = empty.iter().map(ToString::to_string).collect();
+        let output = Ok(Saved { empty, ..saved(3, bytes, 0) });
+        let outcomes = vec![Outcome { step: Step::new(source.key(), source), output }];
+        let config = r#"{ "repository": "main", "databases": ["shop"] }"#;
+        let report = backup(config).finish(&host.context(), outcomes).unwrap();
+        report.findings.into_iter().map(|it| (it.key, it.title, it.detail)).collect::<Vec<_>>()
+    };
+    let fresh = finish(2_000, &["orders"]);
+    assert_eq!((&fresh[0].0[..], &fresh[0].1[..]), ("empty/database/shop", "orders of shop is empty"));
+    assert_eq!(finish(900_000, &[]), []);
+    for _ in 0..2 {
+        let gone = finish(2_000, &["orders", "users"]);
+        assert_eq!(gone[0].1, "orders, users of shop has become empty");
+        assert!(gone[0].2.contains("879 KiB"), "{}", gone[0].2);
+    }
 }
 
 #[test]

@@ -58,10 +58,10 @@ pub(crate) fn sum_up(found: &Found, full_every: Span) -> Result<Report> {
 
 /// How old the knowledge about the data is.
 fn age(found: &Found) -> String {
-    let Some(oldest) = found.oldest else { return "there is no data".to_owned() };
-    match found.never_read {
-        0 => format!("all of it was read within {}", Span(oldest)),
-        packs => format!("{} not read yet", count(packs, "pack")),
+    match (found.never_read, found.oldest) {
+        (0, None) => "there is no data".to_owned(),
+        (0, Some(oldest)) => format!("all of it was read within {}", Span(oldest)),
+        (packs, _) => format!("{} not read yet", count(packs, "pack")),
     }
 }
 

@@ -120,6 +120,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         /// Days may be missed and packs come in: what was there at the begin of the last `full_every` is read in it.
         #[test]
         fn everything_is_read_once_per_so_many_days(

@@ -37,7 +37,7 @@ pub(crate) fn sum_up(repository: &str, outcomes: &[Outcome<Retention>], holds: &
             }
         }
         match output {
-            Ok(Done::Pruned(summary)) => pruned = Some(summary.clone()),
+            Ok(Done::Pruned(summary)) => pruned = Some(*summary),
             Ok(Done::Forgotten(_)) => {}
             Err(why) => findings.push((step, why)),
         }

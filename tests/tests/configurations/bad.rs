@@ -142,6 +142,23 @@ pub(crate) const LIMITS: &[Case] = cases! {
     "too much at the same time": "etc/tasks.d/site.toml" = "plugin = \"noop\"\nparallel = 5000\n";
 };
 
+/// What is wrong with the databases of `[grant.dump]`.
+pub(crate) const DATABASES: &[Case] = cases! {
+    "two kinds at once": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app]\nsqlite = \"{root}/srv/shop.db\"\n[grant.dump.app.redis]\nport = 6379\n";
+    "a kind that nobody knows": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.postgres]\nhost = \"127.0.0.1\"\n";
+    "no kind": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app]\n";
+    "a mistyped key of a server": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.postgresql]\ndatabase = [\"app\"]\n";
+    "host and socket": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.postgresql]\nhost = \"127.0.0.1\"\nsocket = \"/run/postgresql\"\ntools = \"{root}/tools\"\n";
+    "a socket as the host": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.postgresql]\nhost = \"/run/postgresql\"\ntools = \"{root}/tools\"\n";
+    "a URL as the host": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.mariadb]\nhost = \"me:hunter2@db.internal\"\npassword = { file = \"{root}/secrets/main\" }\ntools = \"{root}/tools\"\n";
+    "a socket by a relative path, no port": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.redis]\nsocket = \"run/redis.sock\"\nport = 0\ntools = \"{root}/tools\"\n";
+    "databases that are none": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.mariadb]\ndatabases = [\"app\", \"\", \"app\", \"mysql\"]\ntools = \"{root}/tools\"\n";
+    "nothing at all of a server": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.postgresql]\ndatabases = []\nglobals = false\ntools = \"{root}/tools\"\n";
+    "tools that are not there": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.postgresql]\ntools = \"{root}/srv/empty\"\n[grant.dump.b.mariadb]\ntools = \"opt/mariadb\"\n";
+    "the password of a server itself": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.postgresql]\npassword = \"hunter2\"\n";
+    "the password of a server that others can read": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.redis]\npassword = { file = \"{root}/secrets/open\" }\ntools = \"{root}/tools\"\n";
+};
+
 /// What is wrong with `upkeep.toml`.
 pub(crate) const DAEMON: &[Case] = cases! {
     "a mistyped key": "etc/upkeep.toml" = "plugin-dir = \"plugins\"\n";

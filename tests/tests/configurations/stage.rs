@@ -87,11 +87,14 @@ impl Stage {
         let root =
             tempfile::Builder::new().prefix("upkeep-").rand_bytes(6).tempdir_in("/tmp").expect("/tmp is writable");
         let stage = Self { root };
-        for folder in ["etc/tasks.d", "plugins", "state", "srv/app", "srv/empty", "backup", "secrets"] {
+        for folder in ["etc/tasks.d", "plugins", "state", "srv/app", "srv/empty", "backup", "secrets", "tools"] {
             std::fs::create_dir_all(stage.path(folder)).expect("a folder");
         }
         stage.write("etc/upkeep.toml", "plugin_dir = \"../plugins\"\nstate_dir = \"{root}/state\"\n");
         stage.write("srv/app/index.html", "hello");
+        for tool in ["pg_dump", "pg_dumpall", "psql", "mariadb-dump", "mariadb", "redis-cli"] {
+            stage.write(&format!("tools/{tool}"), "");
+        }
         stage.write("srv/shop.db", "SQLite format 3\0 and more");
         for (secret, content, mode) in [("main", "s", 0o600), ("open", "s", 0o644), ("empty", "", 0o600)] {
             let file = stage.write(&format!("secrets/{secret}"), content);

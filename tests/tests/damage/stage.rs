@@ -13,8 +13,8 @@ const PASSWORD: &str = "correct-horse-battery-staple";
 pub(crate) struct Stage(tempfile::TempDir);
 
 impl Stage {
-    /// Two folders, saved twice; each has packs of its own.
-    pub(crate) fn new() -> Self {
+    /// A configuration without tasks, and nothing saved.
+    pub(crate) fn empty() -> Self {
         let stage = Self(tempfile::tempdir().expect("a folder"));
         for folder in ["srv/app/photos", "srv/app/notes", "srv/logs", "etc/tasks.d", "state", "aside"] {
             fs::create_dir_all(stage.path(folder)).expect("a folder");
@@ -30,6 +30,12 @@ impl Stage {
                 plugins().display()
             ),
         );
+        stage
+    }
+
+    /// Two folders, saved twice; each has packs of its own.
+    pub(crate) fn new() -> Self {
+        let stage = Self::empty();
         stage.task("app");
         stage.task("logs");
         stage.write("srv/app/notes/first.txt", "the first");
@@ -43,7 +49,7 @@ impl Stage {
         stage
     }
 
-    fn task(&self, name: &str) {
+    pub(crate) fn task(&self, name: &str) {
         self.write(
             &format!("etc/tasks.d/{name}.toml"),
             &format!(
@@ -288,7 +294,6 @@ impl Stage {
         }
         let mut lines = Vec::new();
         for line in text.lines() {
-            let line = line.replace("data/", "data/").to_owned();
             let line = match line.find("/[NAME]") {
                 Some(at) if at >= 2 && line[..at].ends_with(|c: char| hex(c)) => {
                     format!("{}XX{}", &line[..at - 2], &line[at..])

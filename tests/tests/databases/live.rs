@@ -100,10 +100,6 @@ impl Live {
         self.folder.path().join(name)
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// PostgreSQL: the superuser `boss` comes in by the socket without a password, all others with one.
     pub(crate) fn postgresql() -> Self {
         let folder = folder("postgres");
@@ -186,7 +182,7 @@ impl Live {
 
     pub(crate) fn try_redis(&self, password: &str, words: &[&str]) -> Result<String, String> {
         let mut client = Command::new(find("redis-cli").unwrap());
-        client.env("REDISCLI_AUTH", password).arg("-s").arg(self.path("s")).args(words);
+        client.env("REDISCLI_AUTH", password).args(["-e", "-s"]).arg(self.path("s")).args(words);
         run(client, "")
     }
 }

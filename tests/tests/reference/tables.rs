@@ -17,6 +17,8 @@ pub(crate) fn all(daemon: &Value, task: &Value) -> Vec<(&'static str, String)> {
         ("files", table(task, definition("FilesGrant"))),
         ("repository", table(task, definition("RepositoryGrant"))),
         ("dump", table(task, definition("DumpGrant"))),
+        ("server", table(task, definition("ServerGrant"))),
+        ("redis", table(task, definition("RedisGrant"))),
         ("sql", table(task, definition("SqlGrant"))),
         ("limits", table(task, definition("Limits"))),
     ]
@@ -38,6 +40,13 @@ fn table(root: &Value, schema: &Value) -> String {
         let meaning = property["description"].as_str().unwrap_or_default().replace('\n', " ");
         let choices = choices(root, property);
         writeln!(text, "| `{key}` | {} | {default} | {meaning}{choices} |", kind(root, property)).expect("a string");
+    }
+    // Of which exactly one is written.
+    for branch in schema["oneOf"].as_array().into_iter().flatten() {
+        let meaning = branch["description"].as_str().unwrap_or_default().replace('\n', " ");
+        for (key, property) in branch["properties"].as_object().into_iter().flatten() {
+            writeln!(text, "| `{key}` | {} | exactly one | {meaning} |", kind(root, property)).expect("a string");
+        }
     }
     text
 }

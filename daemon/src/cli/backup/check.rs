@@ -15,10 +15,10 @@ use crate::record::{Finding, Report};
 use crate::repository::check::{CheckReport, Damage, Reading, Severity};
 use crate::repository::{Repository, Tell};
 
-/// Look for damage in a task's repository, and tell what is lost by it and what is not
+/// Look for damage in a repository, and tell what is lost by it and what is not
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct CheckArgs {
-    /// The task; not needed where there is only one repository
+    /// The task whose repositories are checked; without it, those of all tasks
     task: Option<String>,
     #[command(flatten)]
     pub(super) place: WhereArgs,
@@ -28,7 +28,7 @@ pub(super) struct CheckArgs {
     /// Read one part of the data: 1/7 to 7/7 together read all of it
     #[arg(long, value_name = "N/M", value_parser = part)]
     part: Option<(u32, u32)>,
-    /// Print one JSON object
+    /// Print a JSON object for each repository, one after the other
     #[arg(long)]
     json: bool,
 }
@@ -47,29 +47,38 @@ pub(super) fn check(
     screen: &Screen,
     out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
-    let grant = &args.place.grant(repositories, args.task.as_deref())?;
-    let repository = Repository::open(grant).map_err(Failure::from)?;
     let reading = match (args.part, args.read_data) {
         (Some((number, count)), _) => Reading::part(number, count),
         (None, true) => Reading::everything(),
         (None, false) => Reading::nothing(),
     };
-    let is_shown = std::io::stderr().is_terminal() && !args.json;
-    let found = repository.check(&reading, &CancellationToken::new(), teller(is_shown)).map_err(Failure::from)?;
-    if is_shown {
-        write!(std::io::stderr(), "\r\x1b[K")?;
+    let is_task = args.task.as_deref().is_none_or(|task| repositories.iter().any(|it| it.task == task));
+    if let (Some(task), false) = (&args.task, is_task || args.place.is_bare()) {
+        let help = "a task has one when its file holds `[grant.repository.NAME]`; `upkeep list` shows the tasks";
+        return Err(Failure::new(Exit::NotFound, format!("there is no task `{task}` with a repository"), help).into());
     }
-    if args.json {
-        serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
-        writeln!(out)?;
-    } else {
-        report::write(screen, &summed_up(&grant.url, &found), out)?;
-        if found.damages.is_empty() && found.bytes_read < found.bytes {
-            writeln!(out, "Damage inside of what was not read is not seen: --read-data reads everything.")?;
+    let mut exit = Exit::Done;
+    for grant in args.place.grants(repositories, args.task.as_deref())? {
+        let repository = Repository::open(&grant).map_err(Failure::from)?;
+        let is_shown = std::io::stderr().is_terminal() && !args.json;
+        let found = repository.check(&reading, &CancellationToken::new(), teller(is_shown)).map_err(Failure::from)?;
+        if is_shown {
+            write!(std::io::stderr(), "\r\x1b[K")?;
+        }
+        if args.json {
+            serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
+            writeln!(out)?;
+        } else {
+            report::write(screen, &summed_up(&grant.url, &found), out)?;
+            if found.damages.is_empty() && found.bytes_read < found.bytes {
+                writeln!(out, "Damage inside of what was not read is not seen: --read-data reads everything.")?;
+            }
+        }
+        if found.damages.iter().any(|damage| damage.severity > Severity::Low) {
+            exit = Exit::Unsuccessful;
         }
     }
-    let is_well = found.damages.iter().all(|damage| damage.severity == Severity::Low);
-    Ok(if is_well { Exit::Done } else { Exit::Unsuccessful })
+    Ok(exit)
 }
 
 /// Shows how far it is on a line of its own.

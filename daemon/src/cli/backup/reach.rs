@@ -35,7 +35,11 @@ impl WhereArgs {
     }
 
     /// The repositories that are meant, each once.
-    fn grants(&self, repositories: &[TaskRepository<'_>], task: Option<&str>) -> Result<Vec<RepositoryGrant>, Failure> {
+    pub(super) fn grants(
+        &self,
+        repositories: &[TaskRepository<'_>],
+        task: Option<&str>,
+    ) -> Result<Vec<RepositoryGrant>, Failure> {
         let place = self.repository.as_deref().filter(|name| self.is_bare() || name.contains(['/', ':']));
         if let (Some(place), Some(file)) = (place, &self.password_file) {
             return bare(place, file).map(|grant| vec![grant]);
@@ -73,27 +77,6 @@ impl WhereArgs {
                  `--repository /srv/backup/main --password-file FILE`",
             )),
             false => Ok(grants),
-        }
-    }
-
-    /// The one repository that is meant.
-    pub(super) fn grant(
-        &self,
-        repositories: &[TaskRepository<'_>],
-        task: Option<&str>,
-    ) -> Result<RepositoryGrant, Failure> {
-        if let Some(task) = task.filter(|task| !self.is_bare() && repositories.iter().all(|it| it.task != *task)) {
-            let message = format!("no task `{task}` has a repository");
-            return Err(Failure::new(Exit::NotFound, message, "`upkeep list` shows the tasks"));
-        }
-        let mut grants = self.grants(repositories, task)?;
-        match (grants.pop(), grants.is_empty()) {
-            (Some(grant), true) => Ok(grant),
-            (last, _) => {
-                let urls: Vec<_> = grants.into_iter().chain(last).map(|grant| grant.url).collect();
-                let message = format!("there are several repositories: {}", urls.join(", "));
-                Err(Failure::new(Exit::Usage, message, "choose one with `--repository`"))
-            }
         }
     }
 
@@ -271,6 +254,12 @@ impl Reach {
     ) -> Result<Chosen<'_>, Failure> {
         let name = Name::parse(text, screen)?;
         let mut found = self.found(&name, task, path);
+        // A snapshot of something in the folder that is asked for is meant only where there is none of all of it.
+        let holds =
+            |it: &Chosen<'_>| path.is_none_or(|path| it.snapshot.paths.iter().any(|saved| path.starts_with(saved)));
+        if found.iter().any(holds) {
+            found.retain(holds);
+        }
         if matches!(name, Name::Id(_)) {
             let ids: BTreeSet<_> = found.iter().map(|it| &it.snapshot.id).collect();
             if ids.len() > 1 {
@@ -325,7 +314,17 @@ mod tests {
 
     fn snapshot(id: &str, time: i64, path: &str, task: &str) -> Snapshot {
         let (paths, tags) = (vec![path.to_owned()], vec![task_tag(task)]);
-        Snapshot { id: id.into(), time: Timestamp(time), host: "server".into(), paths, tags, files: None, bytes: None }
+        Snapshot {
+            id: id.into(),
+            time: Timestamp(time),
+            host: "server".into(),
+            paths,
+            tags,
+            files: None,
+            bytes: None,
+            changes: None,
+            utc_offset: 0,
+        }
     }
 
     #[test]

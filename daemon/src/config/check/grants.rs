@@ -102,6 +102,7 @@ fn lines_to_add(capability: &str, request: &Request) -> String {
     let mut lines = match capability {
         "state" | "metrics" => return format!("[grant]\n{capability} = true"),
         "system" => return format!("[grant]\nsystem = [{}]", rights.join(", ")),
+        "drill" => return "[grant.drill]\nfolder = \"/var/tmp\"".to_owned(),
         "files" => "[grant.files.NAME]\npath = \"/FOLDER\"".to_owned(),
         "repository" => "[grant.repository.main]\nurl = \"/FOLDER\"\npassword = { file = \"/FILE\" }".to_owned(),
         "dump" => return "[grant.dump.NAME]\nsqlite = \"/FILE.db\"".to_owned(),
@@ -121,6 +122,9 @@ fn given(grants: &Grants) -> BTreeMap<&'static str, Given> {
     }
     if grants.metrics {
         all.entry("metrics").or_default();
+    }
+    if grants.drill.is_some() {
+        all.entry("drill").or_default();
     }
     let system = KeyPath::of(["grant", "system"]);
     for (place, group) in grants.system.iter().enumerate() {

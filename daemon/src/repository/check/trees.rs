@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustic_core::repofile::Tree;
 use rustic_core::{FileType, Id, ReadBackend, WriteBackend};
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::repository::check::decode::Cipher;
@@ -30,6 +30,20 @@ pub(super) enum Cause {
     Unlisted,
     /// No pack has it.
     Nowhere,
+}
+
+/// A listing of a folder, as much of it as is needed here: one may have a million entries.
+#[derive(Deserialize)]
+struct Tree {
+    nodes: Option<Vec<Node>>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    /// As it is written, which is fit to be shown: what is not text in it is escaped.
+    name: String,
+    content: Option<Vec<Id>>,
+    subtree: Option<Id>,
 }
 
 /// Number of a tree in [`Trees`].
@@ -95,7 +109,7 @@ impl Walker<'_> {
 
     /// Reads a tree from the first of its places that gives it. What no index has is followed as well: it shows what
     /// there will be when the index is made anew.
-    fn tree(&self, id: &Id) -> Result<Tree, Option<PackNumber>> {
+    fn tree(&self, id: &Id) -> Result<Vec<Node>, Option<PackNumber>> {
         let mut suspicious = None;
         for place in self.inventory.places(id, true) {
             let pack = self.inventory.pack(place.pack);
@@ -105,8 +119,8 @@ impl Walker<'_> {
             let (offset, length) = (place.entry.offset, place.entry.length);
             let read = self.backend.read_partial(FileType::Pack, &pack.id, false, offset, length);
             let content = read.ok().and_then(|bytes| self.cipher.blob(&bytes, place.entry.raw, id).ok());
-            match content.and_then(|content| serde_json::from_slice(&content).ok()) {
-                Some(tree) => return Ok(tree),
+            match content.and_then(|content| serde_json::from_slice::<Tree>(&content).ok()) {
+                Some(tree) => return Ok(tree.nodes.unwrap_or_default()),
                 None => suspicious = Some(place.pack),
             }
         }
@@ -162,12 +176,11 @@ impl Walker<'_> {
 
     fn visit(&self, id: &Id, tree: TreeNumber) -> Visit {
         match self.tree(id) {
-            Ok(read) => {
+            Ok(nodes) => {
                 let is_bad = |data: &Id| self.fate(data, false).is_some();
-                let is_marked =
-                    read.nodes.iter().flat_map(|node| node.content.iter().flatten()).any(|data| is_bad(data));
+                let is_marked = nodes.iter().flat_map(|node| node.content.iter().flatten()).any(is_bad);
                 let is_unlisted = self.fate(id, true).is_some();
-                let children = read.nodes.iter().filter_map(|node| node.subtree.map(|tree| *tree)).collect();
+                let children = nodes.iter().filter_map(|node| node.subtree).collect();
                 Visit { tree, found: Ok((children, is_marked || is_unlisted)), suspicious: None }
             }
             Err(suspicious) => {
@@ -195,12 +208,12 @@ impl Walker<'_> {
             return lose(*cause, path.join(""));
         }
         // Read before; what the storage does not give a second time is lost all the same.
-        let Ok(read) = self.tree(id) else { return lose(Cause::Nowhere, path.join("")) };
+        let Ok(nodes) = self.tree(id) else { return lose(Cause::Nowhere, path.join("")) };
         if let Some(cause) = self.fate(id, true) {
             lose(cause, path.join(""));
         }
-        for node in &read.nodes {
-            let path = path.join(node.name());
+        for node in &nodes {
+            let path = path.join(&node.name);
             let cause = node.content.iter().flatten().find_map(|data| self.fate(data, false));
             if let Some(cause) = cause {
                 losses.entry(cause).or_default().add(path.clone(), snapshot);

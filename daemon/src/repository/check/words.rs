@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustic_core::Id;
@@ -18,7 +17,6 @@ use crate::repository::check::packs::Read;
 use crate::repository::check::trees::{Cause, Losses};
 use crate::repository::check::{Look, Whole};
 use crate::repository::open::folder;
-use crate::root::path;
 
 /// Damages that are told one by one.
 const MOST_DAMAGES: usize = 200;
@@ -176,7 +174,7 @@ impl Teller<'_> {
             return Some(damage);
         }
         let read = self.look.reads.iter().find(|(read, _)| *read == number).map(|(_, read)| read)?;
-        if read.is_fine() && pack.is_of_right_length() {
+        if read.is_fine() && pack.is_of_right_length() && lost.is_none() {
             return None;
         }
         let title = format!("{file} {}", flaws(pack, read));
@@ -411,17 +409,25 @@ fn flaws(pack: &Pack, read: &Read) -> String {
     } else if read.is_changed && told.is_empty() {
         told.push("is not what was written, outside of its contents".to_owned());
     }
+    if told.is_empty() {
+        told.push("is what was written, but holds the listing of a folder that cannot be understood".to_owned());
+    }
     told.join(", and ")
 }
 
-/// The key file that should open the repository is damaged.
-pub(super) fn damaged_key(url: &str, id: &Id, flaw: Flaw) -> RepositoryError {
+/// A key file is damaged, and the repository does not open.
+pub(super) fn damaged_key(url: &str, id: &Id, flaw: Flaw, has_others: bool) -> RepositoryError {
     let file = format!("keys/{}", id.to_hex().as_str());
+    let remedy = match has_others {
+        true => {
+            "put the file back from a copy of the repository, or move it away: there are other keys, which may be that of the password"
+        }
+        false => "put the file back from a copy of the repository",
+    };
     RepositoryError::Damaged {
         url: url.to_owned(),
         reason: format!(
-            "its key file {file} is damaged ({}). All content is there, and nothing opens it without a key; put the file back from a \
-             copy of the repository, or use the password of another key",
+            "its key file {file} is damaged ({}). All content is there, and nothing opens it without a key; {remedy}",
             flaw.words()
         ),
         file,
@@ -452,7 +458,7 @@ fn remove(url: &str, file: &str) -> String {
 }
 
 fn shown(path: &Path) -> String {
-    path::escape(path.as_os_str().as_bytes())
+    path.display().to_string()
 }
 
 fn short(id: &str) -> &str {

@@ -151,6 +151,8 @@ fn the_first_runs_are_only_watched() {
     let encrypted = Facts { changed: 10_000, unmodified: 0, sampled: 10_000, opaque: 10_000, ..quiet(2) };
     assert_eq!(judge(&encrypted, &history(2), &thresholds()), [""; 0]);
     assert!(!judge(&encrypted, &history(3), &thresholds()).is_empty());
+    // Another repository begins anew.
+    assert_eq!(judge(&all_new, &history(14), &thresholds()), [""; 0]);
 }
 
 #[test]
