@@ -81,6 +81,7 @@ enum Verb {
 impl Cli {
     /// Does what was asked for. What goes wrong is told on standard error.
     pub fn run(self) -> Exit {
+        crate::memory::keep_nothing_large();
         let colour = io::stderr().is_terminal() && screen::colours_wanted();
         let started = telemetry::start(self.log_level(), colour).map_err(|error| {
             let help = "set it to error, warn, info, debug or trace, or to a list such as `upkeep=debug,sqlx=info`";
