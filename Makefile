@@ -24,7 +24,7 @@ endif
 # What a target needs is made in the order in which it is written; cargo uses all cores by itself.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test build plugins guests format lint doc deny bench package check-toolchain setup-demo setup-test clean
+.PHONY: help demo test build plugins guests format lint doc deny bench package check-toolchain setup-demo setup-test setup-bench clean
 
 ## This list
 help:
@@ -70,11 +70,13 @@ doc: check-toolchain
 deny:
 	for it in $(WORKSPACES); do cargo deny --locked --manifest-path $$it check --config $(CURDIR)/deny.toml || exit 1; done
 
-## Measure sandbox and daemon, and backups beside restic; our own crates are optimised for it
+## Measure sandbox and daemon, backups beside restic and borg, and a million files; our own crates are optimised for it
 bench: export CARGO_PROFILE_DEV_OPT_LEVEL = 2
-bench: setup-test plugins guests
+bench: setup-bench plugins guests
 	cargo bench --locked --workspace --profile dev --bench '*'
 	UPKEEP=$(UPKEEP) tests/benches/backup.sh 3
+	UPKEEP=$(UPKEEP) tests/benches/many.sh
+	UPKEEP=$(UPKEEP) tests/benches/databases.sh
 
 ## What is installed on a server, as dist/upkeep-VERSION.tar.gz
 package: plugins
@@ -89,6 +91,9 @@ setup-demo:
 
 setup-test:
 	@tests/setup.sh rust test
+
+setup-bench:
+	@tests/setup.sh rust test bench
 
 ## Remove all that was built
 clean:

@@ -4,6 +4,7 @@
 #   setup.sh rust         is there a Rust toolchain, new enough?
 #   setup.sh rust demo    and what `make demo` needs
 #   setup.sh rust test    and what `make test` needs
+#   setup.sh bench        what `make bench` needs besides
 #
 # The compiler's library for WebAssembly is got by `upkeep plugin build --install`, which knows three ways.
 set -euo pipefail
@@ -18,6 +19,7 @@ test=("${build[@]}" sqlite3:sqlite3 restic:restic strace:strace python3:python3 
     swift-object-server:swift-object
     pg_dump:postgresql pg_ctlcluster:postgresql mariadbd:mariadb-server mariadb-dump:mariadb-client redis-server:redis-server
     redis-cli:redis-tools setfattr:attr setfacl:acl)
+bench=(restic:restic borg:borgbackup python3:python3)
 
 fail() {
     printf 'setup: %s\n' "$@" >&2
@@ -62,10 +64,11 @@ for part in "$@"; do
     case $part in
     rust) rust ;;
     demo) debian "${demo[@]}" ;;
+    bench) debian "${bench[@]}" ;;
     test)
         debian "${test[@]}"
         [[ -z $missing_components ]] || fail "cargo lacks$missing_components: run \`rustup component add$missing_components\`."
         ;;
-    *) fail "unknown part: $part (rust, demo, test)" ;;
+    *) fail "unknown part: $part (rust, demo, test, bench)" ;;
     esac
 done

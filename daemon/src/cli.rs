@@ -81,6 +81,7 @@ enum Verb {
 impl Cli {
     /// Does what was asked for. What goes wrong is told on standard error.
     pub fn run(self) -> Exit {
+        crate::memory::keep_nothing_large();
         let colour = io::stderr().is_terminal() && screen::colours_wanted();
         let started = telemetry::start(self.log_level(), colour).map_err(|error| {
             let help = "set it to error, warn, info, debug or trace, or to a list such as `upkeep=debug,sqlx=info`";
@@ -170,8 +171,8 @@ fn backup(args: &backup::BackupArgs, place: &Place, out: &mut dyn Write) -> anyh
     }
     let repositories: Vec<_> = tasks
         .iter()
-        .flat_map(|TaskRepositories { task, repositories }| {
-            repositories.iter().map(move |(name, grant)| backup::TaskRepository { task, name, grant })
+        .flat_map(|TaskRepositories { task, repositories, dumps }| {
+            repositories.iter().map(move |(name, grant)| backup::TaskRepository { task, name, grant, dumps })
         })
         .collect();
     if args.release().is_none() && args.lists().is_none() {

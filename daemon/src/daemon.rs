@@ -18,7 +18,7 @@ use crate::clock;
 use crate::event::Events;
 use crate::memory;
 use crate::outcome::Outcome;
-use crate::record::{Phase, Run, RunId, Trigger};
+use crate::record::{Run, RunId, Trigger};
 use crate::run::cancel::Cancel;
 use crate::run::execute::{Ended, Job, Runner, Tally};
 use crate::sandbox::Sandbox;
@@ -158,19 +158,5 @@ async fn bring_up(config_dir: &Path, events: Events) -> Result<(Loaded, Runner),
 
 fn new_run(task: &str, trigger: Trigger, due: clock::Timestamp, dry_run: bool) -> Run {
     let queued = clock::now();
-    Run {
-        id: RunId::new(queued),
-        task: task.to_owned(),
-        trigger,
-        due,
-        queued,
-        started: None,
-        ended: None,
-        attempt: 1,
-        dry_run,
-        phase: Phase::Queued,
-        outcome: None,
-        fingerprint: None,
-        resumed: 0,
-    }
+    Run { dry_run, ..Run::queued(RunId::new(queued), task, trigger, due, queued) }
 }

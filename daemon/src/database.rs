@@ -22,7 +22,7 @@ use crate::config::secret::SecretError;
 use crate::database::process::{Running, Tool};
 use crate::database::tools::MissingTool;
 
-pub use crate::database::restore::{RestoreCommand, RestoreStep};
+pub use crate::database::restore::{RestoreCommand, RestoreStep, quoted};
 pub use crate::database::scratch::{ForeignKeys, Loaded, Rows, Scratch, ScratchOptions};
 
 mod mariadb;

@@ -9,6 +9,19 @@ pub fn give_back() {
     unsafe { libc::malloc_trim(0) };
 }
 
+/// Lets whatever is larger than a mebibyte go back to the system as soon as it is freed. As it comes, the C library learns
+/// from the first large thing that is freed to keep all that are as large, and a backup uses many of different sizes.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "the C library's own call; no library wraps it")]
+pub fn keep_nothing_large() {
+    // SAFETY: it takes two numbers and changes a setting of the allocator, which may be done at any time.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20) };
+}
+
+/// Other C libraries do so by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub fn keep_nothing_large() {}
+
 /// Other C libraries give memory back by themselves.
 #[cfg(not(target_env = "gnu"))]
 pub fn give_back() {}

@@ -85,13 +85,13 @@ mod tests {
 
     #[test]
     fn the_work_and_what_it_starts_give_way_and_nothing_else() {
-        let (before, here) = (ionice(), std::thread::current().id());
+        let (before, here) = ((nice(), ionice()), std::thread::current().id());
         let limits = Limits { nice: Some(15), ionice: Some(IoClass::Idle), ..Limits::default() };
         let look = || (nice(), ionice());
         let (own, started) = Priority::of(&limits).run(|| (look(), std::thread::spawn(look).join().unwrap())).unwrap();
         assert_eq!(own, (15, "idle".to_owned()));
         assert_eq!(started, own);
-        assert_eq!((nice(), ionice()), (0, before));
+        assert_eq!((nice(), ionice()), before);
 
         let limits = Limits { ionice: Some(IoClass::BestEffort), ..Limits::default() };
         assert_eq!(Priority::of(&limits).run(ionice).unwrap(), "best-effort: prio 7");

@@ -121,6 +121,27 @@ pub struct Run {
     pub resumed: u32,
 }
 
+impl Run {
+    /// A run that has just been queued.
+    pub fn queued(id: RunId, task: impl Into<String>, trigger: Trigger, due: Timestamp, queued: Timestamp) -> Self {
+        Self {
+            id,
+            task: task.into(),
+            trigger,
+            due,
+            queued,
+            started: None,
+            ended: None,
+            attempt: 1,
+            dry_run: false,
+            phase: Phase::Queued,
+            outcome: None,
+            fingerprint: None,
+            resumed: 0,
+        }
+    }
+}
+
 /// Where a step stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

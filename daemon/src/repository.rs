@@ -1,5 +1,6 @@
 //! Backup repositories in restic's format: opened or made, filled, listed and restored from. rustic_core does the
-//! format; what is read ([`source`]), what is written ([`gate`]) and what comes back ([`restore`]) is kept in hand here.
+//! format, `upkeep_archive` the way in; what is read ([`source`]), what is written ([`gate`]) and what comes back
+//! ([`restore`]) is kept in hand here.
 //!
 //! Everything in here waits for disks: call it on a thread made for waiting. Two backups into one repository may run at
 //! the same time, in this process or another.
@@ -9,17 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustic_core::jiff;
-use rustic_core::repofile::{MasterKey, SnapshotFile, SnapshotId};
+use rustic_core::repofile::{MasterKey, SnapshotFile};
 use rustic_core::{
-    BackupOptions, Credentials, FileType, Id, Open, OpenStatus, ReadSource, ReadSourceOpen, RepositoryBackends,
-    RepositoryOptions, RusticError, SnapshotOptions, WriteBackend,
+    Credentials, FileType, Id, Open, OpenStatus, ReadSource, ReadSourceOpen, RepositoryBackends, RepositoryOptions,
+    RusticError, SnapshotOptions, WriteBackend,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
 use crate::config::secret::SecretError;
-use crate::repository::gate::Gate;
-use crate::repository::lock::LockKind;
 use crate::repository::progress::Bars;
 use crate::storage::Storage;
 use crate::storage::throttle::Bucket;
@@ -27,11 +26,13 @@ use crate::storage::throttle::Bucket;
 pub use crate::repository::entropy::Content;
 pub use crate::repository::progress::Tell;
 
+mod backup;
 pub mod browse;
 pub mod check;
 pub mod copy;
 mod entropy;
 mod gate;
+mod key;
 pub mod lock;
 mod node;
 mod open;
@@ -241,6 +242,10 @@ pub struct Summary {
     pub bytes_added: u64,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
+    /// Of that: until the index of the repository was read.
+    pub opening_ms: u64,
+    /// Of that: while the source was read. The rest was writing what was left, and the index.
+    pub reading_ms: u64,
     /// What could not be read, as `path: reason`.
     pub problems: Vec<String>,
 }
@@ -264,6 +269,8 @@ struct WatchState {
     files: u64,
     /// What was read.
     content: Content,
+    /// When the source had no further entry.
+    read: Option<std::time::Instant>,
     /// Why the repository could not be written, the first time.
     failure: Option<String>,
 }
@@ -310,7 +317,7 @@ impl Watch {
 }
 
 /// What can be backed up.
-pub trait Source: ReadSource<Open: ReadSourceOpen + Send, Iter: Send> + 'static {
+pub trait Source: ReadSource<Open: ReadSourceOpen + Send + 'static, Iter: Send> + 'static {
     /// The absolute path that the snapshot names.
     fn path(&self) -> std::path::PathBuf;
     /// What its parts share.
@@ -362,84 +369,6 @@ impl Repository {
         }
     }
 
-    /// Saves a source as one snapshot. What cannot be read is left out and told in the summary. `tell` hears of bytes done
-    /// and bytes in all, a few times a second.
-    ///
-    /// # Errors
-    ///
-    /// When the repository cannot be written, or the run was ended: then there is no snapshot.
-    pub fn backup(&self, source: &impl Source, label: Label, tell: Tell) -> Result<Summary, RepositoryError> {
-        let started = std::time::Instant::now();
-        let watch = Arc::clone(source.watch());
-        let lock = self.lock(LockKind::Shared, PATIENCE, &watch.cancel)?;
-        let gate =
-            Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch), Some(lock.watch()));
-        let (backend, held): (Arc<dyn WriteBackend>, _) = if source.streamed() {
-            let held = stream::Held::new(gate);
-            (Arc::<stream::Held>::clone(&held), Some(held))
-        } else {
-            (Arc::new(gate), None)
-        };
-        let repository = self.session(backend, Bars::telling(tell))?;
-        let repository = repository.to_indexed_ids().map_err(self.failed("its index was read"))?;
-        let snapshot = self.label(label)?;
-        let paths = [source.path()];
-        // rustic_core unwraps in its threads where a disk fails; the gate then knows why.
-        let archived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            repository.archive(&BackupOptions::default(), source, snapshot, &paths)
-        }));
-        if watch.cancel.is_cancelled() {
-            return Err(RepositoryError::Cancelled);
-        }
-        let action = "a backup was written";
-        let failed = |message| RepositoryError::Failed { url: self.url.clone(), action, message };
-        if let Some(failure) = source.failure() {
-            return Err(RepositoryError::Source(failure));
-        }
-        if let Some(failure) = watch.state().failure.take() {
-            return Err(failed(failure));
-        }
-        let snapshot = archived
-            .map_err(|_| failed("the archiver broke; this is a defect of upkeep, please report it".to_owned()))?
-            .map_err(self.failed(action))?;
-        let Some(summary) = snapshot.summary.clone() else { return Err(failed("it gave no summary".to_owned())) };
-        let (expected, found) = (watch.state().files, summary.total_files_processed);
-        if expected != found {
-            let id = snapshot.id.to_string();
-            return Err(failed(format!(
-                "the snapshot {id} holds {found} files instead of {expected}; do not rely on it"
-            )));
-        }
-        let snapshot = match held {
-            Some(held) => held.complete(self, snapshot, source)?,
-            None => snapshot,
-        };
-        let content = watch.state().content.clone();
-        let parent = snapshot.parent.and_then(|parent| self.files_of(&repository, &parent));
-        Ok(Summary {
-            snapshot: snapshot.id.to_hex().as_str().to_owned(),
-            parent: snapshot.parent.map(|parent| parent.to_hex().as_str().to_owned()),
-            files: summary.total_files_processed,
-            files_new: summary.files_new,
-            files_changed: summary.files_changed,
-            files_unmodified: summary.files_unmodified,
-            files_removed: parent.map(|had| had.saturating_sub(summary.files_changed + summary.files_unmodified)),
-            bytes_read: content.bytes,
-            content,
-            bytes: summary.total_bytes_processed,
-            bytes_added: summary.data_added_packed,
-            duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            problems: watch.take_problems(),
-        })
-    }
-
-    /// How many files a snapshot has, where it tells.
-    fn files_of<S: Open>(&self, repository: &rustic_core::Repository<S>, id: &SnapshotId) -> Option<u64> {
-        // What only serves a comparison is no reason for a backup that is complete to fail.
-        let snapshot = repository.get_snapshots(&[id.to_hex().as_str()]).ok()?.pop()?;
-        snapshot.summary.map(|summary| summary.total_files_processed)
-    }
-
     fn label(&self, label: Label) -> Result<SnapshotFile, RepositoryError> {
         let time = jiff::Timestamp::from_millisecond(label.time.0).unwrap_or_default();
         let options = SnapshotOptions::default()
@@ -472,6 +401,10 @@ impl Repository {
     fn failed(&self, action: &'static str) -> impl Fn(Box<RusticError>) -> RepositoryError + use<'_> {
         move |error| RepositoryError::Failed { url: self.url.clone(), action, message: message(&error) }
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What rustic_core says, as one line.

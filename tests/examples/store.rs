@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use upkeep::clock::{self, Timestamp};
 use upkeep::outcome::Outcome;
-use upkeep::record::{Level, LogRecord, Phase, Run, RunId, Slot, SlotDecision, Step, StepPhase, Trigger};
+use upkeep::record::{Level, LogRecord, Run, RunId, Slot, SlotDecision, Step, StepPhase, Trigger};
 use upkeep::store::{Retention, Store, Transition};
 
 type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
@@ -207,21 +207,7 @@ fn switches() -> Result<u64> {
 }
 
 fn run(at: Timestamp, task: String) -> Run {
-    Run {
-        id: RunId::new(at),
-        task,
-        trigger: Trigger::Schedule,
-        due: at,
-        queued: at,
-        started: None,
-        ended: None,
-        attempt: 1,
-        dry_run: false,
-        phase: Phase::Queued,
-        outcome: None,
-        fingerprint: None,
-        resumed: 0,
-    }
+    Run::queued(RunId::new(at), task, Trigger::Schedule, at, at)
 }
 
 async fn all(mut tasks: JoinSet<Result>) -> Result {

@@ -14,7 +14,7 @@ mod wait;
 pub use api::{Answer, Api};
 pub use daemon::Daemon;
 pub use journal::Journal;
-pub use site::{Ran, Site, program};
+pub use site::{Ran, Site, plugins, program};
 pub use wait::{eventually, now, within};
 
 /// Declares what each guest under `tests/guests` must come to: `every_guest!(name)` calls the macro `name` with the list

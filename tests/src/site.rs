@@ -33,7 +33,7 @@ fn guests() -> PathBuf {
 }
 
 /// The plugins that come with upkeep: `UPKEEP_PLUGINS`, or where `make plugins` puts them.
-fn plugins() -> PathBuf {
+pub fn plugins() -> PathBuf {
     let made = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/plugins");
     std::env::var_os("UPKEEP_PLUGINS").map_or_else(|| made.into(), PathBuf::from)
 }

@@ -334,7 +334,6 @@ fn webdav_as_restic_reads_it() {
     let left: Vec<_> = walk(Path::new(&folder)).into_iter().filter(|path| path.contains("-tmp-")).collect();
     assert_eq!(left, [] as [String; 0]);
 
-    let mut grant = grant;
     grant.secrets.insert("password".into(), place.secret("bad", "wrong"));
     let error = Repository::open(&grant).expect_err("it is refused").to_string();
     assert!(error.contains("credentials") && error.contains("secrets.password"), "{error}");

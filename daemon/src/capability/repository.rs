@@ -29,6 +29,10 @@ pub struct Repo {
     repository: Repository,
 }
 
+fn no_thread(error: std::io::Error) -> HostError {
+    HostError::unavailable(format!("no thread can be started: {error}"))
+}
+
 /// The tag by which the snapshots of a task are found again.
 pub fn task_tag(task: &str) -> String {
     format!("upkeep:{task}")
@@ -76,6 +80,8 @@ impl From<Summary> for abi::Summary {
             bytes: summary.bytes,
             bytes_added: summary.bytes_added,
             duration_ms: summary.duration_ms,
+            opening_ms: summary.opening_ms,
+            reading_ms: summary.reading_ms,
             problems: summary.problems,
         }
     }
@@ -128,7 +134,7 @@ impl Host {
         let tell = self.teller();
         let priority = Priority::of(&self.run.limits);
         let archived = blocking(move || priority.run(|| repository.backup(&source, label, tell))).await?;
-        Ok(archived.map_err(|error| HostError::unavailable(format!("no thread can be started: {error}")))??)
+        Ok(archived.map_err(no_thread)??)
     }
 
     /// For reading a source: whether the run goes on, and how fast it may.
@@ -202,7 +208,9 @@ impl abi::HostRepo for Host {
         let own = task_tag(&self.run.task);
         let (cancel, tell) = (self.run.cancel.clone(), self.teller());
         let may = move |tags: &[String]| tags.contains(&own);
-        Ok(blocking(move || from.copy_to(&to, &snapshots, may, &cancel, tell)).await??.into())
+        let priority = Priority::of(&self.run.limits);
+        let copied = blocking(move || priority.run(|| from.copy_to(&to, &snapshots, may, &cancel, tell))).await?;
+        Ok(copied.map_err(no_thread)??.into())
     }
 
     async fn backup(

@@ -3,6 +3,7 @@
 
 mod cat;
 mod check;
+mod database;
 mod diff;
 mod drill;
 mod find;
@@ -12,10 +13,12 @@ mod reach;
 mod restore;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::screen::{Screen, grouped};
+use crate::config::dump::DumpGrant;
 use crate::config::grant::RepositoryGrant;
 use crate::repository::{RepositoryError, Snapshot};
 
@@ -77,6 +80,8 @@ pub struct TaskRepository<'a> {
     pub name: &'a str,
     /// Where it is, and its password.
     pub grant: &'a RepositoryGrant,
+    /// The databases that the task dumps.
+    pub dumps: &'a BTreeMap<String, DumpGrant>,
 }
 
 /// Does what was asked for, on the repositories of all tasks.

@@ -138,21 +138,7 @@ pub(crate) mod tests {
 
     /// A run that was queued.
     pub(crate) fn run_at(n: u8, task: &str, at: i64) -> Run {
-        Run {
-            id: id(n),
-            task: task.into(),
-            trigger: Trigger::Schedule,
-            due: Timestamp(at),
-            queued: Timestamp(at),
-            started: None,
-            ended: None,
-            attempt: 1,
-            dry_run: false,
-            phase: Phase::Queued,
-            outcome: None,
-            fingerprint: None,
-            resumed: 0,
-        }
+        Run::queued(id(n), task, Trigger::Schedule, Timestamp(at), Timestamp(at))
     }
 
     /// A run that started 200 ms later and took 2 minutes and 10 seconds.

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
+use crate::config::dump::DumpGrant;
 use crate::config::files;
 use crate::config::grant::RepositoryGrant;
 use crate::config::source::{Document, KeyPath};
@@ -23,6 +24,8 @@ pub struct TaskRepositories {
     pub task: String,
     /// Where they are, and their passwords.
     pub repositories: BTreeMap<String, RepositoryGrant>,
+    /// The databases that it dumps.
+    pub dumps: BTreeMap<String, DumpGrant>,
 }
 
 /// Reads them from the configuration folder `dir`, in the order of the tasks. The diagnostics tell which could not be
@@ -51,7 +54,11 @@ pub fn read(dir: &Path) -> (Vec<TaskRepositories>, Diagnostics) {
                 }
             }
         }
-        found.push(TaskRepositories { task: path.name.to_string(), repositories });
+        let dumps = written["grant"]["dump"].as_object().into_iter().flatten();
+        // One that is wrong is told when it is asked for.
+        let dumps =
+            dumps.filter_map(|(name, grant)| Some((name.clone(), DumpGrant::deserialize(grant).ok()?))).collect();
+        found.push(TaskRepositories { task: path.name.to_string(), repositories, dumps });
     }
     (found, Diagnostics(problems))
 }

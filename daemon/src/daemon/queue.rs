@@ -159,24 +159,10 @@ fn decrement(counts: &mut HashMap<Arc<str>, usize>, task: &Arc<str>) {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::record::{Phase, Trigger};
+    use crate::record::Trigger;
 
     fn waiting(task: &str, beside: bool, group: Option<&str>) -> Waiting {
-        let run = Run {
-            id: RunId::new(Timestamp(0)),
-            task: task.into(),
-            trigger: Trigger::Schedule,
-            due: Timestamp(0),
-            queued: Timestamp(0),
-            started: None,
-            ended: None,
-            attempt: 1,
-            dry_run: false,
-            phase: Phase::Queued,
-            outcome: None,
-            fingerprint: None,
-            resumed: 0,
-        };
+        let run = Run::queued(RunId::new(Timestamp(0)), task, Trigger::Schedule, Timestamp(0), Timestamp(0));
         Waiting { run, task: task.into(), beside, group: group.map(Arc::from), resumed: None }
     }
 

@@ -44,9 +44,23 @@ impl RestoreCommand {
     /// The line that a person would paste into a shell, with the dump's files in `folder`. A password is left for them to
     /// fill in.
     pub fn line(&self, folder: &Path) -> String {
+        format!("{} < {}", self.shell(), quoted(folder.join(&self.file).as_os_str()))
+    }
+
+    /// The same without its input.
+    pub fn shell(&self) -> String {
         let secret = self.secret.as_ref().map(|(variable, _)| format!("{variable}='***' ")).unwrap_or_default();
         let words: Vec<String> = self.argv().iter().map(|word| quoted(word)).collect();
-        format!("{secret}{} < {}", words.join(" "), quoted(folder.join(&self.file).as_os_str()))
+        format!("{secret}{}", words.join(" "))
+    }
+
+    /// The same as another user of this machine, for servers that know their accounts by that.
+    #[must_use]
+    pub fn as_user(mut self, user: &str) -> Self {
+        let switch = [format!("--reuid={user}"), format!("--regid={user}"), "--init-groups".to_owned()];
+        let program = std::mem::replace(&mut self.program, "/usr/bin/setpriv".into());
+        self.arguments = switch.map(OsString::from).into_iter().chain([program.into()]).chain(self.arguments).collect();
+        self
     }
 
     /// Runs it with this as its input.
@@ -64,7 +78,7 @@ impl RestoreCommand {
 }
 
 /// A word as a shell reads it back.
-fn quoted(word: &OsStr) -> String {
+pub fn quoted(word: &OsStr) -> String {
     let text = word.to_string_lossy();
     let is_plain = |it: char| it.is_ascii_alphanumeric() || "-_./=:,@%+".contains(it);
     if !text.is_empty() && text.chars().all(is_plain) {

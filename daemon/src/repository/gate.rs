@@ -163,3 +163,37 @@ impl WriteBackend for Gate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::config::grant::RepositoryGrant;
+    use crate::config::secret::Secret;
+    use crate::repository::Repository;
+
+    #[test]
+    fn nothing_is_removed_whatever_is_asked_for_and_no_snapshot_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let password = folder.path().join("password");
+        std::fs::write(&password, "secret").unwrap();
+        std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let path = folder.path().join("repository");
+        let repository =
+            Repository::open_or_make(&RepositoryGrant::new(path.to_str().unwrap(), Secret::File(password))).unwrap();
+        let watch = Watch::new(tokio_util::sync::CancellationToken::new());
+        let gate = Gate::new(Arc::clone(&repository.backend), Some(path), Arc::clone(&watch), None);
+        let content = || BytesList::from(b"content".to_vec());
+        for kind in [FileType::Pack, FileType::Index, FileType::Snapshot, FileType::Key] {
+            let id = Id::random();
+            repository.backend.write_bytes(kind, &id, false, content()).unwrap();
+            assert!(gate.remove(kind, &id, false).is_err());
+            assert!(repository.backend.list(kind).unwrap().contains(&id), "{kind}");
+        }
+        assert!(gate.remove(FileType::Config, &Id::default(), false).is_err());
+        assert_eq!(repository.backend.list(FileType::Config).unwrap().len(), 1);
+        assert!(gate.write_bytes(FileType::Snapshot, &Id::random(), false, content()).is_err());
+        assert!(watch.state().failure.as_ref().unwrap().contains("must not do"));
+    }
+}

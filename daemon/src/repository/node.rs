@@ -74,6 +74,7 @@ fn special(kind: FileType, stat: &Stat) -> NodeType {
 
 fn node(path: &Path, name: &OsStr, kind: NodeType, stat: &Stat, names: &mut Names) -> Node {
     let is_folder = kind == NodeType::Dir;
+    let is_link = matches!(kind, NodeType::Symlink { .. });
     let is_hard_link = !is_folder && stat.st_nlink > 1;
     let size = if kind == NodeType::File { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 };
     let modified = time(stat.st_mtime, stat.st_mtime_nsec);
@@ -92,7 +93,8 @@ fn node(path: &Path, name: &OsStr, kind: NodeType, stat: &Stat, names: &mut Name
         device_id: if is_hard_link { stat.st_dev } else { 0 },
         size,
         links: if is_folder { 0 } else { links(stat) },
-        extended_attributes: attributes(path),
+        // restic saves none of a link, and restic 0.14 would give them to what the link points to.
+        extended_attributes: if is_link { Vec::new() } else { attributes(path) },
     };
     Node::new_node(name, kind, metadata)
 }

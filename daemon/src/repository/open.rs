@@ -15,7 +15,7 @@ use rustic_core::{
 
 use crate::config::grant::RepositoryGrant;
 use crate::config::secret::SecretValue;
-use crate::repository::{Repository, RepositoryError, check, message};
+use crate::repository::{Repository, RepositoryError, check, key, message};
 use crate::storage::{ConnectError, Storage};
 
 /// The folder of a repository that is one on this machine.
@@ -66,9 +66,8 @@ impl Repository {
         backend: Arc<dyn WriteBackend>,
         password: &SecretValue,
     ) -> Result<Self, RepositoryError> {
-        let opened = raw(&backend).and_then(|repository| repository.open(&Credentials::password(password.reveal())));
-        match opened {
-            Ok(opened) => Ok(Self { url: url.to_owned(), backend, storage, key: opened.key() }),
+        match key::open(url, &backend, password) {
+            Ok(key) => Ok(Self { url: url.to_owned(), backend, storage, key }),
             Err(error) => {
                 let is_wrong_password = error.is_incorrect_password();
                 let found = check::why_not_opened(url, &backend, is_wrong_password);
@@ -84,7 +83,7 @@ impl Repository {
     }
 }
 
-fn raw(backend: &Arc<dyn WriteBackend>) -> rustic_core::RusticResult<rustic_core::Repository<()>> {
+pub(super) fn raw(backend: &Arc<dyn WriteBackend>) -> rustic_core::RusticResult<rustic_core::Repository<()>> {
     let options = RepositoryOptions::default().no_cache(true);
     rustic_core::Repository::new(&options, &RepositoryBackends::new(Arc::clone(backend), None))
 }
@@ -132,7 +131,7 @@ fn make(
         Some(folder) => clear(url, &folder)?,
         None => clear_remote(url, backend)?,
     }
-    let credentials = Credentials::password(password.reveal());
+    let credentials = Credentials::Masterkey(key::make(backend, password).map_err(failed)?);
     let options = ConfigOptions::default().set_version(2_u32);
     raw(backend)
         .and_then(|repository| match config {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustic_core::{Progress, ProgressBars, ProgressType, RusticProgress};
+use rustic_core::{ProgressBars, ProgressType, RusticProgress};
 
 /// Who is told of bytes done, and of bytes in all once they are known.
 pub type Tell = Arc<dyn Fn(u64, Option<u64>) + Send + Sync>;
@@ -32,16 +32,10 @@ impl std::fmt::Debug for Bars {
 }
 
 impl ProgressBars for Bars {
-    fn progress(&self, kind: ProgressType, _: &str) -> Progress {
+    fn progress(&self, kind: ProgressType, _: &str) -> rustic_core::Progress {
         match (kind, &self.0) {
-            (ProgressType::Bytes, Some(tell)) => Progress::new(Bar {
-                tell: Arc::clone(tell),
-                done: AtomicU64::new(0),
-                // Zero while it is not known.
-                total: AtomicU64::new(0),
-                told: Mutex::new(Instant::now()),
-            }),
-            _ => Progress::hidden(),
+            (ProgressType::Bytes, Some(tell)) => rustic_core::Progress::new(Bar::new(Arc::clone(tell))),
+            _ => rustic_core::Progress::hidden(),
         }
     }
 }
@@ -60,6 +54,11 @@ impl std::fmt::Debug for Bar {
 }
 
 impl Bar {
+    fn new(tell: Tell) -> Self {
+        // The total is zero while it is not known.
+        Self { tell, done: AtomicU64::new(0), total: AtomicU64::new(0), told: Mutex::new(Instant::now()) }
+    }
+
     fn say(&self) {
         let done = self.done.load(Ordering::Relaxed);
         let total = self.total.load(Ordering::Relaxed);

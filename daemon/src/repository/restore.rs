@@ -202,7 +202,8 @@ impl Reader {
         walk(self, request, &start, base, &mut survey)?;
         let mut plan = survey.plan;
         plan.unknown_owners = owners.unknown();
-        plan.place = start.base.ancestors().find(|it| it.is_dir()).unwrap_or(Path::new("/")).to_owned();
+        let base = std::path::absolute(&start.base).unwrap_or_else(|_| start.base.clone());
+        plan.place = base.ancestors().find(|it| it.is_dir()).unwrap_or(Path::new("/")).to_owned();
         plan.free = rustix::fs::statvfs(&plan.place).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
         if plan.write.files > 0 && rustix::fs::access(&plan.place, rustix::fs::Access::WRITE_OK) == Err(Errno::ROFS) {
             let message = format!("{} is on a read-only filesystem; mount it for writing", plan.place.display());

@@ -154,6 +154,7 @@ impl Iterator for Entries {
             let Some(found) = self.walk.as_mut()?.next() else {
                 let problems = self.walk.take().map(|mut walk| walk.take_problems()).unwrap_or_default();
                 problems.into_iter().for_each(|problem| self.watch.problem(problem));
+                self.watch.state().read.get_or_insert_with(std::time::Instant::now);
                 return None;
             };
             let is_file = found.kind() == FileType::RegularFile;
@@ -245,11 +246,14 @@ impl Read for Reading {
             return Err(std::io::Error::other("the run was ended"));
         }
         let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if most == 0 {
+            return Ok(0);
+        }
         if self.is_short {
             return Ok(self.pad(&mut buffer[..most]));
         }
         match self.file.read(&mut buffer[..most]) {
-            Ok(0) if most > 0 => {
+            Ok(0) => {
                 let told = format!("it became {} bytes shorter meanwhile; zeros stand for them", self.left);
                 self.watch.problem(problem(&self.path, told));
                 self.is_short = true;

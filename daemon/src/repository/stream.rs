@@ -26,6 +26,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::database::{Dump, Part};
+use crate::repository::entropy::Sampler;
 use crate::repository::gate::Gate;
 use crate::repository::node;
 use crate::repository::progress::Bars;
@@ -189,7 +190,7 @@ impl ReadSourceOpen for Unopened {
             false => Ok(()),
         };
         match opened.and_then(|()| open(&state.watch.cancel)) {
-            Ok(stream) => Ok(Reading { name, stream, length: 0, state }),
+            Ok(stream) => Ok(Reading { name, stream, length: 0, sampler: Sampler::default(), state }),
             Err(error) => {
                 state.fail(&name, &error);
                 Err(RusticError::new(ErrorKind::InputOutput, "the stream cannot be opened"))
@@ -203,7 +204,14 @@ pub struct Reading {
     name: String,
     stream: Box<dyn Read + Send>,
     length: u64,
+    sampler: Sampler,
     state: Arc<State>,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.state.watch.state().content.add(&self.sampler);
+    }
 }
 
 impl Read for Reading {
@@ -222,6 +230,10 @@ impl Read for Reading {
                 Ok(0)
             }
             Ok(count) => {
+                if let Some(rate) = &self.state.watch.rate {
+                    rate.pay(count);
+                }
+                self.sampler.see(&buffer[..count]);
                 self.length += count as u64;
                 Ok(count)
             }

@@ -48,8 +48,11 @@ impl Bucket {
     }
 }
 
-/// The buckets of all that is limited at the moment, by what is limited.
-static BUCKETS: LazyLock<Mutex<HashMap<(String, &'static str, Rate), Weak<Bucket>>>> = LazyLock::new(Mutex::default);
+/// Name, direction and rate of what is limited.
+type Limited = (String, &'static str, Rate);
+
+/// The buckets of all that is limited at the moment.
+static BUCKETS: LazyLock<Mutex<HashMap<Limited, Weak<Bucket>>>> = LazyLock::new(Mutex::default);
 
 /// The bucket that everything of this name, direction and rate shares.
 pub fn shared(name: &str, direction: &'static str, rate: Rate) -> Arc<Bucket> {

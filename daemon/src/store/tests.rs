@@ -78,21 +78,7 @@ impl Fixture {
 
 fn queued(at: i64, task: &str) -> Run {
     let at = Timestamp(at);
-    Run {
-        id: RunId::new(at),
-        task: task.to_owned(),
-        trigger: Trigger::Schedule,
-        due: at,
-        queued: at,
-        started: None,
-        ended: None,
-        attempt: 1,
-        dry_run: false,
-        phase: Phase::Queued,
-        outcome: None,
-        fingerprint: None,
-        resumed: 0,
-    }
+    Run::queued(RunId::new(at), task, Trigger::Schedule, at, at)
 }
 
 fn step(ordinal: u32) -> Step {

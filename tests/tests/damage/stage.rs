@@ -294,12 +294,11 @@ impl Stage {
         }
         let mut lines = Vec::new();
         for line in text.lines() {
-            let line = line.replace("data/", "data/").to_owned();
             let line = match line.find("/[NAME]") {
                 Some(at) if at >= 2 && line[..at].ends_with(|c: char| hex(c)) => {
                     format!("{}XX{}", &line[..at - 2], &line[at..])
                 }
-                _ => line,
+                _ => line.to_owned(),
             };
             lines.push(match line.split_once(" of 20") {
                 Some((before, after)) if after.contains("UTC") => {

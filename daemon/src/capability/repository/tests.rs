@@ -151,3 +151,54 @@ async fn removes_what_is_granted_unless_it_is_held() {
     assert_eq!((left.len(), &left[0].id), (1, &saved[1].snapshot));
     assert_eq!(left[0].summary.as_ref().map(|it| (it.files, it.files_unmodified)), Some((1, 1)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_what_the_task_itself_saved_to_where_it_may_append() {
+    let folder = tempfile::tempdir().unwrap();
+    let top = folder.path().to_owned();
+    let path = move |name: &str| top.join(name);
+    fs::create_dir(path("data")).unwrap();
+    fs::write(path("data/file"), "content").unwrap();
+    fs::write(path("password"), "secret").unwrap();
+    fs::set_permissions(path("password"), fs::Permissions::from_mode(0o600)).unwrap();
+    let repository = |place: &str, access: &[RepositoryAccess]| RepositoryGrant {
+        access: access.to_vec(),
+        ..RepositoryGrant::new(path(place).to_str().unwrap(), Secret::File(path("password")))
+    };
+    let mut grants = Grants::default();
+    grants.files.insert("data".into(), FilesGrant { path: path("data"), access: vec![FilesAccess::Read] });
+    grants.repository.insert("main".into(), repository("one", &[RepositoryAccess::Append]));
+    grants.repository.insert("offsite".into(), repository("two", &[RepositoryAccess::Append]));
+    grants.repository.insert("list".into(), repository("two", &[RepositoryAccess::List]));
+    let mut host = Host::of(folder.path(), grants.clone(), Limits::default()).await;
+
+    let main = host.open("main".into()).await.unwrap();
+    let saved = host.backup(again(&main), "data".into(), options()).await.unwrap();
+    let denied = host.open_copy("elsewhere".into(), again(&main)).await;
+    host.expect_denied(denied, "grant.repository.elsewhere");
+    let denied = host.open_copy("list".into(), again(&main)).await;
+    host.expect_denied(denied, "grant.repository.list.access");
+    assert!(!path("two").exists(), "nothing was made");
+    let offsite = host.open_copy("offsite".into(), again(&main)).await.unwrap();
+    let list = host.open("list".into()).await.unwrap();
+    for (from, to) in [(&main, &list), (&list, &main)] {
+        let denied = host.copy(again(from), again(to), vec![saved.snapshot.clone()]).await;
+        host.expect_denied(denied, "grant.repository.list.access");
+    }
+    let done = host.copy(again(&main), again(&offsite), vec![saved.snapshot.clone()]).await.unwrap();
+    assert_eq!((done.copied, done.present), (1, 0));
+
+    // What another task saved there is not carried off.
+    let grant = repository("one", &[RepositoryAccess::Append]);
+    let foreign = tokio::task::spawn_blocking(move || {
+        let root = crate::root::Root::open(&path("data")).unwrap();
+        let watch = Watch::new(tokio_util::sync::CancellationToken::new());
+        let source = FolderSource::new(root, Exclude::new(&[]).unwrap(), None, false, watch);
+        let label = Label { host: "server".into(), tags: vec![task_tag("other")], time: crate::clock::now() };
+        Repository::open(&grant).unwrap().backup(&source, label, Arc::new(|_, _| {})).unwrap()
+    });
+    let foreign = foreign.await.unwrap();
+    let refused = host.copy(again(&main), again(&offsite), vec![foreign.snapshot]).await;
+    assert!(matches!(refused, Err(HostError::Guest(Error::NotFound(_)))), "that of another task");
+    assert_eq!(host.snapshots(again(&list)).await.unwrap().len(), 1);
+}

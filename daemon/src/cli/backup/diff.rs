@@ -77,7 +77,7 @@ struct Sums {
 
 /// One side of the comparison.
 enum Side<'a> {
-    Saved(&'a Reader, Node),
+    Saved(&'a Reader, Box<Node>),
     Live(PathBuf),
 }
 
@@ -104,7 +104,7 @@ pub(super) fn diff(
         (None, [only]) => PathBuf::from(only),
         (None, _) => PathBuf::from("/"),
     };
-    let one = Side::Saved(&reader, reader.node(chosen.snapshot, &path).map_err(Failure::from)?);
+    let one = Side::Saved(&reader, Box::new(reader.node(chosen.snapshot, &path).map_err(Failure::from)?));
     let live = match args.other.as_deref() {
         None => Some(path.clone()),
         Some(other) if other.starts_with(['/', '.']) => Some(PathBuf::from(other)),
@@ -126,7 +126,7 @@ pub(super) fn diff(
         let chosen = reach.one(name, task, Some(other_path), screen)?;
         second = chosen.shelf.repository.reader().map_err(Failure::from)?;
         let node = second.node(chosen.snapshot, other_path).map_err(Failure::from)?;
-        (Side::Saved(&second, node), title(chosen, screen))
+        (Side::Saved(&second, Box::new(node)), title(chosen, screen))
     };
     let mut changes = Vec::new();
     let mut sums = Sums::default();
@@ -258,16 +258,15 @@ fn is_same_content(one: &Side<'_>, other: &Side<'_>) -> Option<bool> {
 }
 
 fn changed(before: Entry, after: Entry, is_same_content: Option<bool>, tell: &mut dyn FnMut(Change)) {
-    let how = if before.kind != after.kind || before.target != after.target {
-        Some(How::Changed)
-    } else if before.kind == Kind::File
-        && !is_same_content.unwrap_or((before.size, before.modified) == (after.size, after.modified))
-    {
+    let is_other = before.kind != after.kind
+        || before.target != after.target
+        || before.kind == Kind::File
+            && !is_same_content.unwrap_or((before.size, before.modified) == (after.size, after.modified));
+    let attributes = |it: &Entry| (it.mode.clone(), it.uid, it.gid, (it.kind == Kind::File).then_some(it.modified));
+    let how = if is_other {
         Some(How::Changed)
     } else {
-        let attributes = |it: &Entry| (it.mode.clone(), it.uid, it.gid, (it.kind == Kind::File).then_some(it.modified));
-        let is_link = before.kind == Kind::Link;
-        (!is_link && attributes(&before) != attributes(&after)).then_some(How::Attributes)
+        (before.kind != Kind::Link && attributes(&before) != attributes(&after)).then_some(How::Attributes)
     };
     if let Some(how) = how {
         let (path, kind) = (after.path, after.kind);
@@ -299,7 +298,7 @@ fn children<'a>(path: &Path, side: Side<'a>) -> Result<Vec<(OsString, Item<'a>)>
                 .map(|node| {
                     let name = node.name().into_owned();
                     let entry = Entry::new(&path.join(&name), &node);
-                    (name, Item { entry, side: Side::Saved(reader, node) })
+                    (name, Item { entry, side: Side::Saved(reader, Box::new(node)) })
                 })
                 .collect())
         }

@@ -254,6 +254,12 @@ impl Reach {
     ) -> Result<Chosen<'_>, Failure> {
         let name = Name::parse(text, screen)?;
         let mut found = self.found(&name, task, path);
+        // A snapshot of something in the folder that is asked for is meant only where there is none of all of it.
+        let holds =
+            |it: &Chosen<'_>| path.is_none_or(|path| it.snapshot.paths.iter().any(|saved| path.starts_with(saved)));
+        if found.iter().any(holds) {
+            found.retain(holds);
+        }
         if matches!(name, Name::Id(_)) {
             let ids: BTreeSet<_> = found.iter().map(|it| &it.snapshot.id).collect();
             if ids.len() > 1 {

@@ -4,6 +4,8 @@
 //! meet, and nothing lands where it came from by mistake. It says first what it will do; then it asks, if somebody is there
 //! to answer.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,10 +13,11 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::reach::{Chosen, Reach, WhereArgs};
-use super::{TaskRepository, count};
+use super::{TaskRepository, count, database, task_of};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::progress::Meter;
 use crate::cli::screen::{Ink, Screen, duration, line, size};
+use crate::config::dump::DumpGrant;
 use crate::repository::browse::Reader;
 use crate::repository::restore::{Plan, Request, Restored};
 use crate::repository::{RepositoryError, Snapshot};
@@ -30,8 +33,8 @@ pub(super) struct RestoreArgs {
     /// "2026-11-20 12:00" for the last ones before that [default: latest]
     snapshot: Option<String>,
     /// The folder to restore below: what was in /srv/app comes to DIR/srv/app; `/` restores into the old place
-    #[arg(long, value_name = "DIR")]
-    target: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "database")]
+    target: Option<PathBuf>,
     /// Restore only this file or folder (absolute, as it was saved)
     #[arg(long, value_name = "PATH")]
     path: Option<PathBuf>,
@@ -53,6 +56,19 @@ pub(super) struct RestoreArgs {
     /// Go on although the target seems too small (files with holes need less than their size)
     #[arg(long)]
     ignore_space: bool,
+    /// Load the dump of this database (`[grant.dump.NAME]`) back, by commands that are shown first; an SQLite database comes
+    /// back to its place
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["path", "exclude", "json", "target"])]
+    database: Option<String>,
+    /// Load it into another server: HOST, HOST:PORT or the path of its socket
+    #[arg(long, value_name = "SERVER", requires = "database")]
+    to_server: Option<String>,
+    /// Load it with this account, since that of the task file may only read: `postgres`, for MariaDB `root`
+    #[arg(long, value_name = "NAME", requires = "database")]
+    user: Option<String>,
+    /// Only show the commands that load the database
+    #[arg(long, requires = "database")]
+    print_only: bool,
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
@@ -61,6 +77,17 @@ pub(super) struct RestoreArgs {
     /// Print one JSON object; asks nothing
     #[arg(long)]
     json: bool,
+}
+
+impl RestoreArgs {
+    fn target(&self) -> &Path {
+        self.target.as_deref().unwrap_or(Path::new("/"))
+    }
+
+    /// Whether everything comes to where it was.
+    fn is_in_place(&self) -> bool {
+        self.target() == Path::new("/")
+    }
 }
 
 /// A snapshot that is restored, and what that means.
@@ -86,6 +113,9 @@ pub(super) fn restore(
     screen: &Screen,
     out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
+    if let Some(name) = &args.database {
+        return restore_database(args, name, repositories, screen, out);
+    }
     if args.path.as_ref().is_some_and(|path| !path.is_absolute()) {
         let help = "write it as the snapshot has it: /srv/app";
         return Err(Failure::new(Exit::Usage, "`--path` is not absolute", help).into());
@@ -94,8 +124,23 @@ pub(super) fn restore(
         Failure::new(Exit::Usage, error, "write patterns as in a .gitignore file: `*.tmp`, `/srv/app/cache/`")
     })?;
     let reach = args.place.reach(repositories, is_task(&args.what, repositories).then_some(&args.what))?;
-    let chosen = choose(args, repositories, &reach, screen)?;
+    let mut chosen = choose(args, repositories, &reach, screen)?;
     reach.warn();
+    let databases = if args.is_in_place() { take_databases(&mut chosen) } else { Vec::new() };
+    if !args.json {
+        for (task, name) in &databases {
+            let task = task.as_deref().unwrap_or(&args.what);
+            writeln!(out, "Later, the database {name}: upkeep backup restore {task} --database {name}")?;
+        }
+    }
+    // What is put into a folder changes its time: so the folder comes after what was saved for itself in it.
+    chosen.sort_by_key(|it| Reverse(it.snapshot.paths.iter().map(|path| Path::new(path).iter().count()).max()));
+    if chosen.is_empty() {
+        let help = "`--target DIR` gives the dumps as files";
+        return Err(
+            Failure::new(Exit::Usage, "dumps of database servers have no place in the file system", help).into()
+        );
+    }
     let mut readers: Vec<(&str, Reader)> = Vec::new();
     for it in &chosen {
         if readers.iter().all(|(url, _)| *url != it.shelf.url) {
@@ -161,6 +206,66 @@ pub(super) fn restore(
     Ok(exit)
 }
 
+/// Takes out the dumps of database servers, which have no place among the files; gives their tasks and names.
+pub(super) fn take_databases(chosen: &mut Vec<Chosen<'_>>) -> Vec<(Option<String>, String)> {
+    let mut taken = Vec::new();
+    chosen.retain(|it| {
+        let dump = it.snapshot.paths.iter().find_map(|path| Path::new(path).strip_prefix("/upkeep-dump").ok());
+        taken.extend(dump.map(|name| (task_of(it.snapshot).map(str::to_owned), name.display().to_string())));
+        dump.is_none()
+    });
+    taken
+}
+
+/// Loads a dump back.
+fn restore_database(
+    args: &RestoreArgs,
+    name: &str,
+    repositories: &[TaskRepository<'_>],
+    screen: &Screen,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let of_task: Vec<_> = repositories.iter().filter(|it| it.task == args.what).collect();
+    let Some(grant) = of_task.iter().find_map(|it| it.dumps.get(name)) else {
+        let names: BTreeSet<_> = of_task.iter().flat_map(|it| it.dumps.keys()).map(String::as_str).collect();
+        let message = format!("the task `{}` has no database `{name}` (`[grant.dump.{name}]`)", args.what);
+        let help = match names.is_empty() {
+            true => "its task file has to be there: the commands depend on the server that it names".to_owned(),
+            false => format!("it has: {}", names.into_iter().collect::<Vec<_>>().join(", ")),
+        };
+        return Err(Failure::new(Exit::NotFound, message, help).into());
+    };
+    if let DumpGrant::Sqlite(path) = grant {
+        if args.print_only {
+            let (task, path) = (&args.what, path.display());
+            writeln!(out, "upkeep backup restore {task} --path {path} --target / --overwrite")?;
+            return Ok(Exit::Done);
+        }
+        // The name in the snapshot is the real one, where it was known.
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        let file = RestoreArgs { database: None, path: Some(path), target: Some("/".into()), ..args.clone() };
+        return restore(&file, repositories, screen, out);
+    }
+    let grant = database::elsewhere(grant, args.to_server.as_deref(), args.user.as_deref())?;
+    let reach = args.place.reach(repositories, Some(&args.what))?;
+    let folder = crate::database::folder(name);
+    let snapshot = args.snapshot.as_deref().unwrap_or("latest");
+    let chosen = reach.one(snapshot, Some(&args.what), Some(&folder), screen)?;
+    reach.warn();
+    let place = args.place.repository.as_ref().map(|it| format!(" --repository {it}")).unwrap_or_default();
+    let load = database::Load {
+        name,
+        grant: &grant,
+        chosen,
+        place,
+        user: args.user.as_deref(),
+        replace: args.overwrite,
+        print_only: args.print_only || args.dry_run,
+        yes: args.yes,
+    };
+    database::load(&load, screen, out)
+}
+
 fn request<'a>(
     args: &'a RestoreArgs,
     exclude: &'a Exclude,
@@ -174,7 +279,7 @@ fn request<'a>(
         checksum: args.checksum,
         overwrite: args.overwrite,
         numeric_owner: args.numeric_owner,
-        ..Request::new(snapshot, Path::new("/"), &args.target)
+        ..Request::new(snapshot, Path::new("/"), args.target())
     }
 }
 
@@ -277,7 +382,7 @@ fn write_plan(args: &RestoreArgs, parts: &[Part<'_>], screen: &Screen, out: &mut
         let bytes = size(plan.write.bytes + plan.same.bytes);
         let ago = screen.relative(chosen.snapshot.time);
         writeln!(out, "  {} saved {time} ({ago}): {files}, {bytes}", screen.ink(Ink::Bold, id))?;
-        let to = if args.target == Path::new("/") { String::new() } else { args.target.display().to_string() };
+        let to = if args.is_in_place() { String::new() } else { args.target().display().to_string() };
         writeln!(out, "    {} -> {}", line(&what), line(&format!("{to}{what}")))?;
     }
     let sum = |of: fn(&Plan) -> u64| -> u64 { parts.iter().map(|it| of(&it.plan)).sum() };
@@ -328,8 +433,13 @@ fn write_restored(
     let rate = u64::try_from(u128::from(part.plan.write.bytes) * 1000 / milliseconds.max(1)).unwrap_or(u64::MAX);
     let rate = if took >= 1_000 { format!(", {}/s", size(rate)) } else { String::new() };
     let (id, bytes) = (part.chosen.snapshot.short(), size(restored.bytes));
-    writeln!(out, "{id}: {files} in {folders}, {bytes}, restored in {}{rate}", duration(took))?;
-    write_differences(&restored.differences, "read again and equal to what was saved", screen, out)
+    match restored.written {
+        0 => writeln!(out, "{id}: {files} in {folders}, {bytes}: nothing was left to write")?,
+        _ => writeln!(out, "{id}: {files} in {folders}, {bytes}, restored in {}{rate}", duration(took))?,
+    }
+    let fine =
+        if part.plan.same.files > 0 { "equal to what was saved" } else { "read again and equal to what was saved" };
+    write_differences(&restored.differences, fine, screen, out)
 }
 
 /// What is not as it was saved, or that all is.

@@ -58,7 +58,8 @@ impl Place {
     /// What is printed, without what differs from run to run.
     fn run(&self, arguments: &[&str]) -> Result<(Exit, String), Failure> {
         let command = Command::parse_from([&["backup"], arguments].concat());
-        let of = |task| TaskRepository { task, name: "main", grant: &self.grant };
+        let dumps = BTreeMap::new();
+        let of = |task| TaskRepository { task, name: "main", grant: &self.grant, dumps: &dumps };
         let mut out = Vec::new();
         let exit = backup(&command.args, &[of("backup"), of("web")], &terminal(), &mut out);
         match exit {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::reach::WhereArgs;
-use super::restore::write_differences;
+use super::restore::{take_databases, write_differences};
 use super::{TaskRepository, count};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::progress::Meter;
@@ -42,11 +42,18 @@ pub(super) fn verify(
 ) -> anyhow::Result<Exit> {
     let task = repositories.iter().any(|it| it.task == args.what).then_some(&*args.what);
     let reach = args.place.reach(repositories, task)?;
-    let chosen = match task.or(reach.knows(&args.what).then_some(&*args.what)) {
+    let mut chosen = match task.or(reach.knows(&args.what).then_some(&*args.what)) {
         Some(task) => reach.each("latest", Some(task), args.path.as_deref(), screen)?,
         None => reach.each(&args.what, None, args.path.as_deref(), screen)?,
     };
     reach.warn();
+    if args.target == Path::new("/") {
+        for (_, name) in take_databases(&mut chosen) {
+            if !args.json {
+                writeln!(out, "The database {} has no place among the files: not compared", line(&name))?;
+            }
+        }
+    }
     // A file that was saved for itself is compared with that, and not with its copy in the folder.
     let is_file = |path: &Path| {
         chosen.iter().any(|it| it.snapshot.files == Some(1) && it.snapshot.paths == [path.to_string_lossy()])

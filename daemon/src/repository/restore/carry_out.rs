@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustic_core::repofile::{Node, NodeType};
@@ -175,7 +175,7 @@ pub(super) struct Finish<'a> {
 
 impl Finish<'_> {
     /// Makes `at` another name of the file at `first`.
-    fn link(&self, at: &At<'_>, parent: &Folder, first: &PathBuf) -> Result<(), Errno> {
+    fn link(&self, at: &At<'_>, parent: &Folder, first: &Path) -> Result<(), Errno> {
         let Some(name) = first.file_name() else { return Ok(()) };
         let folder = self.base.below(first.parent().unwrap_or(first))?;
         let (Some(original), found) = (folder.stat(name)?, parent.stat(at.name)?) else { return Ok(()) };

@@ -40,21 +40,7 @@ pub(super) fn run_id(n: u8) -> RunId {
 }
 
 pub(super) fn run(n: u8) -> Run {
-    Run {
-        id: run_id(n),
-        task: "backup-app".into(),
-        trigger: Trigger::Schedule,
-        due: Timestamp(DUE),
-        queued: Timestamp(DUE + 3),
-        started: None,
-        ended: None,
-        attempt: 1,
-        dry_run: false,
-        phase: Phase::Queued,
-        outcome: None,
-        fingerprint: None,
-        resumed: 0,
-    }
+    Run::queued(run_id(n), "backup-app", Trigger::Schedule, Timestamp(DUE), Timestamp(DUE + 3))
 }
 
 fn step(ordinal: u32, title: &str, weight: u64) -> Step {
