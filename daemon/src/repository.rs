@@ -242,6 +242,10 @@ pub struct Summary {
     pub bytes_added: u64,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
+    /// Of that: until the index of the repository was read.
+    pub opening_ms: u64,
+    /// Of that: while the source was read. The rest was writing what was left, and the index.
+    pub reading_ms: u64,
     /// What could not be read, as `path: reason`.
     pub problems: Vec<String>,
 }
@@ -265,6 +269,8 @@ struct WatchState {
     files: u64,
     /// What was read.
     content: Content,
+    /// When the source had no further entry.
+    read: Option<std::time::Instant>,
     /// Why the repository could not be written, the first time.
     failure: Option<String>,
 }
@@ -395,6 +401,10 @@ impl Repository {
     fn failed(&self, action: &'static str) -> impl Fn(Box<RusticError>) -> RepositoryError + use<'_> {
         move |error| RepositoryError::Failed { url: self.url.clone(), action, message: message(&error) }
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What rustic_core says, as one line.

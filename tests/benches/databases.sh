@@ -22,8 +22,9 @@ done
 place=$(mktemp -d "${BENCH_DIR:-/var/tmp}/upkeep-bench.XXXXXX")
 servers=()
 finish() {
-    for server in "${servers[@]}"; do kill -INT "$server" 2>/dev/null || true; done
-    wait
+    # The background of a shell ignores SIGINT.
+    for server in "${servers[@]}"; do kill -TERM "$server" 2>/dev/null || true; done
+    wait "${servers[@]}" 2>/dev/null || true
     rm -rf "$place"
 }
 trap finish EXIT
@@ -36,6 +37,12 @@ as() {
     shift
     if [[ $EUID -eq 0 ]]; then setpriv --reuid="$account" --regid="$account" --clear-groups "$@"; else "$@"; fi
 }
+# The same, in place of the shell, so that the process is the server.
+become() {
+    local account=$1
+    shift
+    if [[ $EUID -eq 0 ]]; then exec setpriv --reuid="$account" --regid="$account" --clear-groups "$@"; else exec "$@"; fi
+}
 folder() {
     mkdir "$2"
     if [[ $EUID -eq 0 ]]; then chown "$1" "$2"; fi
@@ -45,7 +52,7 @@ until_it_answers() { for _ in {1..300}; do "$@" >/dev/null 2>&1 && return; sleep
 echo "making PostgreSQL with $megabytes MB" >&2
 folder postgres pg
 as postgres "$pg/initdb" -U bench --auth=trust --locale=C.UTF-8 -E UTF8 -D "$place/pg/data" >/dev/null
-as postgres "$pg/postgres" -D "$place/pg/data" -k "$place/pg" -c listen_addresses= -c shared_buffers=256MB -c max_wal_size=4GB >pg.log 2>&1 &
+become postgres "$pg/postgres" -D "$place/pg/data" -k "$place/pg" -c listen_addresses= -c shared_buffers=256MB -c max_wal_size=4GB >pg.log 2>&1 &
 servers+=($!)
 psql() { "$pg/psql" -X -q -h "$place/pg" -U bench "$@"; }
 until_it_answers psql -d postgres -c 'SELECT 1'
@@ -53,12 +60,13 @@ psql -d postgres -c 'CREATE DATABASE bench'
 # pgbench's filler compresses to nothing; a column of digests makes rows as they are.
 "$pg/pgbench" -h "$place/pg" -U bench -i -q -s $((megabytes / 25)) bench 2>/dev/null
 psql -d bench -c "CREATE TABLE events AS SELECT n AS id, now() - n * interval '1 second' AS at, md5(n::text) AS a, md5((n * 7)::text) AS b
-    FROM generate_series(1, $((megabytes * 4000))) AS n; ALTER TABLE events ADD PRIMARY KEY (id); VACUUM ANALYZE"
+    FROM generate_series(1, $((megabytes * 4000))) AS n; ALTER TABLE events ADD PRIMARY KEY (id)"
+psql -d bench -c 'VACUUM ANALYZE'
 
 echo "making MariaDB with $megabytes MB" >&2
 folder mysql my
 as mysql mariadb-install-db --no-defaults --auth-root-authentication-method=normal --skip-test-db --datadir="$place/my/data" >/dev/null 2>&1
-as mysql mariadbd --no-defaults --datadir="$place/my/data" --socket="$place/my/s" --skip-networking \
+become mysql mariadbd --no-defaults --datadir="$place/my/data" --socket="$place/my/s" --skip-networking \
     --innodb-buffer-pool-size=512M --innodb-log-file-size=512M >my.log 2>&1 &
 servers+=($!)
 maria() { mariadb --no-defaults -u root -S "$place/my/s" "$@"; }

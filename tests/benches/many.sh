@@ -64,7 +64,7 @@ print(f"| {sys.argv[1]} | {wall:.1f} s | {usage.ru_utime + usage.ru_stime:.1f} s
 sys.exit(status != 0)
 PY
 }
-"$upkeep" run many --standalone --dry-run >/dev/null 2>&1
+"$upkeep" run many --standalone --dry-run >out 2>&1 || { cat out >&2 && exit 1; }
 measure 'upkeep, first' "$upkeep" run many --standalone
 measure 'upkeep, again' "$upkeep" run many --standalone
 measure 'upkeep, restore' "$upkeep" backup restore many --target restored

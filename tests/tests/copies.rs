@@ -156,8 +156,8 @@ fn what_kill_leaves_is_recognised_and_removed() {
     }
     let server = Server::new();
     let sshd = Sshd::start(&server.path("sshd"));
-    server.task(&sshd, "1 MiB/s");
-    // What cannot be compressed, so that it takes seconds at the rate above.
+    server.task(&sshd, "100 KiB/s");
+    // What cannot be compressed, so that it takes a minute at the rate above.
     let mut noise = vec![0; 6_000_000];
     fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut noise)).expect("noise");
     fs::write(server.path("srv/app/noise"), noise).expect("a file");
@@ -170,9 +170,10 @@ fn what_kill_leaves_is_recognised_and_removed() {
     });
     // restic respects it while the process lives.
     let refused = server.restic("repository", &["prune"]);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains(&format!("PID {}", running.id())));
     running.kill().expect("it runs");
     running.wait().expect("it ended");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains(&format!("PID {}", running.id())), "{said}");
     assert_eq!((locks(), server.snapshots("repository")), (1, 0));
 
     server.task(&sshd, "100 MiB/s");

@@ -109,7 +109,8 @@ fn what_dumps_dies_with_the_daemon() {
     let site = site(&live, "databases = [\"orders\"]");
     std::thread::scope(|scope| {
         let holder = scope.spawn(|| {
-            live.psql("orders", "BEGIN; LOCK TABLE o IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(20); COMMIT");
+            // It is ended below.
+            live.try_psql("orders", "BEGIN; LOCK TABLE o IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(600); COMMIT")
         });
         std::thread::sleep(Duration::from_millis(500));
         let mut command = site.command(&["run", "shop", "--standalone"]);
@@ -121,11 +122,12 @@ fn what_dumps_dies_with_the_daemon() {
                 std::thread::sleep(Duration::from_millis(20));
             }
         };
-        until("pg_dump did not start", 15, &|| !dumping(&folder).is_empty());
+        until("pg_dump did not start", 120, &|| !dumping(&folder).is_empty());
         program.kill().unwrap();
         program.wait().unwrap();
-        until("pg_dump outlives the daemon", 3, &|| dumping(&folder).is_empty());
-        holder.join().unwrap();
+        until("pg_dump outlives the daemon", 5, &|| dumping(&folder).is_empty());
+        live.psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+        assert!(holder.join().unwrap().is_err(), "it held the lock until the end");
     });
     let (code, report) = run(&site);
     assert_eq!((code, findings(&report)), (0, vec![]), "{report}");

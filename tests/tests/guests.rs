@@ -302,7 +302,7 @@ mod outcome {
         site.task("hostile-backup", &task.replace("\"list\"]", "\"list\", \"prune\"]"));
         let refused = site.cli(&["check"]);
         assert_eq!(refused.code, 2, "{refused:?}");
-        assert!(refused.stdout.contains("does not ask for the right `prune`"), "{refused:?}");
+        assert!(refused.stdout.contains("ask for the right `prune` of `repository`"), "{refused:?}");
 
         site.task("hostile-backup", &task);
         site.task("bystander", "plugin = \"noop\"");
@@ -311,12 +311,12 @@ mod outcome {
         assert_eq!(run["outcome"]["outcome"], "denied", "{}", traces(&site, &run));
         let traces = traces(&site, &run);
         for (attempt, missing) in [
-            ("forget-all", "does not hold \\\"prune\\\""),
-            ("forget-own", "does not hold \\\"prune\\\""),
-            ("forget-none", "does not hold \\\"prune\\\""),
-            ("forget-nonsense", "does not hold \\\"prune\\\""),
-            ("prune", "does not hold \\\"prune\\\""),
-            ("prune-marking", "does not hold \\\"prune\\\""),
+            ("forget-all", "prune in the repository `main` (`grant.repository.main.access` does not hold"),
+            ("forget-own", "prune in the repository `main` (`grant.repository.main.access` does not hold"),
+            ("forget-none", "prune in the repository `main` (`grant.repository.main.access` does not hold"),
+            ("forget-nonsense", "prune in the repository `main` (`grant.repository.main.access` does not hold"),
+            ("prune", "prune in the repository `main` (`grant.repository.main.access` does not hold"),
+            ("prune-marking", "prune in the repository `main` (`grant.repository.main.access` does not hold"),
             ("other-repository", "no `grant.repository.other`"),
             ("repository-by-path", "no `grant.repository."),
             ("folder-by-path", "no `grant.files."),

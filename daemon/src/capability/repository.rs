@@ -80,6 +80,8 @@ impl From<Summary> for abi::Summary {
             bytes: summary.bytes,
             bytes_added: summary.bytes_added,
             duration_ms: summary.duration_ms,
+            opening_ms: summary.opening_ms,
+            reading_ms: summary.reading_ms,
             problems: summary.problems,
         }
     }

@@ -7,12 +7,12 @@ pub const GLOBALS: &str = "globals.sql";
 pub fn file(name: &str, suffix: &str) -> String {
     let mut file = String::new();
     for (place, letter) in name.char_indices() {
-        let is_plain = !matches!(letter, '/' | '%' | '\\') && !letter.is_control() && !(place == 0 && letter == '.');
-        if is_plain {
-            file.push(letter);
-        } else {
+        let is_odd = matches!(letter, '/' | '%' | '\\') || letter.is_control() || (place == 0 && letter == '.');
+        if is_odd {
             let mut bytes = [0; 4];
             letter.encode_utf8(&mut bytes).bytes().for_each(|byte| file.push_str(&format!("%{byte:02x}")));
+        } else {
+            file.push(letter);
         }
     }
     file.push_str(suffix);

@@ -14,7 +14,9 @@ use upkeep_archive::{ArchiveError, Entry, Request};
 use crate::repository::gate::Gate;
 use crate::repository::lock::LockKind;
 use crate::repository::progress::Bars;
-use crate::repository::{Label, PATIENCE, Repository, RepositoryError, Source, Summary, Tell, message, open, stream};
+use crate::repository::{
+    Label, PATIENCE, Repository, RepositoryError, Source, Summary, Tell, message, milliseconds, open, stream,
+};
 
 /// How long a backup takes before it is counted how much there is to do: who is done sooner needs no total.
 const COUNTS_AFTER: Duration = Duration::from_millis(500);
@@ -42,6 +44,7 @@ impl Repository {
         let mut snapshot = self.label(label)?;
         snapshot.paths.add(self.path_of(source)?);
         let parent = self.parent(&repository, &snapshot)?;
+        let opened = started.elapsed();
         let progress = Bars::telling(tell).progress(ProgressType::Bytes, "");
         let archived = std::thread::scope(|scope| {
             let (ended, end) = channel::<()>();
@@ -66,6 +69,7 @@ impl Repository {
             archived
         });
         progress.finish();
+        let read = watch.state().read.map_or(started.elapsed(), |read| read.saturating_duration_since(started));
         if watch.cancel.is_cancelled() {
             return Err(RepositoryError::Cancelled);
         }
@@ -107,7 +111,9 @@ impl Repository {
             content,
             bytes: summary.total_bytes_processed,
             bytes_added: summary.data_added_packed,
-            duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            duration_ms: milliseconds(started.elapsed()),
+            opening_ms: milliseconds(opened),
+            reading_ms: milliseconds(read.saturating_sub(opened)),
             problems: watch.take_problems(),
         })
     }

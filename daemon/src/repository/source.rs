@@ -154,6 +154,7 @@ impl Iterator for Entries {
             let Some(found) = self.walk.as_mut()?.next() else {
                 let problems = self.walk.take().map(|mut walk| walk.take_problems()).unwrap_or_default();
                 problems.into_iter().for_each(|problem| self.watch.problem(problem));
+                self.watch.state().read.get_or_insert_with(std::time::Instant::now);
                 return None;
             };
             let is_file = found.kind() == FileType::RegularFile;

@@ -13,11 +13,15 @@ pub(crate) fn sum_up(ctx: &Context, repository: &str, outcomes: &[Outcome<Backup
     let columns = ["SOURCE", "FILES", "NEW", "CHANGED", "SIZE", "ADDED", "TIME", "SNAPSHOT"];
     let mut report = Report::new(summary(outcomes));
     let mut table = Table::new("Sources", columns);
+    // How long each part of it took, and what became of what was new.
+    let mut times =
+        Table::new("Time and room", ["SOURCE", "OPENING", "READING", "FINISHING", "READ", "STORED", "RATIO"]);
     for Outcome { step, output } in outcomes {
         let source = &step.input;
         match output {
             Ok(saved) => {
                 table = table.row(row(source, saved));
+                times = times.row(times_row(source, saved));
                 report = findings(report, source, saved)?;
                 report = anomalies(report, &ctx.task, repository, source, saved);
                 measure(source, saved)?;
@@ -32,7 +36,8 @@ pub(crate) fn sum_up(ctx: &Context, repository: &str, outcomes: &[Outcome<Backup
             }
         }
     }
-    Ok(report.table(table))
+    let report = report.table(table);
+    Ok(if outcomes.iter().any(|it| it.output.is_ok()) { report.table(times) } else { report })
 }
 
 /// The line that stands for the whole run.
@@ -60,6 +65,24 @@ fn row(source: &Source, saved: &Summary) -> [String; 8] {
         Size(saved.bytes_added).to_string(),
         format!("{:.1} s", seconds(saved)),
         saved.snapshot.chars().take(8).collect(),
+    ]
+}
+
+fn times_row(source: &Source, saved: &Summary) -> [String; 7] {
+    let time = |ms: u64| format!("{:.1} s", ms as f64 / 1000.0);
+    let finishing = saved.duration_ms.saturating_sub(saved.opening_ms + saved.reading_ms);
+    let ratio = match saved.bytes_read {
+        0 => "-".to_owned(),
+        read => format!("{:.0} %", saved.bytes_added as f64 * 100.0 / read as f64),
+    };
+    [
+        source.title(),
+        time(saved.opening_ms),
+        time(saved.reading_ms),
+        time(finishing),
+        Size(saved.bytes_read).to_string(),
+        Size(saved.bytes_added).to_string(),
+        ratio,
     ]
 }
 

@@ -37,6 +37,8 @@ fn saved(files: u64, bytes: u64, problems: usize) -> Saved {
         bytes,
         bytes_added: bytes / 2,
         duration_ms: 1_250,
+        opening_ms: 200,
+        reading_ms: 950,
         problems: (0..problems).map(|n| format!("secret-{n}: permission denied")).collect(),
     };
     Saved { summary, empty: vec![], anomalies: vec![], was_held: false }
@@ -93,6 +95,8 @@ fn sums_up_what_was_saved() {
     assert_eq!(report.findings, []);
     let row = ["uploads", "1200", "1200", "0", "3.00 MiB", "1.50 MiB", "1.2 s", "01234567"];
     assert_eq!(report.tables[0].rows[0], row);
+    let times = ["uploads", "0.2 s", "0.9 s", "0.1 s", "3.00 MiB", "1.50 MiB", "50 %"];
+    assert_eq!(report.tables[1].rows[0], times);
     assert_eq!(host.metrics().len(), 8);
     let bytes = host.metrics().into_iter().find(|it| it.name == "backup_bytes").unwrap();
     assert_eq!((bytes.value, &bytes.labels[0].1[..]), (3_145_728.0, "directory/uploads"));

@@ -298,7 +298,7 @@ impl Stage {
                 Some(at) if at >= 2 && line[..at].ends_with(|c: char| hex(c)) => {
                     format!("{}XX{}", &line[..at - 2], &line[at..])
                 }
-                _ => line,
+                _ => line.to_owned(),
             };
             lines.push(match line.split_once(" of 20") {
                 Some((before, after)) if after.contains("UTC") => {

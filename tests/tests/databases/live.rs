@@ -124,7 +124,8 @@ impl Live {
         self.try_psql(database, statements).unwrap_or_else(|error| panic!("{statements}: {error}"))
     }
 
-    fn try_psql(&self, database: &str, statements: &str) -> Result<String, String> {
+    /// The same, with what it says against it.
+    pub(crate) fn try_psql(&self, database: &str, statements: &str) -> Result<String, String> {
         let mut psql = Command::new(find("psql").unwrap());
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "boss", "-f", "-", "-h"])
             .arg(self.folder.path());

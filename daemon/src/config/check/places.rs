@@ -27,6 +27,15 @@ pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
             check_overlaps(file, site, &key, &root, &files.access, &repositories);
         }
     }
+    if let Some(drill) = &grant.drill {
+        let key = KeyPath::of(["grant", "drill", "folder"]);
+        if let Some(folder) = existing(file, site, &key, &drill.folder, Kind::Folder)
+            && let Some(repository) = repositories.iter().find(|repository| folder.starts_with(repository))
+        {
+            let message = format!("drills would restore into the repository {}", repository.display());
+            file.error(key, message, "name a folder of its own, or leave it out: trials are then in /var/tmp");
+        }
+    }
     for (name, sql) in &grant.sql {
         let key = KeyPath::of(["grant", "sql", name, "sqlite"]);
         match &sql.sqlite {
