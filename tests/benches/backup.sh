@@ -157,7 +157,7 @@ for ((round = 1; round <= rounds; round++)); do
     command restic --no-cache --quiet -r theirs init
     command borg init --encryption repokey others 2>out
     # The compiled plugin is kept from then on, as on a server. This makes no repository yet.
-    "$upkeep" run bench --standalone --dry-run >/dev/null 2>&1
+    "$upkeep" run bench --standalone --dry-run >out 2>&1 || { cat out >&2 && exit 1; }
     find data -type f -print0 | xargs -0 cat >/dev/null
     for action in first again changed; do
         [[ $action == changed ]] && change "$round"

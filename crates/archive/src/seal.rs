@@ -1,7 +1,7 @@
 //! Compression and encryption, as restic has them: <https://restic.readthedocs.io/en/stable/100_references.html>.
 //!
-//! What is sealed is opened again and compared before it is written. That costs a tenth of the time of a first backup, and
-//! is the only moment at which a defect of memory or processor can be noticed while the original is still there.
+//! What is sealed is opened again and compared before it is written. That costs a twelfth of a first backup, and is the
+//! only moment at which a defect of memory or processor can be noticed while the original is still there.
 
 use std::num::NonZeroU32;
 
