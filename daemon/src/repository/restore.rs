@@ -1,6 +1,6 @@
 //! Giving back what a snapshot holds.
 //!
-//! First the [survey](survey) says what will be done; nothing is written before the operator has seen it. Then
+//! First the [`survey`] says what will be done; nothing is written before the operator has seen it. Then
 //! [`carry_out`] makes folders and links and hands the files to [`contents`], which writes them beside their names. In the
 //! end everything is compared with the snapshot once more. Whatever has its real name is whole, so a restore that was
 //! interrupted is begun again and passes over what is right already.
