@@ -400,9 +400,9 @@ fn a_dump_is_a_snapshot_that_restic_checks_and_restores() {
     }
     let live = Live::mariadb();
     live.mariadb_sql(MARIADB);
-    // Rows of different lengths, much more than a chunk.
+    // Rows of different lengths, many times the largest chunk (8 MiB): cuts differ with each repository.
     let rows = "USE app; CREATE TABLE big (id int PRIMARY KEY, filler text) ENGINE=InnoDB; INSERT INTO big SELECT seq,
-        REPEAT(MD5(seq), 1 + seq % 37) FROM seq_1_to_40000";
+        REPEAT(MD5(seq), 1 + seq % 37) FROM seq_1_to_160000";
     live.mariadb_sql(rows);
     let repo = Repo::new();
     let grant = DumpGrant::Mariadb(mariadb(&live));
