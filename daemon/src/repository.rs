@@ -16,6 +16,7 @@ use rustic_core::{
     RusticError, SnapshotOptions, WriteBackend,
 };
 use tokio_util::sync::CancellationToken;
+use upkeep_archive::Cipher;
 
 use crate::clock::Timestamp;
 use crate::config::secret::SecretError;
@@ -152,6 +153,7 @@ pub struct Repository {
     backend: Arc<dyn WriteBackend>,
     storage: Storage,
     key: MasterKey,
+    cipher: Cipher,
 }
 
 impl std::fmt::Debug for Repository {
@@ -322,17 +324,9 @@ pub trait Source: ReadSource<Open: ReadSourceOpen + Send + 'static, Iter: Send> 
     fn path(&self) -> std::path::PathBuf;
     /// What its parts share.
     fn watch(&self) -> &Arc<Watch>;
-    /// Whether its files are made while they are read, so that nobody knows their lengths beforehand.
-    fn streamed(&self) -> bool {
-        false
-    }
     /// Why a stream failed.
     fn failure(&self) -> Option<String> {
         None
-    }
-    /// Lengths of the streams that were read.
-    fn lengths(&self) -> std::collections::BTreeMap<String, u64> {
-        std::collections::BTreeMap::new()
     }
 }
 

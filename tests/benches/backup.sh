@@ -4,7 +4,7 @@
 #
 #   tests/benches/backup.sh [ROUNDS]      prints tables in Markdown; 3 rounds by default
 #
-# UPKEEP and PLUGINS name the program and the plugins, BENCH_DIR a folder with 8 GB of room. The data set is the same each
+# UPKEEP and PLUGINS name the program and the plugins, BENCH_DIR a folder with 8 GB of room and 4 GB more for each round. The data set is the same each
 # time: 20,000 JSON files (100 MB), 4 logs of 100 MB, 40 files of 10 MB that do not compress. It is read once before, so
 # that all find it in memory. Repositories are made anew for each round; each program has its usual compression and no
 # cache of its own (that of borg cannot be switched off; it begins empty). A restore ends when it is on the disk: upkeep sees to
@@ -153,7 +153,10 @@ entries() { (cd "$1" && find . -type d -printf '%y %m %U:%G %T@ %p\0' -o -printf
 contents() { (cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum -z | sha256sum); }
 
 for ((round = 1; round <= rounds; round++)); do
-    rm -rf ours theirs others borg state by-*
+    rm -rf ours theirs others borg state
+    # Not removed before the end: ext4 does not use an inode again for minutes after it was freed, and looks for another one
+    # for so long that it slows down whoever makes files next.
+    mkdir -p "old/$round" && find . -maxdepth 1 -name 'by-*' -exec mv {} "old/$round" \;
     command restic --no-cache --quiet -r theirs init
     command borg init --encryption repokey others 2>out
     # The compiled plugin is kept from then on, as on a server. This makes no repository yet.
@@ -170,7 +173,7 @@ for ((round = 1; round <= rounds; round++)); do
     mkdir by-borg
     (cd by-borg && ln -s ../figures . &&
         measure restore borg bash -c 'synced "$@"' - borg extract ../others::changed && rm figures out)
-    rm -rf by-restic
+    mv by-restic "old/$round/unverified"
     measure verified restic bash -c 'synced "$@"' - restic --no-cache -r theirs restore latest --target by-restic --verify
     command restic --no-cache -r ours check --read-data >out 2>&1 || { cat out >&2 && exit 1; }
     for what in entries contents; do

@@ -7,14 +7,15 @@ use std::thread;
 
 use crossbeam_channel::Sender;
 use rustic_core::jiff::{Unit, Zoned};
-use rustic_core::repofile::{ConfigFile, MasterKey, SnapshotFile, SnapshotSummary};
+use rustic_core::repofile::{ConfigFile, SnapshotFile, SnapshotSummary};
 use rustic_core::{FileType, Id, TreeId, WriteBackend};
 
 use crate::chunker::Cuts;
 use crate::id::Sha;
 use crate::index::Known;
+use crate::open::Cipher;
 use crate::parent::Parent;
-use crate::seal::{Keys, Sealer};
+use crate::seal::Sealer;
 use crate::store::{Store, unwritable};
 use crate::tree::Trees;
 use crate::walk::Walk;
@@ -34,7 +35,7 @@ pub struct Request<'a> {
     /// The storage of the repository.
     pub backend: Arc<dyn WriteBackend>,
     /// Its key.
-    pub key: &'a MasterKey,
+    pub cipher: &'a Cipher,
     /// Its settings.
     pub config: &'a ConfigFile,
     /// The snapshot of the same source before this one.
@@ -66,11 +67,10 @@ pub fn archive(
 ) -> Result<SnapshotFile, ArchiveError> {
     // Two at least, since one may have to wait for the disk.
     let threads = thread::available_parallelism().map_or(2, |it| it.get().max(2));
-    let keys = Keys::new(request.key)?;
     let cuts = Cuts::new(request.config)?;
     let level = request.config.zstd()?;
-    let sealer = || Sealer::new(&keys, level, request.config.extra_verify());
-    let known = Known::read(&*request.backend, &keys, threads)?;
+    let sealer = || Sealer::new(request.cipher, level, request.config.extra_verify());
+    let known = Known::read(&*request.backend, request.cipher, threads)?;
     let mut summary = snapshot.summary.take().unwrap_or_default();
     summary.backup_start = Zoned::now();
     let before = request.parent.map(|parent| Sha::from(*parent.tree));
@@ -96,7 +96,7 @@ pub fn archive(
         zeros: Mutex::default(),
     };
     let sealers = (0..threads + WRITERS).map(|_| sealer()).collect::<Result<Vec<_>, _>>()?;
-    let parent = Parent::new(&store, keys.clone(), before);
+    let parent = Parent::new(&store, request.cipher.clone(), before);
     let walk = Walk::new(&store, request.tell, parent, Trees::new(&store, sealer()?, summary), jobs_in, done);
 
     let mut trees = thread::scope(|scope| {

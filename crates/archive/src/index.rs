@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ArchiveError;
 use crate::id::{ByItself, Sha};
-use crate::seal::Keys;
+use crate::open::Cipher;
 
 /// Shares of the identifiers of new blobs: threads seldom wait for one another, and each grows by itself.
 const SHARES: usize = 32;
@@ -65,14 +65,14 @@ pub(crate) struct Known {
 
 impl Known {
     /// Reads all index files, as many at a time as there are `threads`.
-    pub(crate) fn read(backend: &dyn WriteBackend, keys: &Keys, threads: usize) -> Result<Self, ArchiveError> {
+    pub(crate) fn read(backend: &dyn WriteBackend, cipher: &Cipher, threads: usize) -> Result<Self, ArchiveError> {
         let files = Mutex::new(backend.list(FileType::Index)?);
         let found = Mutex::new((Vec::new(), HashMap::default(), 0));
         std::thread::scope(|scope| {
             let read = || -> Result<(), ArchiveError> {
                 loop {
                     let Some(id) = files.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return Ok(()) };
-                    let index = read(backend, keys, &id)?;
+                    let index = read(backend, cipher, &id)?;
                     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                     let (data, trees, packed) = &mut *found;
                     for (pack, blob) in index.packs.iter().flat_map(|it| it.blobs.iter().map(|blob| (it.id, blob))) {
@@ -127,7 +127,7 @@ impl Known {
     }
 }
 
-fn read(backend: &dyn WriteBackend, keys: &Keys, id: &Id) -> Result<IndexFile, ArchiveError> {
+fn read(backend: &dyn WriteBackend, cipher: &Cipher, id: &Id) -> Result<IndexFile, ArchiveError> {
     let damaged = |reason: &str| ArchiveError::Damaged {
         what: format!("the index file {}", id.to_hex().as_str()),
         reason: reason.to_owned(),
@@ -136,7 +136,7 @@ fn read(backend: &dyn WriteBackend, keys: &Keys, id: &Id) -> Result<IndexFile, A
     if Id::from(Sha::of(&sealed)) != *id {
         return Err(damaged("its content is not what its name says"));
     }
-    let plain = keys.open_file(sealed.into()).ok_or_else(|| damaged("it cannot be decrypted"))?;
+    let plain = cipher.open_file(&sealed).map_err(|flaw| damaged(&flaw.to_string()))?;
     serde_json::from_slice(&plain).map_err(|error| damaged(&error.to_string()))
 }
 

@@ -8,7 +8,8 @@ use scrypt::Params;
 use serde_json::json;
 
 use crate::ArchiveError;
-use crate::seal::{Keys, Sealer};
+use crate::open::Cipher;
+use crate::seal::Sealer;
 
 /// The cost of one guess, as OWASP recommends it: 16 MiB for 2^14, five times. rustic takes 2^17 once, which is in the same
 /// list but needs 128 MiB, more than all the rest of a backup; restic takes 2^14 or 2^15 as often as half a second allows.
@@ -33,7 +34,7 @@ pub fn key_file(master: &MasterKey, password: &str) -> Result<Vec<u8>, ArchiveEr
     let mut derived = [0; 64];
     scrypt::scrypt(password.as_bytes(), &salt, &params, &mut derived).map_err(failed)?;
     let plain = serde_json::to_vec(master).map_err(failed)?;
-    let mut sealer = Sealer::new(&Keys::derived(&derived), None, true)?;
+    let mut sealer = Sealer::new(&Cipher::derived(&derived), None, true)?;
     let data = sealer.header(&plain)?;
     let file = json!({
         "created": Timestamp::now().to_string(),

@@ -15,6 +15,7 @@ mod chunker;
 mod id;
 mod index;
 mod key;
+mod open;
 mod pack;
 mod parent;
 mod rabin;
@@ -32,6 +33,7 @@ use rustic_core::repofile::Node;
 
 pub use archiver::{Request, archive};
 pub use key::key_file;
+pub use open::{Cipher, Flaw, OVERHEAD, Opener};
 
 /// Opens a file for reading. `None` when it cannot be read: it is then left out of the snapshot, and who gave the entry
 /// knows why.

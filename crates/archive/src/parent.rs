@@ -1,11 +1,12 @@
 //! What the snapshot before this one had: files that are as they were then are not read again.
 
+use rustic_core::Id;
 use rustic_core::jiff::Timestamp;
 use rustic_core::repofile::Node;
 use serde::{Deserialize, Deserializer};
 
 use crate::id::Sha;
-use crate::seal::Keys;
+use crate::open::Cipher;
 use crate::store::Store;
 
 /// What the parent has in place of an entry.
@@ -57,14 +58,14 @@ type Folder = std::iter::Peekable<std::vec::IntoIter<(Vec<u8>, Old)>>;
 /// The folders of the parent that stand where the walk is.
 pub(crate) struct Parent<'a> {
     store: &'a Store,
-    keys: Keys,
+    cipher: Cipher,
     stack: Vec<Folder>,
 }
 
 impl<'a> Parent<'a> {
     /// The snapshot with this tree, or none.
-    pub(crate) fn new(store: &'a Store, keys: Keys, tree: Option<Sha>) -> Self {
-        let mut parent = Self { store, keys, stack: Vec::new() };
+    pub(crate) fn new(store: &'a Store, cipher: Cipher, tree: Option<Sha>) -> Self {
+        let mut parent = Self { store, cipher, stack: Vec::new() };
         let top = parent.read(tree);
         parent.stack.push(top);
         parent
@@ -72,9 +73,10 @@ impl<'a> Parent<'a> {
 
     /// A tree that cannot be read only costs time: what it holds is read anew.
     fn read(&self, id: Option<Sha>) -> Folder {
-        let nodes = id.and_then(|id| self.store.known.tree(&id)).and_then(|place| {
+        let nodes = id.and_then(|id| {
+            let place = self.store.known.tree(&id)?;
             let sealed = self.store.read_part(place.pack, place.offset, place.length).ok()?;
-            let plain = self.keys.open_blob(sealed, place.uncompressed_length)?;
+            let plain = self.cipher.open_blob(&sealed, place.uncompressed_length, &Id::from(id)).ok()?;
             let tree: OldTree = serde_json::from_slice(&plain).ok()?;
             let mut nodes: Vec<_> = tree.nodes?.into_iter().map(|it| (raw(&it.name), it)).collect();
             nodes.sort_by(|one, other| one.0.cmp(&other.0));

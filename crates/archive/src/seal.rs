@@ -5,80 +5,15 @@
 
 use std::num::NonZeroU32;
 
-use aes256ctr_poly1305aes::aead::{AeadInPlace, generic_array::GenericArray};
-use aes256ctr_poly1305aes::{Aes256CtrPoly1305Aes, Key, Tag};
-use rustic_core::repofile::MasterKey;
 use zstd::bulk::{Compressor, Decompressor};
 
 use crate::ArchiveError;
+use crate::open::{COMPRESSED, Cipher, NONCE, TAG};
 use crate::worker::KEPT;
-
-const NONCE: usize = 16;
-const TAG: usize = 16;
-
-/// Marks a file as compressed; others begin with the bracket of their JSON.
-const COMPRESSED: u8 = 2;
-
-/// The largest file or tree that is read. One of a million entries has half of that.
-const LARGEST: usize = 1 << 30;
-
-/// The keys of a repository.
-#[derive(Clone)]
-pub(crate) struct Keys(Key);
-
-impl Keys {
-    pub(crate) fn new(key: &MasterKey) -> Result<Self, ArchiveError> {
-        let parts = [key.encrypt.as_slice(), &key.mac.k, &key.mac.r].concat();
-        match parts.len() {
-            64 => Ok(Self(*Key::from_slice(&parts))),
-            length => Err(ArchiveError::Settings(format!("a key of {length} bytes"))),
-        }
-    }
-
-    /// The keys that a password was made into.
-    pub(crate) fn derived(key: &[u8; 64]) -> Self {
-        Self(*Key::from_slice(key))
-    }
-
-    /// Decrypts in place, and says where the content is.
-    fn decrypt<'a>(&self, sealed: &'a mut [u8]) -> Option<&'a [u8]> {
-        let (nonce, rest) = sealed.split_at_mut_checked(NONCE)?;
-        let (content, tag) = rest.split_at_mut_checked(rest.len().checked_sub(TAG)?)?;
-        let cipher = Aes256CtrPoly1305Aes::new(&self.0);
-        cipher.decrypt_in_place_detached(GenericArray::from_slice(nonce), &[], content, Tag::from_slice(tag)).ok()?;
-        Some(content)
-    }
-
-    /// What was sealed as a blob; none when it is damaged.
-    pub(crate) fn open_blob(&self, mut sealed: Vec<u8>, length: Option<NonZeroU32>) -> Option<Vec<u8>> {
-        let content = self.decrypt(&mut sealed)?;
-        match length {
-            None => Some(content.to_vec()),
-            Some(length) => {
-                let plain = zstd::bulk::decompress(content, length.get() as usize).ok()?;
-                (plain.len() == length.get() as usize).then_some(plain)
-            }
-        }
-    }
-
-    /// What was sealed as a file; none when it is damaged.
-    pub(crate) fn open_file(&self, mut sealed: Vec<u8>) -> Option<Vec<u8>> {
-        let content = self.decrypt(&mut sealed)?;
-        match content.split_first() {
-            Some((&COMPRESSED, compressed)) => {
-                let mut plain = Vec::new();
-                let decoder = zstd::stream::read::Decoder::new(compressed).ok()?;
-                std::io::Read::read_to_end(&mut std::io::Read::take(decoder, LARGEST as u64), &mut plain).ok()?;
-                Some(plain)
-            }
-            _ => Some(content.to_vec()),
-        }
-    }
-}
 
 /// Seals one thing after the other; each thread has its own.
 pub(crate) struct Sealer {
-    keys: Keys,
+    cipher: Cipher,
     compressor: Option<Compressor<'static>>,
     /// Opens again what was sealed, where that is wanted.
     check: Option<Decompressor<'static>>,
@@ -92,7 +27,7 @@ fn failed(error: impl std::fmt::Display) -> ArchiveError {
 }
 
 /// At least `length` bytes of a buffer that is used again and again. What was needed for something large is given back.
-fn room(buffer: &mut Vec<u8>, length: usize) -> &mut [u8] {
+pub(crate) fn room(buffer: &mut Vec<u8>, length: usize) -> &mut [u8] {
     if buffer.len() > KEPT && length <= KEPT {
         *buffer = Vec::new();
     }
@@ -104,9 +39,9 @@ fn room(buffer: &mut Vec<u8>, length: usize) -> &mut [u8] {
 
 impl Sealer {
     /// With compression at `level`, or without.
-    pub(crate) fn new(keys: &Keys, level: Option<i32>, checks: bool) -> Result<Self, ArchiveError> {
+    pub(crate) fn new(cipher: &Cipher, level: Option<i32>, checks: bool) -> Result<Self, ArchiveError> {
         Ok(Self {
-            keys: keys.clone(),
+            cipher: cipher.clone(),
             compressor: level.map(Compressor::new).transpose().map_err(failed)?,
             check: checks.then(Decompressor::new).transpose().map_err(failed)?,
             sealed: Vec::new(),
@@ -154,7 +89,7 @@ impl Sealer {
         };
         self.encrypt(content)?;
         let sealed = self.sealed[..NONCE + content + TAG].to_vec();
-        let is_same = self.check.is_none() || self.keys.open_file(sealed.clone()).is_some_and(|it| it == plain);
+        let is_same = self.check.is_none() || self.cipher.open_file(&sealed).is_ok_and(|it| it == plain);
         is_same.then_some(sealed).ok_or(ArchiveError::Broken)
     }
 
@@ -168,20 +103,14 @@ impl Sealer {
 
     /// Encrypts the `length` bytes after the room for the nonce.
     fn encrypt(&mut self, length: usize) -> Result<(), ArchiveError> {
-        let (nonce, rest) = self.sealed.split_at_mut(NONCE);
-        let (content, rest) = rest.split_at_mut(length);
-        getrandom::fill(nonce).map_err(failed)?;
-        let cipher = Aes256CtrPoly1305Aes::new(&self.keys.0);
-        let tag = cipher.encrypt_in_place_detached(GenericArray::from_slice(nonce), &[], content).map_err(failed)?;
-        rest[..TAG].copy_from_slice(&tag);
-        Ok(())
+        self.cipher.encrypt(&mut self.sealed[..NONCE + length + TAG])
     }
 
     fn compare(&mut self, sealed: usize, length: Option<NonZeroU32>, plain: &[u8]) -> Result<(), ArchiveError> {
         let Some(decompressor) = &mut self.check else { return Ok(()) };
         let copy = room(&mut self.opened, sealed);
         copy.copy_from_slice(&self.sealed[..sealed]);
-        let content = self.keys.decrypt(copy).ok_or(ArchiveError::Broken)?;
+        let content = self.cipher.decrypt(copy).map_err(|_| ArchiveError::Broken)?;
         let is_same = match length {
             None => content == plain,
             Some(_) => {
@@ -196,45 +125,47 @@ impl Sealer {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use rustic_core::Id;
+    use rustic_core::repofile::MasterKey;
 
-    fn keys() -> Keys {
-        Keys::new(&MasterKey::new()).unwrap()
-    }
+    use super::*;
+    use crate::id::Sha;
+    use crate::open::Opener;
 
     #[test]
     fn what_was_sealed_is_opened() {
-        let keys = keys();
+        let cipher = Cipher::new(&MasterKey::new()).unwrap();
+        let mut opener = Opener::new(&cipher);
         let mut noise = vec![0; 100_000];
         getrandom::fill(&mut noise).unwrap();
         for level in [None, Some(0), Some(1), Some(19)] {
-            let mut sealer = Sealer::new(&keys, level, true).unwrap();
+            let mut sealer = Sealer::new(&cipher, level, true).unwrap();
             for plain in [&noise[..], &[7; 300_000], b"", b"x", &noise[..5]] {
+                let id = Id::from(Sha::of(plain));
                 let (sealed, length) = sealer.blob(plain).unwrap();
                 assert_eq!(length.is_some(), level.is_some() && plain.len() == 300_000, "{level:?}");
-                let sealed = sealed.to_vec();
-                assert_eq!(keys.open_blob(sealed.clone(), length).unwrap(), plain);
-                let mut damaged = sealed.clone();
+                assert_eq!(opener.blob(sealed, length, &id), Ok(plain));
+                let mut damaged = sealed.to_vec();
                 damaged[sealed.len() / 2] ^= 1;
-                assert!(keys.open_blob(damaged, length).is_none());
-                assert!(keys.open_blob(sealed[..20].to_vec(), length).is_none());
+                assert!(opener.blob(&damaged, length, &id).is_err());
+                assert!(opener.blob(&sealed[..20], length, &id).is_err());
             }
             let file = sealer.file(b"{\"packs\":[]}").unwrap();
-            assert_eq!(keys.open_file(file).unwrap(), b"{\"packs\":[]}");
-            let header = sealer.header(&noise[..82]).unwrap().to_vec();
-            assert_eq!(keys.open_blob(header, None).unwrap(), &noise[..82]);
+            assert_eq!(cipher.open_file(&file).unwrap(), b"{\"packs\":[]}");
+            let header = sealer.header(&noise[..82]).unwrap();
+            assert_eq!(cipher.open(header).unwrap(), &noise[..82]);
         }
     }
 
     #[test]
     fn a_wrong_length_is_noticed() {
-        let keys = keys();
-        let mut sealer = Sealer::new(&keys, Some(0), true).unwrap();
+        let cipher = Cipher::new(&MasterKey::new()).unwrap();
+        let mut sealer = Sealer::new(&cipher, Some(0), true).unwrap();
+        let id = Id::from(Sha::of(&[1; 9_000]));
         let (sealed, length) = sealer.blob(&[1; 9_000]).unwrap();
-        let sealed = sealed.to_vec();
         for wrong in [8_999, 9_001] {
-            assert!(keys.open_blob(sealed.clone(), NonZeroU32::new(wrong)).is_none());
+            assert!(cipher.open_blob(sealed, NonZeroU32::new(wrong), &id).is_err());
         }
-        assert!(keys.open_blob(sealed, length).is_some());
+        assert!(cipher.open_blob(sealed, length, &id).is_ok());
     }
 }

@@ -8,14 +8,14 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use rustic_core::repofile::SnapshotFile;
-use rustic_core::{OpenStatus, ProgressBars, ProgressType, ReadSourceEntry, ReadSourceOpen, WriteBackend};
+use rustic_core::{OpenStatus, ProgressBars, ProgressType, ReadSourceEntry, ReadSourceOpen};
 use upkeep_archive::{ArchiveError, Entry, Request};
 
 use crate::repository::gate::Gate;
 use crate::repository::lock::LockKind;
 use crate::repository::progress::Bars;
 use crate::repository::{
-    Label, PATIENCE, Repository, RepositoryError, Source, Summary, Tell, message, milliseconds, open, stream,
+    Label, PATIENCE, Repository, RepositoryError, Source, Summary, Tell, message, milliseconds, open,
 };
 
 /// How long a backup takes before it is counted how much there is to do: who is done sooner needs no total.
@@ -34,12 +34,6 @@ impl Repository {
         let lock = self.lock(LockKind::Shared, PATIENCE, &watch.cancel)?;
         let gate =
             Gate::new(Arc::clone(&self.backend), open::folder(&self.url), Arc::clone(&watch), Some(lock.watch()));
-        let (backend, held): (Arc<dyn WriteBackend>, _) = if source.streamed() {
-            let held = stream::Held::new(gate);
-            (Arc::<stream::Held>::clone(&held), Some(held))
-        } else {
-            (Arc::new(gate), None)
-        };
         let repository = self.session(Arc::clone(&self.backend), Bars::silent())?;
         let mut snapshot = self.label(label)?;
         snapshot.paths.add(self.path_of(source)?);
@@ -57,8 +51,8 @@ impl Repository {
                 }
             });
             let request = Request {
-                backend,
-                key: &self.key,
+                backend: Arc::new(gate),
+                cipher: &self.cipher,
                 config: repository.config(),
                 parent: parent.as_ref(),
                 tell: &|bytes| progress.inc(bytes),
@@ -93,10 +87,6 @@ impl Repository {
                 "the snapshot {id} holds {found} files instead of {expected}; do not rely on it"
             )));
         }
-        let snapshot = match held {
-            Some(held) => held.complete(self, snapshot, source)?,
-            None => snapshot,
-        };
         let content = watch.state().content.clone();
         let had = parent.and_then(|parent| parent.summary).map(|summary| summary.total_files_processed);
         Ok(Summary {

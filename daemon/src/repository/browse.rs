@@ -1,11 +1,11 @@
 //! Looking into snapshots: what they hold, folder by folder, and the content of single files.
 //!
-//! Contents are read pack by pack: who wants many blobs reads a stretch of a pack at once ([`Reader::fetch`]) and then
-//! takes them out of it one by one. For a repository at the other end of a line that is the difference between one
-//! request and hundreds.
+//! Contents are read pack by pack: who wants many blobs asks where they are ([`Reader::place`]) and reads a stretch of a
+//! pack at once ([`Reader::read`]). For a repository at the other end of a line that is the difference between one request
+//! and hundreds.
 
-use std::cell::RefCell;
 use std::io::Write;
+use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -13,12 +13,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustic_core::repofile::{Node, NodeType, SnapshotFile, SnapshotId};
-use rustic_core::{
-    BlobId, BytesList, DataId, ErrorKind, FileType, Id, IndexedFullStatus, ReadBackend, RusticError, RusticResult,
-    TreeId, WriteBackend,
-};
+use rustic_core::{DataId, ErrorKind, FileType, Id, IndexedFullStatus, ReadBackend, RusticError, TreeId, WriteBackend};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use upkeep_archive::{Cipher, Flaw, Opener};
 
 use crate::clock::Timestamp;
 use crate::repository::lock::LockGuard;
@@ -30,6 +28,7 @@ pub struct Reader {
     url: String,
     repository: rustic_core::Repository<IndexedFullStatus>,
     backend: Arc<dyn WriteBackend>,
+    cipher: Cipher,
     /// Nobody removes what is being read; none where nobody may write.
     _lock: Option<LockGuard>,
 }
@@ -126,10 +125,10 @@ impl Repository {
     /// When the repository cannot be read.
     pub fn reader(&self) -> Result<Reader, RepositoryError> {
         let lock = self.lock_to_read(Duration::ZERO, &CancellationToken::new())?;
-        let backend: Arc<dyn WriteBackend> = Arc::new(Ahead(Arc::clone(&self.backend)));
+        let backend = Arc::clone(&self.backend);
         let repository = self.session(Arc::clone(&backend), Bars::silent())?;
         let repository = repository.to_indexed().map_err(self.failed("its index was read"))?;
-        Ok(Reader { url: self.url.clone(), repository, backend, _lock: lock })
+        Ok(Reader { url: self.url.clone(), repository, backend, cipher: self.cipher.clone(), _lock: lock })
     }
 }
 
@@ -242,25 +241,20 @@ impl Reader {
             start: location.offset,
             end: location.offset + location.length,
             length: location.data_length(),
+            raw: location.uncompressed_length,
         })
     }
 
-    /// Reads a stretch of a pack; the blobs in it are then taken from there by this thread.
-    pub(super) fn fetch(&self, pack: Id, start: u32, end: u32) -> Result<(), String> {
-        AHEAD.set(None);
-        let bytes = self
-            .backend
-            .read_partial(FileType::Pack, &pack, false, start, end - start)
-            .map_err(|error| format!("the pack {pack} cannot be read ({})", message(&error)))?;
-        AHEAD.set(Some((pack, start, bytes)));
-        Ok(())
+    /// Reads a stretch of a pack.
+    pub(super) fn read(&self, pack: Id, start: u32, end: u32) -> Result<Bytes, Flaw> {
+        let read = self.backend.read_partial(FileType::Pack, &pack, false, start, end - start);
+        let bytes = read.map_err(|_| Flaw::Unreadable)?;
+        if bytes.len() == (end - start) as usize { Ok(bytes) } else { Err(Flaw::CutOff) }
     }
 
-    /// The content of a blob.
-    pub(super) fn blob(&self, blob: &DataId) -> Result<Bytes, String> {
-        self.repository
-            .get_blob_cached(&BlobId::from(*blob), rustic_core::repofile::BlobType::Data)
-            .map_err(|error| message(&error))
+    /// Opens what is read; each thread has its own.
+    pub(super) fn opener(&self) -> Opener {
+        Opener::new(&self.cipher)
     }
 }
 
@@ -272,6 +266,8 @@ pub(super) struct Place {
     pub(super) end: u32,
     /// Bytes of its content.
     pub(super) length: u32,
+    /// The same, where it is compressed.
+    pub(super) raw: Option<NonZeroU32>,
 }
 
 /// Whether a name stands for an entry of its own folder and nothing else.
@@ -300,63 +296,4 @@ impl Write for Kept<'_> {
     fn flush(&mut self) -> std::io::Result<()> {
         self.out.flush()
     }
-}
-
-thread_local! {
-    /// Pack, offset and bytes of what this thread read ahead.
-    static AHEAD: RefCell<Option<(Id, u32, Bytes)>> = const { RefCell::new(None) };
-}
-
-/// A backend that takes from what was read ahead. Nothing is ever written by way of it.
-#[derive(Debug)]
-struct Ahead(Arc<dyn WriteBackend>);
-
-impl ReadBackend for Ahead {
-    fn location(&self) -> String {
-        self.0.location()
-    }
-
-    fn list_with_size(&self, file: FileType) -> RusticResult<Vec<(Id, u32)>> {
-        self.0.list_with_size(file)
-    }
-
-    fn list(&self, file: FileType) -> RusticResult<Vec<Id>> {
-        self.0.list(file)
-    }
-
-    fn read_full(&self, file: FileType, id: &Id) -> RusticResult<Bytes> {
-        self.0.read_full(file, id)
-    }
-
-    fn read_partial(&self, file: FileType, id: &Id, cache: bool, offset: u32, length: u32) -> RusticResult<Bytes> {
-        let ahead = AHEAD.with_borrow(|ahead| {
-            let (_, start, bytes) = ahead.as_ref().filter(|(pack, ..)| file == FileType::Pack && pack == id)?;
-            let from = usize::try_from(offset.checked_sub(*start)?).ok()?;
-            let to = from.checked_add(usize::try_from(length).ok()?)?;
-            (to <= bytes.len()).then(|| bytes.slice(from..to))
-        });
-        ahead.map_or_else(|| self.0.read_partial(file, id, cache, offset, length), Ok)
-    }
-
-    fn warmup_path(&self, file: FileType, id: &Id) -> String {
-        self.0.warmup_path(file, id)
-    }
-}
-
-impl WriteBackend for Ahead {
-    fn create(&self) -> RusticResult<()> {
-        Err(refused())
-    }
-
-    fn write_bytes(&self, _: FileType, _: &Id, _: bool, _: BytesList) -> RusticResult<()> {
-        Err(refused())
-    }
-
-    fn remove(&self, _: FileType, _: &Id, _: bool) -> RusticResult<()> {
-        Err(refused())
-    }
-}
-
-fn refused() -> Box<RusticError> {
-    RusticError::new(ErrorKind::Backend, "who reads a repository does not write to it")
 }

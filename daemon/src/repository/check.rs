@@ -24,9 +24,10 @@ use std::time::Instant;
 use rustic_core::repofile::SnapshotFile;
 use rustic_core::{FileType, Id, ReadBackend, RusticError, WriteBackend};
 use tokio_util::sync::CancellationToken;
+use upkeep_archive::{Cipher, Flaw};
 
 use crate::clock::Timestamp;
-use crate::repository::check::decode::{Cipher, Flaw, hash};
+use crate::repository::check::header::hash;
 use crate::repository::check::inventory::{BadFile, Inventory, PackNumber, read_file};
 use crate::repository::check::packs::{Counter, Read, Reader};
 use crate::repository::check::trees::{Cause, Losses, Trees, Walker};
@@ -34,8 +35,8 @@ use crate::repository::{PATIENCE, Repository, RepositoryError, Tell, message};
 
 pub use crate::repository::check::words::{Damage, DamageKind, Lost, Severity};
 
-mod decode;
 mod foreign;
+mod header;
 mod inventory;
 mod packs;
 mod trees;
@@ -187,10 +188,9 @@ impl Repository {
     ) -> Result<CheckReport, RepositoryError> {
         let started = Instant::now();
         let _lock = self.lock_to_read(PATIENCE, cancel)?;
-        let cipher = Cipher::new(&self.key);
         let mut attempt = 1;
         let look = loop {
-            let look = self.look(&cipher, reading, cancel, &tell)?;
+            let look = self.look(&self.cipher, reading, cancel, &tell)?;
             if cancel.is_cancelled() {
                 return Err(RepositoryError::Ended);
             }

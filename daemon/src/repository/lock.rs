@@ -8,19 +8,16 @@
 //! left for a person to judge, since this machine cannot see whether they live.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use aes256ctr_poly1305aes::aead::Aead;
-use aes256ctr_poly1305aes::{Aes256CtrPoly1305Aes, Key, Nonce};
-use rustic_core::repofile::MasterKey;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
+use upkeep_archive::Cipher;
 
 use crate::clock::{self, Timestamp};
 use crate::repository::{Repository, RepositoryError, node};
@@ -64,7 +61,7 @@ pub struct LockWatch(Arc<Held>);
 struct Held {
     url: String,
     storage: Storage,
-    key: MasterKeyBytes,
+    cipher: Cipher,
     kind: LockKind,
     /// The name of the file, which changes with each renewal.
     name: Mutex<String>,
@@ -180,50 +177,6 @@ fn in_text(time: Timestamp) -> String {
     chrono::DateTime::from_timestamp_millis(time.0).unwrap_or_default().to_rfc3339()
 }
 
-/// The key of a repository as its cipher takes it: that of AES, and the two halves of that of Poly1305.
-#[derive(Clone)]
-struct MasterKeyBytes([u8; 64]);
-
-impl std::fmt::Debug for MasterKeyBytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("MasterKeyBytes(…)")
-    }
-}
-
-impl MasterKeyBytes {
-    fn new(key: &MasterKey) -> Option<Self> {
-        let parts = [key.encrypt.as_slice(), &key.mac.k, &key.mac.r].concat();
-        parts.try_into().ok().map(Self)
-    }
-
-    fn cipher(&self) -> Aes256CtrPoly1305Aes {
-        Aes256CtrPoly1305Aes::new(Key::from_slice(&self.0))
-    }
-
-    /// A file of the repository with this content.
-    fn seal(&self, content: &[u8]) -> Option<Vec<u8>> {
-        let mut nonce = [0; 16];
-        std::fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut nonce)).ok()?;
-        let sealed = self.cipher().encrypt(Nonce::from_slice(&nonce), content).ok()?;
-        Some([nonce.as_slice(), &sealed].concat())
-    }
-
-    /// The content of a file of the repository. Where it does not begin as JSON does, it is compressed.
-    fn open(&self, file: &[u8]) -> Option<Vec<u8>> {
-        let (nonce, sealed) = file.split_at_checked(16)?;
-        let content = self.cipher().decrypt(Nonce::from_slice(nonce), sealed).ok()?;
-        match content.split_first() {
-            Some((b'{', _)) => Some(content),
-            Some((2, compressed)) => {
-                let mut content = Vec::new();
-                zstd::Decoder::new(compressed).ok()?.take(LARGEST).read_to_end(&mut content).ok()?;
-                Some(content)
-            }
-            _ => None,
-        }
-    }
-}
-
 impl Repository {
     /// Takes a lock, waiting up to `patience` for others to give theirs back.
     ///
@@ -278,12 +231,10 @@ impl Repository {
     }
 
     fn try_lock(&self, kind: LockKind) -> Result<LockGuard, RepositoryError> {
-        let key = MasterKeyBytes::new(&self.key)
-            .ok_or_else(|| self.lock_failed("its key has not the length of one of restic".to_owned()))?;
         let held = Held {
             url: self.url.clone(),
             storage: self.storage.clone(),
-            key,
+            cipher: self.cipher.clone(),
             kind,
             name: Mutex::default(),
             lost: AtomicBool::new(false),
@@ -320,7 +271,7 @@ impl Held {
     fn write(&self) -> Result<String, StorageError> {
         let defect = || StorageError { fault: Fault::Other, message: "a lock cannot be encrypted".to_owned() };
         let content = serde_json::to_vec(&LockFile::now(self.kind)).map_err(|_| defect())?;
-        let file = self.key.seal(&content).ok_or_else(defect)?;
+        let file = self.cipher.seal(&content).map_err(|_| defect())?;
         let name: String = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
         // First: it must not be taken for one of a dead process in the moment in which it is written.
         ours().insert(name.clone());
@@ -361,7 +312,8 @@ impl Held {
                 read => read.map_err(failed)?,
             };
             // restic passes over what it cannot read, too: a write that broke off.
-            let lock = self.key.open(&file).and_then(|text| serde_json::from_slice::<LockFile>(&text).ok());
+            let lock =
+                self.cipher.open_file(&file).ok().and_then(|text| serde_json::from_slice::<LockFile>(&text).ok());
             let Some(lock) = lock else {
                 tracing::warn!(repository = self.url, lock = entry.name, "this is not a lock; it is passed over");
                 continue;

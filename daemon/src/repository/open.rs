@@ -12,6 +12,7 @@ use rustic_core::repofile::ConfigFile;
 use rustic_core::{
     ConfigOptions, Credentials, FileType, KeyOptions, RepositoryBackends, RepositoryOptions, WriteBackend,
 };
+use upkeep_archive::Cipher;
 
 use crate::config::grant::RepositoryGrant;
 use crate::config::secret::SecretValue;
@@ -67,7 +68,13 @@ impl Repository {
         password: &SecretValue,
     ) -> Result<Self, RepositoryError> {
         match key::open(url, &backend, password) {
-            Ok(key) => Ok(Self { url: url.to_owned(), backend, storage, key }),
+            Ok(key) => {
+                let cipher = Cipher::new(&key).map_err(|error| {
+                    let (url, message) = (url.to_owned(), error.to_string());
+                    RepositoryError::Failed { url, action: "it was opened", message }
+                })?;
+                Ok(Self { url: url.to_owned(), backend, storage, key, cipher })
+            }
             Err(error) => {
                 let is_wrong_password = error.is_incorrect_password();
                 let found = check::why_not_opened(url, &backend, is_wrong_password);

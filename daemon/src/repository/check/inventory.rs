@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use rustic_core::repofile::{BlobType, IndexFile};
 use rustic_core::{FileType, Id, ReadBackend, WriteBackend};
+use upkeep_archive::{Cipher, Flaw, OVERHEAD};
 
 use crate::repository::RepositoryError;
-use crate::repository::check::decode::{Cipher, Entry, Flaw, OVERHEAD, hash, header};
 use crate::repository::check::failed;
+use crate::repository::check::header::{Entry, hash, header};
 
 /// Number of a pack in [`Inventory::packs`].
 pub(super) type PackNumber = u32;
@@ -106,7 +107,7 @@ impl Inventory {
                     is_tree: blob.tpe == BlobType::Tree,
                     offset: blob.location.offset,
                     length: blob.location.length,
-                    raw: blob.location.uncompressed_length.map(std::num::NonZero::get),
+                    raw: blob.location.uncompressed_length,
                 },
             }));
         }
@@ -176,7 +177,7 @@ pub(super) fn read_file(
     if hash(&bytes) != *id {
         return Err(Flaw::Misnamed);
     }
-    cipher.file(&bytes)
+    cipher.open_file(&bytes)
 }
 
 fn read_index(backend: &Arc<dyn WriteBackend>, cipher: &Cipher, id: &Id) -> Result<IndexFile, Flaw> {
@@ -201,5 +202,5 @@ pub(super) fn read_header(
         return Err(Flaw::Garbled);
     }
     let offset = at.checked_sub(told).ok_or(Flaw::Garbled)?;
-    header(&cipher.decrypt(&read(offset, told)?)?)
+    header(&cipher.open(&read(offset, told)?)?)
 }

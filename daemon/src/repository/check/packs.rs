@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use rustic_core::{FileType, Id, ReadBackend, WriteBackend};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
+use upkeep_archive::{Cipher, Flaw, Opener};
 
 use crate::repository::Tell;
-use crate::repository::check::decode::{Cipher, Entry, Flaw};
+use crate::repository::check::header::Entry;
 use crate::repository::check::inventory::{Inventory, Layout, Pack, PackNumber, read_header};
 
 /// Bytes that are read at once, unless a single blob is longer.
@@ -150,6 +151,7 @@ impl Reader<'_> {
             hasher.update(bytes);
         }
         self.counter.add(u64::from(end.saturating_sub(position)));
+        let mut opener = Opener::new(self.cipher);
         for entry in run {
             let flaw = match &bytes {
                 _ if self::end(entry) > pack.length.unwrap_or(0) => Some(Flaw::CutOff),
@@ -158,7 +160,7 @@ impl Reader<'_> {
                 Some(bytes) => {
                     let from = entry.offset.checked_sub(position).map(|from| from as usize);
                     let blob = from.and_then(|from| bytes.get(from..from + entry.length as usize));
-                    blob.ok_or(Flaw::CutOff).and_then(|blob| self.cipher.blob(blob, entry.raw, &entry.id)).err()
+                    blob.ok_or(Flaw::CutOff).and_then(|blob| opener.blob(blob, entry.raw, &entry.id)).err()
                 }
             };
             found.bad.extend(flaw.map(|flaw| (*entry, flaw)));
@@ -167,7 +169,7 @@ impl Reader<'_> {
 
     fn single(&self, pack: &Pack, entry: &Entry) -> Result<(), Flaw> {
         let bytes = self.bytes(&pack.id, entry.offset, end(entry)).ok_or(Flaw::Unreadable)?;
-        self.cipher.blob(&bytes, entry.raw, &entry.id).map(|_| ())
+        self.cipher.open_blob(&bytes, entry.raw, &entry.id).map(|_| ())
     }
 
     fn bytes(&self, pack: &Id, from: u32, to: u32) -> Option<bytes::Bytes> {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use rustic_core::{FileType, Id, ReadBackend, WriteBackend};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
+use upkeep_archive::Cipher;
 
-use crate::repository::check::decode::Cipher;
 use crate::repository::check::inventory::{Inventory, PackNumber};
 
 /// Trees that are read side by side: on a storage far away, each has to be waited for.
@@ -118,7 +118,7 @@ impl Walker<'_> {
             }
             let (offset, length) = (place.entry.offset, place.entry.length);
             let read = self.backend.read_partial(FileType::Pack, &pack.id, false, offset, length);
-            let content = read.ok().and_then(|bytes| self.cipher.blob(&bytes, place.entry.raw, id).ok());
+            let content = read.ok().and_then(|bytes| self.cipher.open_blob(&bytes, place.entry.raw, id).ok());
             match content.and_then(|content| serde_json::from_slice::<Tree>(&content).ok()) {
                 Some(tree) => return Ok(tree.nodes.unwrap_or_default()),
                 None => suspicious = Some(place.pack),

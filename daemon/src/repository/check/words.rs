@@ -9,9 +9,9 @@ use std::path::Path;
 
 use rustic_core::Id;
 use rustic_core::jiff::Timestamp as Moment;
+use upkeep_archive::Flaw;
 
 use crate::repository::RepositoryError;
-use crate::repository::check::decode::Flaw;
 use crate::repository::check::inventory::{Pack, PackNumber};
 use crate::repository::check::packs::Read;
 use crate::repository::check::trees::{Cause, Losses};
@@ -207,7 +207,7 @@ impl Teller<'_> {
     fn snapshot(&self, id: &Id, flaw: Flaw) -> Damage {
         let id = id.to_hex();
         let file = format!("snapshots/{}", id.as_str());
-        let title = format!("{file} is damaged: {}", flaw.words());
+        let title = format!("{file} is damaged: {}", flaw);
         let mut damage = Damage::new(DamageKind::Snapshot, Severity::Critical, &id.as_str()[..16], file.clone(), title);
         let whole = self.look.snapshots.len();
         damage.detail = format!(
@@ -225,7 +225,7 @@ impl Teller<'_> {
     fn index(&self, id: &Id, flaw: Flaw) -> Damage {
         let id = id.to_hex();
         let file = format!("index/{}", id.as_str());
-        let title = format!("{file} is damaged: {}", flaw.words());
+        let title = format!("{file} is damaged: {}", flaw);
         let mut damage = Damage::new(DamageKind::Index, Severity::High, &id.as_str()[..16], file.clone(), title);
         let steps = [remove(self.url, &self.at(&file)), self.restic("rebuild-index")];
         let rest = "all content: an index only says where things are, and is made anew from the packs. Until then, neither \
@@ -269,7 +269,7 @@ impl Teller<'_> {
     fn key(&self, id: &Id, flaw: Flaw) -> Damage {
         let id = id.to_hex();
         let file = format!("keys/{}", id.as_str());
-        let title = format!("{file} is damaged: {}", flaw.words());
+        let title = format!("{file} is damaged: {}", flaw);
         let mut damage = Damage::new(DamageKind::Key, Severity::High, &id.as_str()[..16], file.clone(), title);
         damage.detail = format!(
             "Lost: the password that belongs to this key.\n\
@@ -399,11 +399,7 @@ fn flaws(pack: &Pack, read: &Read) -> String {
     }
     if let Some((_, flaw)) = read.bad.first() {
         let bad = read.bad.len();
-        told.push(format!(
-            "is damaged: {bad} of its {} cannot be read back ({})",
-            count(read.blobs, "piece"),
-            flaw.words()
-        ));
+        told.push(format!("is damaged: {bad} of its {} cannot be read back ({})", count(read.blobs, "piece"), flaw));
     } else if read.is_header_bad {
         told.push("is damaged in its list of contents; a new index would not find what is in it".to_owned());
     } else if read.is_changed && told.is_empty() {
@@ -428,7 +424,7 @@ pub(super) fn damaged_key(url: &str, id: &Id, flaw: Flaw, has_others: bool) -> R
         url: url.to_owned(),
         reason: format!(
             "its key file {file} is damaged ({}). All content is there, and nothing opens it without a key; {remedy}",
-            flaw.words()
+            flaw
         ),
         file,
     }

@@ -31,17 +31,13 @@ impl Place {
         std::fs::read_dir(self.path.join(crate::storage::LOCKS)).unwrap().map(|it| it.unwrap().path()).collect()
     }
 
-    fn key(&self) -> MasterKeyBytes {
-        MasterKeyBytes::new(&self.repository.key).unwrap()
-    }
-
     fn read(&self, path: &Path) -> LockFile {
-        serde_json::from_slice(&self.key().open(&std::fs::read(path).unwrap()).unwrap()).unwrap()
+        serde_json::from_slice(&self.repository.cipher.open_file(&std::fs::read(path).unwrap()).unwrap()).unwrap()
     }
 
     /// A lock of another program.
     fn put(&self, lock: &LockFile) -> PathBuf {
-        let file = self.key().seal(&serde_json::to_vec(lock).unwrap()).unwrap();
+        let file = self.repository.cipher.seal(&serde_json::to_vec(lock).unwrap()).unwrap();
         let name: String = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
         let path = self.path.join(crate::storage::LOCKS).join(name);
         std::fs::write(&path, file).unwrap();

@@ -20,6 +20,7 @@ use rustic_core::repofile::Node;
 use rustic_core::{DataId, Id};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
+use upkeep_archive::Opener;
 
 use crate::repository::Tell;
 use crate::repository::browse::{Place, Reader};
@@ -43,6 +44,9 @@ const WAITING: usize = 16;
 
 /// Runs of zeros that are at least so long become holes.
 const HOLE: usize = 64 << 10;
+
+/// Bytes that are read back at once: few enough to stay in the processor's cache.
+const BACK: usize = 128 << 10;
 
 /// Time between two words about the progress.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -98,7 +102,10 @@ impl Job {
             return Ok(Some(Arc::clone(file)));
         }
         let file = Arc::new(self.folder.make_part(&self.part)?);
-        rustix::fs::ftruncate(&*file, self.node.meta.size)?;
+        // Most files are one blob, and as long as that when it is written.
+        if self.node.content.as_ref().is_some_and(|blobs| blobs.len() > 1) || self.node.meta.size >= HOLE as u64 {
+            rustix::fs::ftruncate(&*file, self.node.meta.size)?;
+        }
         state.file = Some(Arc::clone(&file));
         Ok(Some(file))
     }
@@ -117,6 +124,13 @@ struct Stretch {
     start: u32,
     end: u32,
     blobs: Vec<(DataId, Place, Vec<Goal>)>,
+}
+
+/// What a worker uses again and again.
+struct Hands {
+    opener: Opener,
+    /// What is read back.
+    back: Vec<u8>,
 }
 
 /// What the workers share.
@@ -268,10 +282,11 @@ impl Contents<'_, '_> {
 
 impl Shared<'_> {
     fn work(&self, waiting: &Mutex<Receiver<Stretch>>) {
+        let mut hands = Hands { opener: self.reader.opener(), back: vec![0; BACK] };
         loop {
             let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
             match next {
-                Ok(stretch) if !self.stopped.load(Ordering::Relaxed) => self.put(stretch),
+                Ok(stretch) if !self.stopped.load(Ordering::Relaxed) => self.put(stretch, &mut hands),
                 Ok(_) => {}
                 Err(_) => return,
             }
@@ -295,7 +310,8 @@ impl Shared<'_> {
             let reason = format!("the snapshot has {offset} of its {} bytes", job.node.meta.size);
             return self.fail(job.path.clone(), reason);
         }
-        if let Some(file) = job.folder.reopen_part(&job.part)
+        if !job.folder.is_new()
+            && let Some(file) = job.folder.reopen_part(&job.part)
             && file.metadata().is_ok_and(|found| found.len() == job.node.meta.size)
         {
             goals.retain(|(blob, place, offset)| {
@@ -320,28 +336,38 @@ impl Shared<'_> {
         }
     }
 
-    fn put(&self, stretch: Stretch) {
-        // What cannot be read as a whole is tried blob by blob: mostly one place of a pack is damaged.
-        let _ = self.reader.fetch(stretch.pack, stretch.start, stretch.end);
-        for (blob, _, goals) in stretch.blobs {
-            let content = self.reader.blob(&blob).and_then(|content| match is_hash(&content, &blob) {
-                true => Ok(content),
-                false => Err(format!("the blob {blob} in the pack {} has another content", stretch.pack)),
-            });
+    fn put(&self, stretch: Stretch, hands: &mut Hands) {
+        let read = self.reader.read(stretch.pack, stretch.start, stretch.end);
+        for (blob, place, goals) in stretch.blobs {
+            // What cannot be read as a whole is tried blob by blob: mostly one place of a pack is damaged.
+            let sealed = match &read {
+                Ok(bytes) => {
+                    let from = place.start - stretch.start;
+                    Ok(bytes.slice(from as usize..(from + place.end - place.start) as usize))
+                }
+                Err(_) => self.reader.read(place.pack, place.start, place.end),
+            };
+            let content = match &sealed {
+                Ok(sealed) => hands.opener.blob(sealed, place.raw, &blob),
+                Err(flaw) => Err(*flaw),
+            };
             for (job, offset) in goals {
                 if self.stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                match &content {
+                match content {
                     Ok(content) => {
-                        if let Err(error) = self.place(&job, offset, content) {
+                        if let Err(error) = put_blob(&job, offset, content, &mut hands.back) {
                             self.refused(job.path.clone(), error);
                             job.fail(Errno::to_string(&error));
                         }
                         self.advance(content.len() as u64);
                     }
-                    Err(reason) => {
-                        job.fail(format!("the pack {} is damaged: {reason}", stretch.pack.to_hex().as_str()));
+                    Err(flaw) => {
+                        job.fail(format!(
+                            "the pack {} is damaged: the blob {blob}: {flaw}",
+                            stretch.pack.to_hex().as_str()
+                        ));
                     }
                 }
                 if job.left.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -349,27 +375,6 @@ impl Shared<'_> {
                 }
             }
         }
-    }
-
-    fn place(&self, job: &Job, offset: u64, content: &[u8]) -> Result<(), Errno> {
-        let Some(file) = job.file()? else { return Ok(()) };
-        write_sparse(&file, offset, content).map_err(errno)?;
-        let mut back = vec![0; content.len().min(1 << 20)];
-        let mut at = 0;
-        while at < content.len() {
-            let length = back.len().min(content.len() - at);
-            file.read_exact_at(&mut back[..length], offset + at as u64).map_err(errno)?;
-            if back[..length] != content[at..at + length] {
-                // Where a part of before was left with something in a place that is a hole now.
-                file.write_all_at(&content[at..at + length], offset + at as u64).map_err(errno)?;
-                file.read_exact_at(&mut back[..length], offset + at as u64).map_err(errno)?;
-                if back[..length] != content[at..at + length] {
-                    return Err(Errno::IO);
-                }
-            }
-            at += length;
-        }
-        Ok(())
     }
 
     /// All blobs of a file are in their places, or could not be had.
@@ -448,6 +453,25 @@ impl Job {
         }
         Ok(())
     }
+}
+
+/// Puts a blob where it belongs, and compares what the file then holds.
+fn put_blob(job: &Job, offset: u64, content: &[u8], back: &mut [u8]) -> Result<(), Errno> {
+    let Some(file) = job.file()? else { return Ok(()) };
+    write_sparse(&file, offset, content).map_err(errno)?;
+    for (at, piece) in (offset..).step_by(back.len()).zip(content.chunks(back.len())) {
+        let back = &mut back[..piece.len()];
+        file.read_exact_at(back, at).map_err(errno)?;
+        if back != piece {
+            // Where a part of before was left with something in a place that is a hole now.
+            file.write_all_at(piece, at).map_err(errno)?;
+            file.read_exact_at(back, at).map_err(errno)?;
+            if back != piece {
+                return Err(Errno::IO);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What SQLite puts beside a database.

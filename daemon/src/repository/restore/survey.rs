@@ -80,6 +80,8 @@ pub(super) fn look(
     reader: &Reader,
     checksum: bool,
 ) -> Result<(Found, Option<Stat>), Errno> {
+    // A folder that was made just now holds nothing; what came into it since is not replaced by a rename either.
+    let parent = parent.filter(|parent| !parent.is_new());
     let Some((parent, stat)) = parent.and_then(|it| it.stat(at.name).transpose().map(|stat| (it, stat))) else {
         return Ok((Found::Nothing, None));
     };

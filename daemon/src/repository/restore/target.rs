@@ -21,11 +21,15 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLO
 
 /// An open folder of the target.
 #[derive(Debug)]
-pub(super) struct Folder(OwnedFd);
+pub(super) struct Folder {
+    fd: OwnedFd,
+    /// Whether this restore made it: then nobody else has put anything there yet.
+    is_new: bool,
+}
 
 impl AsFd for Folder {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 
@@ -33,14 +37,15 @@ impl Folder {
     /// The folder at a path that the operator wrote: here links are followed.
     pub(super) fn open(path: &Path) -> Result<Option<Self>, Errno> {
         match rustix::fs::open(path, FOLDER, Mode::empty()) {
-            Ok(fd) => Ok(Some(Self(fd))),
+            Ok(fd) => Ok(Some(Self { fd, is_new: false })),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     pub(super) fn child(&self, name: &OsStr) -> Result<Self, Errno> {
-        rustix::fs::openat(&self.0, name, FOLDER | OFlags::NOFOLLOW, Mode::empty()).map(Self)
+        let fd = rustix::fs::openat(&self.fd, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
+        Ok(Self { fd, is_new: false })
     }
 
     /// The folder at a path below this one.
@@ -54,12 +59,17 @@ impl Folder {
 
     /// Makes a folder that only its owner may use until it gets its mode.
     pub(super) fn make(&self, name: &OsStr) -> Result<Self, Errno> {
-        rustix::fs::mkdirat(&self.0, name, Mode::RWXU)?;
-        self.child(name)
+        rustix::fs::mkdirat(&self.fd, name, Mode::RWXU)?;
+        Ok(Self { is_new: true, ..self.child(name)? })
+    }
+
+    /// Whether this restore made it: then there is nothing in it that could be in the way.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     pub(super) fn stat(&self, name: &OsStr) -> Result<Option<Stat>, Errno> {
-        match rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error),
@@ -69,13 +79,13 @@ impl Folder {
     /// Opens a regular file for reading.
     pub(super) fn read(&self, name: &OsStr) -> Result<File, Errno> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.0, name, flags, Mode::empty()).map(File::from)
+        rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map(File::from)
     }
 
     /// The file of that name that an interrupted restore left, if it is one that nobody else can have put there.
     pub(super) fn reopen_part(&self, name: &OsStr) -> Option<File> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.0, name, flags, Mode::empty()).ok()?;
+        let file = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).ok()?;
         let stat = rustix::fs::fstat(&file).ok()?;
         let is_ours = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
             && stat.st_nlink == 1
@@ -84,14 +94,20 @@ impl Folder {
     }
 
     pub(super) fn make_part(&self, name: &OsStr) -> Result<File, Errno> {
-        self.remove(name)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
+        let make = || rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR).map(File::from);
+        match make() {
+            Err(Errno::EXIST) => {
+                self.remove(name)?;
+                make()
+            }
+            made => made,
+        }
     }
 
     /// Removes anything but a folder; that nothing stands there is fine.
     pub(super) fn remove(&self, name: &OsStr) -> Result<(), Errno> {
-        match rustix::fs::unlinkat(&self.0, name, AtFlags::empty()) {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error),
         }
@@ -100,19 +116,19 @@ impl Folder {
     /// Gives what is complete its name.
     pub(super) fn complete(&self, part: &OsStr, name: &OsStr, replace: bool) -> Result<(), Errno> {
         if !replace {
-            match rustix::fs::renameat_with(&self.0, part, &self.0, name, RenameFlags::NOREPLACE) {
+            match rustix::fs::renameat_with(&self.fd, part, &self.fd, name, RenameFlags::NOREPLACE) {
                 // Some filesystems do not have it.
                 Err(Errno::INVAL | Errno::NOSYS) if self.stat(name)?.is_none() => {}
                 done => return done,
             }
         }
-        rustix::fs::renameat(&self.0, part, &self.0, name)
+        rustix::fs::renameat(&self.fd, part, &self.fd, name)
     }
 
     /// Removes what an interrupted restore left and no later one used.
     pub(super) fn sweep(&self) -> Result<(), Errno> {
         let mut left = Vec::new();
-        for entry in Dir::read_from(&self.0)? {
+        for entry in Dir::read_from(&self.fd)? {
             let entry = entry?;
             if is_part(OsStr::from_bytes(entry.file_name().to_bytes())) {
                 left.push(OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
