@@ -1,153 +1,28 @@
 //! Repositories on real servers: OpenSSH's sshd, OpenStack Swift with its S3 interface, rclone's WebDAV server. And what
 //! goes wrong with storage: servers that die, disks that are full, folders that nobody may write to.
 
+#[path = "storage/place.rs"]
+mod place;
+#[path = "storage/rustic.rs"]
+mod rustic;
 #[path = "storage/servers.rs"]
 mod servers;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use upkeep::clock::Timestamp;
-use upkeep::config::grant::{RepositoryAccess, RepositoryGrant};
+use upkeep::config::grant::RepositoryGrant;
 use upkeep::config::rate::Rate;
-use upkeep::config::secret::Secret;
 use upkeep::repository::lock::LockKind;
 use upkeep::repository::restore::RestoreOptions;
-use upkeep::repository::source::FolderSource;
-use upkeep::repository::{Label, Repository, RepositoryError, Summary, Watch};
-use upkeep::root::Root;
-use upkeep::root::exclude::Exclude;
+use upkeep::repository::{Repository, RepositoryError};
 
+use self::place::{Place, backup, locks, noise, round_trip, try_backup, walk};
 use self::servers::{Sshd, Swift, WebDav, is_there};
-
-const PASSWORD: &str = "correct horse battery staple";
-
-/// A folder for a test, with a password file, some data and a place for a repository.
-struct Place(tempfile::TempDir);
-
-impl Place {
-    fn new() -> Self {
-        let place = Self(tempfile::tempdir().expect("a folder for the test"));
-        place.secret("password", PASSWORD);
-        fs::create_dir_all(place.path("data/sub")).expect("a folder");
-        fs::write(place.path("data/sub/small"), "content").expect("a file");
-        fs::write(place.path("data/large"), noise(3_000_000, 1)).expect("a file");
-        place
-    }
-
-    /// The real path: the folder for temporary files may be a link.
-    fn path(&self, name: &str) -> PathBuf {
-        fs::canonicalize(self.0.path()).expect("it is there").join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).to_str().expect("a path of text").to_owned()
-    }
-
-    fn secret(&self, name: &str, value: &str) -> Secret {
-        let path = self.0.path().join(name);
-        fs::write(&path, value).expect("a file");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode");
-        Secret::File(path)
-    }
-
-    fn grant(&self, url: &str) -> RepositoryGrant {
-        RepositoryGrant {
-            access: vec![RepositoryAccess::Append, RepositoryAccess::List],
-            ..RepositoryGrant::new(url, Secret::File(self.path("password")))
-        }
-    }
-
-    /// A repository in a folder.
-    fn local(&self) -> RepositoryGrant {
-        self.grant(&self.text("repository"))
-    }
-
-    fn restic(&self, repository: &str, arguments: &[&str]) -> Output {
-        Command::new("restic")
-            .args(["--no-cache", "-r", repository, "--password-file"])
-            .arg(self.path("password"))
-            .args(arguments)
-            .output()
-            .expect("restic can be started")
-    }
-
-    /// The same; panics when it fails.
-    fn restic_does(&self, repository: &str, arguments: &[&str]) -> String {
-        let output = self.restic(repository, arguments);
-        assert!(output.status.success(), "restic {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-}
-
-/// Bytes that cannot be compressed, the same for the same seed.
-fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
-
-fn try_backup(
-    repository: &Repository,
-    path: &Path,
-    tell: upkeep::repository::Tell,
-) -> Result<Summary, RepositoryError> {
-    static SECONDS: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(1_790_000_000);
-    let second = SECONDS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let exclude = Exclude::new(&[]).expect("no pattern is wrong");
-    let root = Root::open(path).expect("the source is there");
-    let source = FolderSource::new(root, exclude, None, false, Watch::new(CancellationToken::new()));
-    let label = Label { host: "server".into(), tags: vec!["upkeep:test".into()], time: Timestamp(second * 1000) };
-    repository.backup(&source, label, tell)
-}
-
-fn backup(repository: &Repository, path: &Path) -> Summary {
-    try_backup(repository, path, Arc::new(|_, _| {})).expect("the backup goes well")
-}
-
-/// Saves, saves again, restores and compares.
-fn round_trip(place: &Place, grant: &RepositoryGrant) -> Repository {
-    assert!(matches!(Repository::open(grant), Err(RepositoryError::Missing(_))));
-    let repository = Repository::open_or_make(grant).expect("a repository is made");
-    let first = backup(&repository, &place.path("data"));
-    assert_eq!((first.files, first.bytes, first.problems), (2, 3_000_007, vec![]));
-    fs::write(place.path("data/sub/new"), "new").expect("a file");
-    let second = backup(&Repository::open(grant).expect("it opens"), &place.path("data"));
-    assert!(second.files_new == 1 && second.bytes_added < 100_000, "{second:?}");
-
-    let repository = Repository::open(grant).expect("it opens");
-    assert_eq!(repository.snapshots().expect("they are listed").len(), 2);
-    let snapshot = repository.find(&second.snapshot, |_| false).expect("it is there");
-    let target = place.path("restored");
-    let restored =
-        repository.restore(&snapshot, &place.path("data"), &target, RestoreOptions::default(), Arc::new(|_, _| {}));
-    restored.expect("it is restored");
-    let same = Command::new("diff").arg("-r").arg(place.path("data")).arg(&target).output().expect("diff runs");
-    assert!(same.status.success(), "{}", String::from_utf8_lossy(&same.stdout));
-    repository
-}
-
-/// Shared and exclusive locks, taken, seen and given back.
-fn locks(repository: &Repository) {
-    let cancel = CancellationToken::new();
-    let guard = repository.lock(LockKind::Exclusive, Duration::ZERO, &cancel).expect("nobody works on it");
-    let refused = repository.lock(LockKind::Shared, Duration::ZERO, &cancel);
-    assert!(matches!(refused, Err(RepositoryError::Locked { .. })), "{refused:?}");
-    drop(guard);
-    drop(repository.lock(LockKind::Shared, Duration::ZERO, &cancel).expect("it was given back"));
-}
 
 #[test]
 fn sftp_as_restic_does_it() {
@@ -170,11 +45,6 @@ fn sftp_as_restic_does_it() {
     let left: Vec<_> = walk(Path::new(&folder)).into_iter().filter(|path| path.contains("-tmp-")).collect();
     assert_eq!(left, [] as [String; 0]);
     assert_eq!(fs::read_dir(place.path("deep/er/repository/locks")).expect("it is there").count(), 0);
-}
-
-fn walk(folder: &Path) -> Vec<String> {
-    let output = Command::new("find").arg(folder).args(["-type", "f"]).output().expect("find runs");
-    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
 #[test]

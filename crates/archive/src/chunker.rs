@@ -3,6 +3,9 @@
 //! A chunk ends where the low bits of the fingerprint of its last 64 bytes are zero, but not before `least` bytes and at
 //! `most` bytes at the latest. The fingerprint of a place depends on the window before it and on nothing else, so four
 //! places far from one another are looked at in turn: a processor that waits for one does the others.
+//!
+//! rustic_core 0.13 leaves the byte before the least length out of its first windows, so for 64 places it has other
+//! fingerprints than restic and we: of chunks of the usual size, one in 8,000 ends elsewhere, and is saved by both.
 
 use rustic_core::repofile::{Chunker, ConfigFile};
 

@@ -86,8 +86,8 @@ impl Repository {
         Ok(repository.config().id.to_hex().as_str().to_owned())
     }
 
-    /// Removes snapshots: all of them or, when one is not there or `may` refuses it with a reason, none. Their data
-    /// stays.
+    /// Removes snapshots: all of them or, when one is not there, is protected by rustic's mark or refused by `may` with a
+    /// reason, none. Their data stays.
     ///
     /// # Errors
     ///
@@ -103,6 +103,8 @@ impl Repository {
         let gate = self.removing_gate(&watch, &lock);
         let repository = self.session(Arc::new(gate), Bars::silent())?;
         let there = self.list_snapshots(&repository)?;
+        let now = jiff::Timestamp::from_millisecond(crate::clock::now().0).unwrap_or_default();
+        let now = now.to_zoned(jiff::tz::TimeZone::UTC);
         let mut going = Vec::with_capacity(ids.len());
         for id in ids {
             let parsed = Id::from_str(id).map(SnapshotId::from).ok();
@@ -111,6 +113,14 @@ impl Repository {
                 return Err(RepositoryError::Snapshot { url: self.url.clone(), name: id.clone(), reason });
             };
             may(&snapshot(found)).map_err(RepositoryError::Removal)?;
+            if found.must_keep(&now) {
+                let id = &id[..8];
+                let message = format!(
+                    "the snapshot {id} stays, since it carries rustic's mark that it must not be deleted (`delete`); \
+                     rustic takes that away with `--remove-delete`"
+                );
+                return Err(RepositoryError::Removal(message));
+            }
             going.push(found.id);
         }
         let removed = repository.delete_snapshots(&going);
