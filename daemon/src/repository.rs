@@ -51,8 +51,8 @@ const MOST_PROBLEMS: usize = 1_000;
 /// Why a repository does not do what was asked. The text names the repository and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
-    /// The address has no meaning.
-    #[error("`{url}` is not the address of a repository: {reason}")]
+    /// The address, an option or what an option names has no meaning.
+    #[error("`{url}` cannot be used as a repository: {reason}")]
     Address {
         /// The address.
         url: String,

@@ -7,6 +7,8 @@ mod place;
 mod rustic;
 #[path = "storage/servers.rs"]
 mod servers;
+#[path = "storage/tls.rs"]
+mod tls;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -26,8 +26,8 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// With the certificates of the system, or those of the file `ca` alone.
-    pub(super) fn new(ca: Option<&str>, limits: Limits) -> Result<Self, ConnectError> {
+    /// For a server at `endpoint`: with the certificates of the system, or those of the file `ca` alone.
+    pub(super) fn new(endpoint: &str, ca: Option<&String>, limits: Limits) -> Result<Self, ConnectError> {
         // The daemon links one provider; that it is set already is what the second repository finds.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = Client::builder()
@@ -45,9 +45,16 @@ impl Transport {
                 return Err(wrong("there is none in it".to_owned()));
             }
             builder = builder.tls_certs_only(certificates);
+        } else if !endpoint.starts_with("https://") {
+            // A system without any certificates is no obstacle where none is needed.
+            builder = builder.tls_certs_only([]);
         }
-        let client =
-            builder.build().map_err(|error| ConnectError::Address(format!("no HTTP client: {}", chain(&error))))?;
+        let client = builder.build().map_err(|error| {
+            ConnectError::Address(format!(
+                "TLS cannot be used: {}; apt-get install ca-certificates, or name the certificates to trust with `options.ca`",
+                chain(&error)
+            ))
+        })?;
         Ok(Self { client, limits })
     }
 }
@@ -69,8 +76,36 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn failed(what: &'static str, error: reqwest::Error) -> Error {
     // The address stands in the message of the repository already; in that of a signed request it would be long.
     let error = error.without_url();
-    let lasting = error.is_builder() || chain(&error).contains("certificate");
-    Error::new(ErrorKind::Unexpected, what).with_temporary(!lasting).set_source(anyhow::anyhow!(chain(&error)))
+    let reasons = chain(&error);
+    let lasting = error.is_builder() || advice(&reasons).is_some();
+    Error::new(ErrorKind::Unexpected, what).with_temporary(!lasting).set_source(anyhow::anyhow!(reasons))
+}
+
+/// What to do about a connection that fails because of TLS, by what rustls or the server says.
+pub(super) fn advice(reasons: &str) -> Option<&'static str> {
+    const OVER: &str = "renew the certificate of the server, or correct the clock of this machine";
+    const CASES: [(&str, &str); 8] = [
+        (
+            "UnknownIssuer",
+            "nobody whom this machine trusts has signed it; name the certificate of its authority with `options.ca`, or \
+             install that for the whole system (/usr/local/share/ca-certificates/NAME.crt, then update-ca-certificates)",
+        ),
+        ("not valid for name", "address the server by a name that its certificate has, or get one with this name"),
+        ("certificate expired", OVER),
+        ("certificate: Expired", OVER),
+        ("certificate not valid yet", "correct the clock of this machine, or that of the server's authority"),
+        (
+            "CaUsedAsEndEntity",
+            "it is that of an authority, which no server may use as its own; make one with `CA:FALSE`, signed by itself \
+             or by the authority",
+        ),
+        (
+            "InvalidContentType",
+            "the server does not speak TLS there; correct the port, or write `http://` (WebDAV: `webdav://`)",
+        ),
+        ("certificate", "name the certificates to trust with `options.ca`"),
+    ];
+    CASES.iter().find(|(said, _)| reasons.contains(said)).map(|(_, advice)| *advice)
 }
 
 impl HttpTransport for Transport {
@@ -150,5 +185,35 @@ impl Body for Upload {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.rest.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls::CertificateError;
+    use rustls::pki_types::{ServerName, UnixTime};
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_has_a_remedy() {
+        let at = |second| UnixTime::since_unix_epoch(Duration::from_secs(second));
+        let (expected, presented) = (ServerName::try_from("a.example").unwrap(), vec!["b.example".to_owned()]);
+        for (error, told) in [
+            (CertificateError::UnknownIssuer, "`options.ca`"),
+            (CertificateError::NotValidForNameContext { expected, presented }, "by a name that its certificate has"),
+            (CertificateError::ExpiredContext { time: at(9), not_after: at(5) }, "renew"),
+            (CertificateError::Expired, "renew"),
+            (CertificateError::NotValidYetContext { time: at(5), not_before: at(9) }, "clock"),
+            (CertificateError::BadSignature, "`options.ca`"),
+        ] {
+            let said = rustls::Error::InvalidCertificate(error).to_string();
+            assert!(advice(&said).is_some_and(|it| it.contains(told)), "{said}: {:?}", advice(&said));
+        }
+        let said = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType).to_string();
+        assert!(advice(&said).is_some_and(|it| it.contains("does not speak TLS")), "{said}");
+        assert_eq!(advice("connection refused"), None);
     }
 }

@@ -13,7 +13,7 @@ use opendal::{Buffer, Error, ErrorKind, HttpTransporter, Operator};
 
 use crate::config::secret::SecretValue;
 use crate::storage::address::{S3Place, WebDavPlace};
-use crate::storage::http::Transport;
+use crate::storage::http::{self, Transport};
 use crate::storage::throttle::Limits;
 use crate::storage::wait::persist;
 use crate::storage::{ConnectError, Entry, Fault, LOCKS, StorageError, Store};
@@ -65,7 +65,8 @@ pub(super) fn s3(
     }
     let operator = Operator::new(builder).map_err(|error| ConnectError::Address(told(&error)))?;
     let server = format!("the bucket {} on {endpoint}", place.bucket);
-    Objects::new(operator, Kind::S3, server, options, limits)
+    let transport = Transport::new(endpoint, options.get("ca"), limits.clone())?;
+    Ok(Objects::new(operator, Kind::S3, server, transport, limits))
 }
 
 /// A folder of a WebDAV server.
@@ -83,20 +84,14 @@ pub(super) fn webdav(
         builder = builder.token(token.reveal());
     }
     let operator = Operator::new(builder).map_err(|error| ConnectError::Address(told(&error)))?;
-    Objects::new(operator, Kind::WebDav, format!("the server {}", place.endpoint), options, limits)
+    let transport = Transport::new(&place.endpoint, options.get("ca"), limits.clone())?;
+    Ok(Objects::new(operator, Kind::WebDav, format!("the server {}", place.endpoint), transport, limits))
 }
 
 impl Objects {
-    fn new(
-        operator: Operator,
-        kind: Kind,
-        server: String,
-        options: &Options,
-        limits: Limits,
-    ) -> Result<Self, ConnectError> {
-        let transport = Transport::new(options.get("ca").map(String::as_str), limits.clone())?;
+    fn new(operator: Operator, kind: Kind, server: String, transport: Transport, limits: Limits) -> Self {
         let context = operator.context().with_http_transport(HttpTransporter::new(transport));
-        Ok(Self { operator: operator.with_context(context), kind, server: server.into(), limits })
+        Self { operator: operator.with_context(context), kind, server: server.into(), limits }
     }
 
     fn run<T: Send + 'static, F>(
@@ -129,6 +124,8 @@ fn told(error: &Error) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+const WITH_TLS: &str = "write `https://` (WebDAV: `webdavs://`)";
+
 fn failure(action: &str, path: &str, server: &str, error: &Error) -> StorageError {
     let text = told(error);
     let is = |code: &str| text.contains(code);
@@ -151,7 +148,14 @@ fn failure(action: &str, path: &str, server: &str, error: &Error) -> StorageErro
             "the server does not accept the credentials; correct `options.user` and `secrets.password`".to_owned(),
         ),
         ErrorKind::RateLimited => (Fault::Passing, text),
-        _ if is("certificate") => (Fault::Other, format!("{text}; name the certificates to trust with `options.ca`")),
+        _ if is("HTTP request to an HTTPS server") => {
+            (Fault::Other, format!("the server speaks TLS there; {WITH_TLS}, or correct the port"))
+        }
+        // As a server ends it that expected TLS, or one that is about to stop.
+        _ if server.contains("http://") && is("connection closed before message completed") => {
+            (Fault::Passing, format!("{text}; if the server speaks TLS there, {WITH_TLS}"))
+        }
+        _ if let Some(advice) = http::advice(&text) => (Fault::Other, format!("{text}; {advice}")),
         _ if error.is_temporary() => (Fault::Passing, text),
         _ => (Fault::Other, text),
     };

@@ -161,3 +161,12 @@ pub(crate) fn walk(folder: &Path) -> Vec<String> {
     let output = Command::new("find").arg(folder).args(["-type", "f"]).output().expect("find runs");
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
+
+/// The program beside the folder of this test.
+pub(crate) fn upkeep() -> PathBuf {
+    let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.join("upkeep"));
+    let path = ["UPKEEP", "UPKEEP_BIN"].iter().find_map(std::env::var_os).map(PathBuf::from).or_else(beside);
+    let path = path.expect("a path");
+    assert!(path.is_file(), "there is no {}: run `make build`, or set UPKEEP", path.display());
+    path
+}

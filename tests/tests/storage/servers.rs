@@ -167,6 +167,11 @@ impl Swift {
 
     /// Starts it in a new folder, with one empty bucket.
     pub(crate) fn start(folder: &Path, bucket: &str) -> Self {
+        Self::start_with(folder, bucket, None)
+    }
+
+    /// The same over TLS with this certificate.
+    pub(crate) fn start_with(folder: &Path, bucket: &str, certificate: Option<&Certificate>) -> Self {
         fs::create_dir_all(folder.join("devices/d1")).expect("a folder");
         let output = Command::new("id").arg("-un").output().expect("id runs");
         let user = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -214,8 +219,10 @@ impl Swift {
             }
         });
         let port = free_port();
+        let tls = certificate.map(|it| format!("cert_file = {}\nkey_file = {}\n", it.file.display(), it.key.display()));
+        let tls = tls.unwrap_or_default();
         let proxy = format!(
-            "{}[pipeline:main]\npipeline = catch_errors cache listing_formats s3api tempauth dlo slo proxy-server\n\
+            "{}{tls}[pipeline:main]\npipeline = catch_errors cache listing_formats s3api tempauth dlo slo proxy-server\n\
              [app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\n\
              [filter:catch_errors]\nuse = egg:swift#catch_errors\n\
              [filter:cache]\nuse = egg:swift#memcache\nmemcache_servers = 127.0.0.1:{memcache}\n\
@@ -229,16 +236,17 @@ impl Swift {
         for port in ports.into_iter().chain([port]) {
             await_port(port, "Swift listens");
         }
-        let endpoint = format!("http://127.0.0.1:{port}");
+        let scheme = if certificate.is_some() { "https" } else { "http" };
+        let endpoint = format!("{scheme}://127.0.0.1:{port}");
         let (user, key) = Self::KEY;
         within(Duration::from_secs(20), "a bucket is made", || {
             let headers =
                 ["-H".to_owned(), format!("X-Auth-User: {user}"), "-H".to_owned(), format!("X-Auth-Key: {key}")];
-            let said = Command::new("curl").args(["-si"]).args(headers).arg(format!("{endpoint}/auth/v1.0")).output();
+            let said = Command::new("curl").args(["-sik"]).args(headers).arg(format!("{endpoint}/auth/v1.0")).output();
             let said = String::from_utf8_lossy(&said.expect("curl runs").stdout).into_owned();
             let token = said.lines().find_map(|line| line.strip_prefix("X-Auth-Token: "))?.to_owned();
             let made = Command::new("curl")
-                .args(["-sf", "-X", "PUT", "-H", &format!("X-Auth-Token: {token}")])
+                .args(["-sfk", "-X", "PUT", "-H", &format!("X-Auth-Token: {token}")])
                 .arg(format!("{endpoint}/v1/AUTH_test/{bucket}"))
                 .status();
             made.expect("curl runs").success().then_some(())
@@ -256,16 +264,73 @@ pub(crate) struct WebDav {
 impl WebDav {
     /// Serves `folder` to one user.
     pub(crate) fn start(folder: &Path, user: &str, password: &str) -> Self {
+        Self::start_with(folder, user, password, None)
+    }
+
+    /// The same over TLS with this certificate.
+    pub(crate) fn start_with(folder: &Path, user: &str, password: &str, certificate: Option<&Certificate>) -> Self {
         fs::create_dir_all(folder).expect("a folder");
         let port = free_port();
-        let process = Process::spawn(
-            Command::new("rclone")
-                .args(["serve", "webdav", "--config", "/dev/null", "--addr", &format!("127.0.0.1:{port}")])
-                .args(["--user", user, "--pass", password])
-                .arg(folder),
-            &folder.with_extension("log"),
-        );
+        let mut rclone = Command::new("rclone");
+        rclone
+            .args(["serve", "webdav", "--config", "/dev/null", "--addr", &format!("127.0.0.1:{port}")])
+            .args(["--user", user, "--pass", password]);
+        if let Some(Certificate { file, key }) = certificate {
+            rclone.arg("--cert").arg(file).arg("--key").arg(key);
+        }
+        let process = Process::spawn(rclone.arg(folder), &folder.with_extension("log"));
         await_port(port, "rclone listens");
         Self { _process: process, port }
+    }
+}
+
+/// A certificate and its key, as PEM files.
+pub(crate) struct Certificate {
+    pub(crate) file: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl Certificate {
+    /// An authority of its own.
+    pub(crate) fn authority(folder: &Path, name: &str) -> Self {
+        Self::made(folder, name, "CA:TRUE", &["-days", "2"], None)
+    }
+
+    /// One of a server for these names (`IP:127.0.0.1`, `DNS:localhost`), signed by the authority, or by itself.
+    pub(crate) fn server(folder: &Path, name: &str, names: &str, authority: Option<&Self>) -> Self {
+        let extension = format!("CA:FALSE\nsubjectAltName={names}");
+        Self::made(folder, name, &extension, &["-days", "2"], authority)
+    }
+
+    /// The same with other arguments for openssl, for a certificate that nobody should accept.
+    pub(crate) fn made(folder: &Path, name: &str, constraints: &str, more: &[&str], authority: Option<&Self>) -> Self {
+        let openssl = |arguments: &[&str], files: &[(&str, &Path)]| {
+            let mut command = Command::new("openssl");
+            command.args(arguments);
+            command.args(files.iter().flat_map(|(option, file)| [option.as_ref(), file.as_os_str()]));
+            let output = command.output().expect("openssl can be started");
+            assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        let at = |suffix: &str| folder.join(format!("{name}.{suffix}"));
+        let (file, key, request, extensions) = (at("pem"), at("key"), at("csr"), at("ext"));
+        fs::write(&extensions, format!("basicConstraints=critical,{constraints}\n")).expect("a file");
+        let subject = format!("/CN=upkeep {name}");
+        let new =
+            ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", &subject];
+        openssl(&new, &[("-keyout", &key), ("-out", &request)]);
+        let sign = [&["x509", "-req"], more].concat();
+        let common: [(&str, &Path); 3] = [("-in", &request), ("-out", &file), ("-extfile", &extensions)];
+        match authority {
+            Some(by) => openssl(
+                &[&sign[..], &["-CAcreateserial"]].concat(),
+                &[&common[..], &[("-CA", &by.file), ("-CAkey", &by.key)]].concat(),
+            ),
+            None => openssl(&sign, &[&common[..], &[("-signkey", &key)]].concat()),
+        }
+        Self { file, key }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.file.to_str().expect("text").to_owned()
     }
 }
