@@ -210,7 +210,10 @@ pub(super) fn restore_steps(
     for file in files.iter().filter(|file| *file != names::GLOBALS) {
         let database = names::database(file, SUFFIX);
         let database = database.ok_or_else(|| DatabaseError::Invalid(format!("`{file}` is no dump of PostgreSQL")))?;
-        let mut more = ["--create", "--exit-on-error", "--dbname=postgres"].map(str::to_owned).to_vec();
+        // The database of this name is there from the start, and nobody can drop it while connected to it.
+        let create: &[&str] = if database == "postgres" { &[] } else { &["--create"] };
+        let mut more: Vec<_> =
+            create.iter().chain(&["--exit-on-error", "--dbname=postgres"]).map(|it| (*it).to_owned()).collect();
         if replace {
             more.extend(["--clean", "--if-exists"].map(str::to_owned));
         }

@@ -14,7 +14,8 @@ use super::restore::is_asked;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::screen::{Ink, Screen, duration, line, size};
 use crate::config::dump::DumpGrant;
-use crate::database::{self, DatabaseError, Engine, RestoreCommand, RestoreStep, names};
+use crate::config::secret::Secret;
+use crate::database::{self, DatabaseError, Engine, RestoreCommand, RestoreStep, names, redis};
 use crate::repository::browse::Reader;
 
 const THERE: &str = "to replace what is there: `--overwrite`; to keep it, load into another server with `--to-server`";
@@ -46,29 +47,35 @@ impl From<DatabaseError> for Failure {
     }
 }
 
-/// The grant with another server in it (a name or address, `HOST:PORT`, or the path of a socket) and another account,
-/// which then needs no password.
-pub(super) fn elsewhere(grant: &DumpGrant, server: Option<&str>, user: Option<&str>) -> Result<DumpGrant, Failure> {
+/// The grant with another server in it (a name or address, or the path of a socket; with `:PORT` where it is not the usual
+/// one) and another account. That account needs no password, or has the one in a file.
+pub(super) fn elsewhere(
+    grant: &DumpGrant,
+    server: Option<&str>,
+    account: Option<(&str, Option<&Path>)>,
+) -> Result<DumpGrant, Failure> {
     let mut grant = grant.clone();
     let it = match &mut grant {
         DumpGrant::Postgresql(it) | DumpGrant::Mariadb(it) => it,
-        DumpGrant::Sqlite(_) | DumpGrant::Redis(_) if server.or(user).is_none() => return Ok(grant),
+        DumpGrant::Sqlite(_) | DumpGrant::Redis(_) if server.is_none() && account.is_none() => return Ok(grant),
         DumpGrant::Sqlite(_) | DumpGrant::Redis(_) => {
             let help = "a dump of SQLite or Redis is a file; restore it with `--target DIR`";
             return Err(Failure::new(Exit::Usage, "`--to-server` and `--user` are for PostgreSQL and MariaDB", help));
         }
     };
     if let Some(server) = server {
-        (it.host, it.port, it.socket) = (None, None, None);
-        let address = server.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
-        match address {
-            _ if server.starts_with('/') => it.socket = Some(server.into()),
-            Some((host, port)) => (it.host, it.port) = (Some(host.to_owned()), Some(port)),
-            None => it.host = Some(server.to_owned()),
-        }
+        // An IPv6 address has a port only behind its brackets.
+        let may_have = |name: &&str| name.starts_with('/') || name.ends_with(']') || !name.contains(':');
+        let with_port = server.rsplit_once(':').filter(|(name, _)| may_have(name));
+        let with_port = with_port.and_then(|(name, port)| Some((name, port.parse::<u16>().ok()?)));
+        let (name, port) = with_port.map_or((server, None), |(name, port)| (name, Some(port)));
+        (it.host, it.port, it.socket) = match name.starts_with('/') {
+            true => (None, port, Some(name.into())),
+            false => (Some(name.trim_matches(['[', ']']).to_owned()), port, None),
+        };
     }
-    if let Some(user) = user {
-        (it.user, it.password) = (Some(user.to_owned()), None);
+    if let Some((user, password)) = account {
+        (it.user, it.password) = (Some(user.to_owned()), password.map(|file| Secret::File(file.to_owned())));
     }
     Ok(grant)
 }
@@ -89,10 +96,16 @@ fn present(load: &Load<'_>, files: &[String]) -> Result<Vec<String>, Failure> {
         Ok(live) => live,
         // pg_restore refuses by itself what is there.
         Err(_) if matches!(load.grant, DumpGrant::Postgresql(_)) => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            let mut failure = Failure::from(error);
+            failure.help = remedy(&failure.message, load.replace).map(str::to_owned).or(failure.help);
+            return Err(failure);
+        }
     };
     let of_file = |file: &String| [".pgdump", ".sql"].iter().find_map(|suffix| names::database(file, suffix));
-    Ok(files.iter().filter_map(of_file).filter(|name| live.contains(name)).collect())
+    // Each server of PostgreSQL has this one from the start; what is in it, pg_restore does not replace unasked.
+    let is_own = |name: &String| matches!(load.grant, DumpGrant::Postgresql(_)) && name == "postgres";
+    Ok(files.iter().filter_map(of_file).filter(|name| live.contains(name) && !is_own(name)).collect())
 }
 
 /// Shows the commands, and runs them.
@@ -114,20 +127,29 @@ pub(super) fn load(load: &Load<'_>, screen: &Screen, out: &mut dyn Write) -> any
     }
     let (id, time) = (snapshot.short(), screen.minute(snapshot.time));
     let engine = Engine::of(load.grant);
+    let cat = |file: &str| {
+        let file = folder.join(file);
+        format!("upkeep backup cat {id} {}{}", database::quoted(file.as_os_str()), load.place)
+    };
+    if engine == Engine::Redis {
+        steps.insert(0, RestoreStep::Person(format!("get the dump: {} > dump.rdb", cat(redis::FILE))));
+    }
     writeln!(out, "The dump {} ({engine}) of {id}, saved {time}, {}", line(load.name), size(bytes))?;
     for (number, step) in (1..).zip(&steps) {
         match step {
             RestoreStep::Run(command) => {
                 writeln!(out, "{number}. {}:", line(&command.title))?;
-                let file = folder.join(&command.file);
-                let file = database::quoted(file.as_os_str());
-                writeln!(out, "   upkeep backup cat {id} {file}{} |\n     {}", load.place, line(&command.shell()))?;
+                writeln!(out, "   {} |\n     {}", cat(&command.file), line(&command.shell()))?;
             }
             RestoreStep::Person(text) => writeln!(out, "{number}. by hand: {}", line(text))?,
         }
     }
     if load.print_only {
         return Ok(Exit::Done);
+    }
+    if !steps.iter().any(|step| matches!(step, RestoreStep::Run(_))) {
+        writeln!(out, "nothing was done: all of this is left to you")?;
+        return Ok(Exit::Unsuccessful);
     }
     let present = if load.replace { Vec::new() } else { present(load, &files)? };
     if !present.is_empty() {
@@ -161,25 +183,47 @@ pub(super) fn load(load: &Load<'_>, screen: &Screen, out: &mut dyn Write) -> any
                 let took = duration(i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX));
                 writeln!(out, "{number}. {} ({took})", screen.ink(Ink::Green, "done"))?;
             }
-            Err(failure) if command.forgiving => {
+            Err(failure) if command.forgiving && is_of_statements(&failure.message) => {
                 writeln!(out, "{number}. done as far as it was needed: {}", line(&failure.message))?;
             }
             Err(mut failure) => {
-                if !load.replace && failure.message.contains("already exists") {
-                    failure.help = Some(THERE.to_owned());
-                } else if ["permission denied", "Access denied", "must be", "Peer authentication", "does not exist"]
-                    .iter()
-                    .any(|it| failure.message.contains(it))
-                {
-                    let help = "an account that only reads cannot load; name one that may: `--user postgres` (MariaDB: \
-                                `--user root`)";
-                    failure.help = Some(help.to_owned());
-                }
+                failure.help = remedy(&failure.message, load.replace).map(str::to_owned).or(failure.help);
                 return Err(failure.into());
             }
         }
     }
     Ok(exit)
+}
+
+/// Whether single statements failed, such as one that makes an account that is there, and not the program as a whole.
+/// psql goes on without a word in its exit code; mariadb names the line.
+fn is_of_statements(said: &str) -> bool {
+    said.contains(" at line ")
+}
+
+/// What to do about what a program said.
+fn remedy(said: &str, replace: bool) -> Option<&'static str> {
+    let says = |words: &[&str]| words.iter().any(|it| said.contains(it));
+    if says(&["unsupported version"]) {
+        // What pg_restore says about a file of a newer pg_dump.
+        Some(
+            "the dump was made by a newer version; apt-get install postgresql-client-NN of that version, or name its \
+             folder as `tools` in the task file",
+        )
+    } else if !replace && says(&["already exists"]) {
+        Some(THERE)
+    } else if says(&["no password supplied", "using password: NO"]) {
+        Some("the server wants a password for this account: `--user-password-file FILE`")
+    } else if says(&["password authentication failed", "using password: YES"]) {
+        Some("the account has another password on this server: name one with `--user` and `--user-password-file FILE`")
+    } else if says(&["permission denied", "Access denied", "must be", "Peer authentication", "does not exist"]) {
+        Some(
+            "an account that only reads cannot load; name one that may: `--user postgres` (MariaDB: `--user root`), with \
+             `--user-password-file FILE` where it has a password",
+        )
+    } else {
+        None
+    }
 }
 
 /// Runs a command with its file of the dump as input.
@@ -239,9 +283,14 @@ mod tests {
         };
         assert_eq!(server("db2"), (Some("db2".into()), None, None));
         assert_eq!(server("10.0.0.2:5444"), (Some("10.0.0.2".into()), Some(5444), None));
+        assert_eq!(server("[::1]:5444"), (Some("::1".into()), Some(5444), None));
+        assert_eq!(server("fe80::1"), (Some("fe80::1".into()), None, None));
         assert_eq!(server("/run/postgresql"), (None, None, Some("/run/postgresql".into())));
+        assert_eq!(server("/run/postgresql:5444"), (None, Some(5444), Some("/run/postgresql".into())));
         assert!(elsewhere(&DumpGrant::Sqlite("/a.db".into()), Some("db2"), None).is_err());
-        let DumpGrant::Postgresql(it) = elsewhere(&grant, None, Some("postgres")).unwrap() else { unreachable!() };
+        let DumpGrant::Postgresql(it) = elsewhere(&grant, None, Some(("postgres", None))).unwrap() else {
+            unreachable!()
+        };
         assert_eq!((it.user.as_deref(), it.port), (Some("postgres"), Some(5433)));
     }
 }

@@ -60,12 +60,16 @@ pub(super) struct RestoreArgs {
     /// back to its place
     #[arg(long, value_name = "NAME", conflicts_with_all = ["path", "exclude", "json", "target"])]
     database: Option<String>,
-    /// Load it into another server: HOST, HOST:PORT or the path of its socket
+    /// Load it into another server: HOST, HOST:PORT or the path of its socket (PostgreSQL: of the folder that it is in),
+    /// also with :PORT
     #[arg(long, value_name = "SERVER", requires = "database")]
     to_server: Option<String>,
     /// Load it with this account, since that of the task file may only read: `postgres`, for MariaDB `root`
     #[arg(long, value_name = "NAME", requires = "database")]
     user: Option<String>,
+    /// File with the password of that account; left out, the server has to know it without one
+    #[arg(long, value_name = "FILE", requires = "user")]
+    user_password_file: Option<PathBuf>,
     /// Only show the commands that load the database
     #[arg(long, requires = "database")]
     print_only: bool,
@@ -246,13 +250,15 @@ fn restore_database(
         let file = RestoreArgs { database: None, path: Some(path), target: Some("/".into()), ..args.clone() };
         return restore(&file, repositories, screen, out);
     }
-    let grant = database::elsewhere(grant, args.to_server.as_deref(), args.user.as_deref())?;
+    let account = args.user.as_deref().map(|user| (user, args.user_password_file.as_deref()));
+    let grant = database::elsewhere(grant, args.to_server.as_deref(), account)?;
     let reach = args.place.reach(repositories, Some(&args.what))?;
     let folder = crate::database::folder(name);
     let snapshot = args.snapshot.as_deref().unwrap_or("latest");
     let chosen = reach.one(snapshot, Some(&args.what), Some(&folder), screen)?;
     reach.warn();
-    let place = args.place.repository.as_ref().map(|it| format!(" --repository {it}")).unwrap_or_default();
+    let quoted = |it: &String| format!(" --repository {}", crate::database::quoted(it.as_ref()));
+    let place = args.place.repository.as_ref().map(quoted).unwrap_or_default();
     let load = database::Load {
         name,
         grant: &grant,
