@@ -393,3 +393,64 @@ queries = [
     assert_eq!(findings(&told), ["drill/database/shop/foreign-keys"], "{told:#}");
     assert!(is_empty(folder.path()), "server and data are gone after a failure too");
 }
+
+#[test]
+fn a_redis_server_comes_back_into_a_fresh_one() {
+    if !live::have("a_redis_server_comes_back_into_a_fresh_one", live::REDIS) {
+        return;
+    }
+    let (stage, folder, server) = (Stage::empty(), open_folder(), Live::redis("hunter2"));
+    let redis = |words: &[&str]| server.try_redis("hunter2", words).expect("Redis takes it");
+    redis(&["EVAL", "for i = 1, 5000 do redis.call('SET', 'order:' .. i, string.rep('x', 100)) end", "0"]);
+    redis(&["SET", "last", &upkeep_tests::now().to_string()]);
+    redis(&["RPUSH", "queue", "first", "second", "third"]);
+    stage.write("redis", "hunter2\n");
+    fs::set_permissions(stage.path("redis"), fs::metadata(stage.path("password")).expect("a file").permissions())
+        .expect("a mode");
+    let grant = format!(
+        "[grant.dump.shop.redis]\nport = {}\npassword = {{ file = \"{}\" }}",
+        server.port,
+        stage.shown("redis")
+    );
+    let asserted = r#"queries = [
+    { sql = "DBSIZE", equals = 5002 },
+    { sql = "GET last", newest = "1h" },
+    { sql = "LRANGE queue 0 -1", equals = "first", min_rows = 3 },
+    { sql = "STRLEN order:4711", at_least = 100 },
+]"#;
+    server_tasks(&stage, &grant, asserted, folder.path());
+    stage.save("app");
+    let (code, told) = stage.run("drill");
+    assert_eq!(code, 0, "{told:#}");
+    assert_eq!(findings(&told), [""; 0], "{told:#}");
+    assert_eq!(told["report"]["tables"][0]["rows"][0][6], "passed", "{told:#}");
+    assert!(is_empty(folder.path()), "server and data are gone");
+
+    // Back into a real server it goes by hand, and what is shown gives the file.
+    let shown = stage.upkeep(&["backup", "restore", "app", "--database", "shop"]);
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert_eq!(shown.status.code(), Some(1), "{text}");
+    let cat =
+        text.split("get the dump: upkeep ").nth(1).and_then(|it| it.split(" > dump.rdb").next()).expect("a command");
+    let dump = stage.upkeep(&cat.split(' ').collect::<Vec<_>>()).stdout;
+    assert!(dump.starts_with(b"REDIS") && dump.len() > 10_000, "{cat}: {} bytes", dump.len());
+
+    // What is wrong in it, what is not there, and what would change it.
+    redis(&["DEL", "last", "order:4711"]);
+    redis(&["-n", "3", "HSET", "hash", "field", "in three"]);
+    stage.save("app");
+    let (code, told) = stage.run("drill");
+    assert_eq!((code, findings(&told)), (1, vec!["drill/database/shop/database"]), "{told:#}");
+    let detail = told["report"]["findings"][0]["detail"].as_str().expect("text");
+    assert!(detail.contains("Found:    0, 3"), "{detail}");
+    let wicked = ["FLUSHALL", "SET a b", "CONFIG GET dir", "DEBUG SLEEP 0", "-h 127.0.0.1 PING", "NONSENSE"];
+    let wicked: String = wicked.iter().map(|it| format!("    {{ sql = \"{it}\", min_rows = 0 }},\n")).collect();
+    let asserted = asserted.replace("\n]", &format!("\n{wicked}]"));
+    let third = "[[config.databases]]\ndump = \"shop\"\ndatabase = \"3\"\nqueries = [{ sql = \"HGET hash field\", equals = \"in three\" }]";
+    server_tasks(&stage, &grant, &format!("database = \"0\"\n{asserted}\n{third}"), folder.path());
+    let (code, told) = stage.run("drill");
+    let expected: Vec<String> =
+        [1, 2, 4].into_iter().chain(5..=10).map(|number| format!("drill/database/shop/0/query/{number}")).collect();
+    assert_eq!((code, findings(&told)), (1, expected.iter().map(String::as_str).collect()), "{told:#}");
+    assert!(is_empty(folder.path()), "server and data are gone");
+}
