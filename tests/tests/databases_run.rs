@@ -134,3 +134,49 @@ fn what_dumps_dies_with_the_daemon() {
     let listed = site.cli(&["backup", "list", "--json"]).json();
     assert_eq!(listed.to_string().matches("/upkeep-dump/shop").count(), 1, "{listed}");
 }
+
+/// A folder of PostgreSQL's programs in which pg_dump is of another version.
+fn old_tools(site: &Site, version: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = site.path("tools");
+    std::fs::create_dir(&folder).unwrap();
+    let versions = std::fs::read_dir("/usr/lib/postgresql").unwrap().flatten();
+    let real = versions.map(|it| it.path().join("bin")).find(|bin| bin.join("postgres").is_file()).unwrap();
+    for program in ["psql", "pg_dumpall"] {
+        std::os::unix::fs::symlink(real.join(program), folder.join(program)).unwrap();
+    }
+    // As pg_dump itself has it.
+    let script = format!(
+        "#!/bin/sh\ntest \"$1\" = --version && exec echo 'pg_dump (PostgreSQL) {version} (Debian {version}-1)'\n\
+         echo 'pg_dump: error: aborting because of server version mismatch' >&2\nexit 1\n"
+    );
+    std::fs::write(folder.join("pg_dump"), script).unwrap();
+    std::fs::set_permissions(folder.join("pg_dump"), std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_server_that_is_newer_than_its_programs_is_told_with_the_remedy() {
+    if !live::have("a_server_that_is_newer_than_its_programs_is_told_with_the_remedy", live::POSTGRESQL) {
+        return;
+    }
+    let live = Live::postgresql();
+    live.psql("postgres", "CREATE DATABASE orders");
+    live.psql("orders", "CREATE TABLE o (x int)");
+    let server = live.psql("postgres", "SELECT current_setting('server_version_num')::int / 10000");
+    let server: u32 = server.trim().parse().unwrap();
+    let site = site(&live, "");
+    old_tools(&site, &format!("{}.4", server - 1));
+    write_task(&site, &live, &format!("databases = [\"orders\"]\ntools = {:?}", site.path("tools")));
+    let (code, report) = run(&site);
+    let found = findings(&report);
+    assert!(code != 0 && found.len() == 1 && found[0].0 == "failed/database/shop", "{report}");
+    let told = &found[0].2;
+    for part in [
+        &format!("the server is PostgreSQL {server}"),
+        &format!("{} is of version {}", site.path("tools/pg_dump").display(), server - 1),
+        &format!("apt-get install postgresql-client-{server}"),
+        "`tools`",
+    ] {
+        assert!(told.contains(part), "{part} in: {told}");
+    }
+}

@@ -171,9 +171,7 @@ fn check_versions(reach: &Reach, entry: &str, cancel: &CancellationToken) -> Res
     let program = reach.find("pg_dump")?;
     let said = Tool::new(&program).arg("--version").output(cancel)?;
     let said = String::from_utf8_lossy(&said).into_owned();
-    // pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)
-    let version = said.split_whitespace().find_map(|word| word.split('.').next()?.parse::<u32>().ok());
-    match (server.parse::<u32>(), version) {
+    match (server.parse::<u32>(), version(&said)) {
         (Ok(server), Some(version)) if server > version => Err(DatabaseError::Invalid(format!(
             "the server is PostgreSQL {server}, and {} is of version {version}, which cannot dump it; apt-get install \
              postgresql-client-{server} (see https://wiki.postgresql.org/wiki/Apt), or name the folder of a newer one as `tools`",
@@ -181,6 +179,11 @@ fn check_versions(reach: &Reach, entry: &str, cancel: &CancellationToken) -> Res
         ))),
         _ => Ok(()),
     }
+}
+
+/// The version in `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, or in one that is not released yet (`17beta1`).
+fn version(said: &str) -> Option<u32> {
+    said.split_whitespace().find_map(|word| word.split(|it: char| !it.is_ascii_digit()).next()?.parse().ok())
 }
 
 pub(super) fn restore_steps(
@@ -351,5 +354,22 @@ impl Server for Cluster {
 
     fn folder(&self) -> &Path {
         self.place.root()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        for (said, expected) in [
+            ("pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n", Some(15)),
+            ("pg_dump (PostgreSQL) 17beta1", Some(17)),
+            ("pg_dump (PostgreSQL) 18devel", Some(18)),
+            ("pg_dump", None),
+        ] {
+            assert_eq!(version(said), expected, "{said}");
+        }
     }
 }
