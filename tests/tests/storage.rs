@@ -1,6 +1,8 @@
 //! Repositories on real servers: OpenSSH's sshd, OpenStack Swift with its S3 interface, rclone's WebDAV server. And what
 //! goes wrong with storage: servers that die, disks that are full, folders that nobody may write to.
 
+#[path = "storage/bare.rs"]
+mod bare;
 #[path = "storage/place.rs"]
 mod place;
 #[path = "storage/rustic.rs"]

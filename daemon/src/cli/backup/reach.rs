@@ -6,16 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use chrono::NaiveDateTime;
-use serde::Deserialize;
-
 use super::TaskRepository;
 use crate::capability::repository::task_tag;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::screen::Screen;
 use crate::clock::Timestamp;
 use crate::config::grant::RepositoryGrant;
+use crate::config::secret::Secret;
 use crate::repository::{Repository, RepositoryError, Snapshot};
+use chrono::NaiveDateTime;
 
 /// Where to look.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -26,6 +25,12 @@ pub(super) struct WhereArgs {
     /// File with the password of a repository that is named by its place; no task file is needed then
     #[arg(long, value_name = "FILE", requires = "repository")]
     pub(super) password_file: Option<PathBuf>,
+    /// Of a repository that is named by its place: what a task file has in `options`; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", requires = "password_file")]
+    pub(super) option: Vec<String>,
+    /// The same for `secrets`: NAME=file:PATH or NAME=env:VARIABLE
+    #[arg(long, value_name = "NAME=SOURCE", requires = "password_file")]
+    pub(super) secret: Vec<String>,
 }
 
 impl WhereArgs {
@@ -42,7 +47,7 @@ impl WhereArgs {
     ) -> Result<Vec<RepositoryGrant>, Failure> {
         let place = self.repository.as_deref().filter(|name| self.is_bare() || name.contains(['/', ':']));
         if let (Some(place), Some(file)) = (place, &self.password_file) {
-            return bare(place, file).map(|grant| vec![grant]);
+            return self.bare(place, file).map(|grant| vec![grant]);
         }
         let named: Vec<_> = match self.repository.as_deref() {
             None => repositories.to_vec(),
@@ -80,6 +85,36 @@ impl WhereArgs {
         }
     }
 
+    /// A repository that no task file knows.
+    fn bare(&self, place: &str, password_file: &Path) -> Result<RepositoryGrant, Failure> {
+        let mut grant = RepositoryGrant::new(absolute(place), Secret::File(password_file.to_owned()));
+        for text in &self.option {
+            let (name, value) = pair(text).ok_or_else(|| {
+                let message = format!("`{text}` is no option of a repository");
+                Failure::new(
+                    Exit::Usage,
+                    message,
+                    "write `--option NAME=VALUE`, such as `--option region=eu-central-1`",
+                )
+            })?;
+            grant.options.insert(name, value);
+        }
+        for text in &self.secret {
+            let source = pair(text).and_then(|(name, source)| match source.split_once(':')? {
+                ("file", path) => Some((name, Secret::File(path.into()))),
+                ("env", variable) => Some((name, Secret::Env(variable.to_owned()))),
+                _ => None,
+            });
+            // Whatever was written there may be the secret itself.
+            let (name, source) = source.ok_or_else(|| {
+                let help = "write `--secret NAME=file:PATH` or `--secret NAME=env:VARIABLE`";
+                Failure::new(Exit::Usage, "a secret of the repository does not say where it comes from", help)
+            })?;
+            grant.secrets.insert(name, source);
+        }
+        Ok(grant)
+    }
+
     /// Opens them and lists their snapshots. What cannot be opened is told as a warning as long as another one can.
     pub(super) fn reach(&self, repositories: &[TaskRepository<'_>], task: Option<&str>) -> Result<Reach, Failure> {
         let mut reach = Reach::default();
@@ -102,11 +137,8 @@ fn absolute(place: &str) -> String {
     found.map_or(place.to_owned(), |path| if path.len() > 1 { path.trim_end_matches('/').to_owned() } else { path })
 }
 
-fn bare(place: &str, password_file: &Path) -> Result<RepositoryGrant, Failure> {
-    let written = serde_json::json!({ "url": absolute(place), "password": { "file": password_file } });
-    RepositoryGrant::deserialize(&written).map_err(|error| {
-        Failure::new(Exit::Usage, format!("`{place}` names no repository: {error}"), "write an absolute path or an URL")
-    })
+fn pair(text: &str) -> Option<(String, String)> {
+    text.split_once('=').filter(|(name, _)| !name.is_empty()).map(|(name, value)| (name.to_owned(), value.to_owned()))
 }
 
 /// An open repository and what it holds.
@@ -364,7 +396,25 @@ mod tests {
         assert_eq!(absolute("/srv/backup/"), "/srv/backup");
         assert_eq!(absolute("sftp://backup@host/main"), "sftp://backup@host/main");
         assert!(absolute("backup").starts_with('/'));
-        let grant = bare("/srv/backup", Path::new("/root/password")).unwrap();
-        assert_eq!(grant.url, "/srv/backup");
+    }
+
+    #[test]
+    fn a_repository_without_a_task_file_has_options_and_secrets() {
+        let bare = |option: &[&str], secret: &[&str]| {
+            let all = |texts: &[&str]| texts.iter().map(|it| (*it).to_owned()).collect();
+            let place = WhereArgs { option: all(option), secret: all(secret), ..WhereArgs::default() };
+            place.bare("s3://bucket/pre", Path::new("/root/password"))
+        };
+        let grant =
+            bare(&["endpoint=https://host?a=b"], &["access_key_id=file:id", "secret_access_key=env:KEY"]).unwrap();
+        assert_eq!((&grant.url[..], &grant.options["endpoint"][..]), ("s3://bucket/pre", "https://host?a=b"));
+        assert_eq!(grant.password, Secret::File("/root/password".into()));
+        assert_eq!(grant.secrets["access_key_id"], Secret::File("id".into()));
+        assert_eq!(grant.secrets["secret_access_key"], Secret::Env("KEY".into()));
+        assert!(bare(&["region"], &[]).unwrap_err().message.contains("`region`"));
+        for wrong in ["password=hunter2", "password=plain:hunter2", "hunter2", "=file:/x"] {
+            let failure = bare(&[], &[wrong]).unwrap_err();
+            assert!(!format!("{failure:?}").contains("hunter2"), "{failure:?}");
+        }
     }
 }
