@@ -68,7 +68,9 @@ pub enum RepositoryError {
         source: SecretError,
     },
     /// Nothing is there.
-    #[error("there is no repository at {0}; the first backup makes it")]
+    #[error(
+        "there is no repository at {0}; the first backup makes it. Where there was one: is its disk mounted, is the address right?"
+    )]
     Missing(String),
     /// The password does not open it.
     #[error("the password does not open the repository {0}; `restic -r {0} key list` shows which keys it has")]

@@ -15,6 +15,9 @@ use crate::drill::{DrillError, Place};
 use crate::repository::browse::Reader;
 use crate::repository::{Repository, Snapshot, Tell};
 
+/// Time between two words about the progress.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// A server needs room for its indexes, its log and its own tables beside the dump.
 const ROOM: u64 = 3;
 const SPARE: u64 = 256 << 20;
@@ -80,8 +83,17 @@ impl Loaded {
                 return Err(DrillError::Ended);
             }
             let name = file.name().to_string_lossy().into_owned();
-            remarks.extend(load(&mut scratch, &reader, file, &name)?);
-            done += file.meta.size;
+            let before = done;
+            let mut told = Instant::now();
+            let mut count = |more: u64| {
+                done += more;
+                if told.elapsed() >= PAUSE {
+                    told = Instant::now();
+                    tell(done, Some(bytes));
+                }
+            };
+            remarks.extend(load(&mut scratch, &reader, file, &name, &mut count)?);
+            done = before + file.meta.size;
             tell(done, Some(bytes));
         }
         let databases = scratch.databases()?;
@@ -145,10 +157,35 @@ fn engine(top: &Node, files: &[Node], path: &Path) -> Result<Engine, DrillError>
     }
 }
 
+/// The way into a pipe, which tells how much went through.
+struct Counted<'a> {
+    into: std::io::PipeWriter,
+    count: &'a mut dyn FnMut(u64),
+}
+
+impl std::io::Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.into.write(bytes)?;
+        (self.count)(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.into.flush()
+    }
+}
+
 /// Loads one file while another thread reads it from the repository.
-fn load(scratch: &mut Scratch, reader: &Reader, file: &Node, name: &str) -> Result<Vec<String>, DrillError> {
+fn load(
+    scratch: &mut Scratch,
+    reader: &Reader,
+    file: &Node,
+    name: &str,
+    count: &mut dyn FnMut(u64),
+) -> Result<Vec<String>, DrillError> {
     let failed = |source| DatabaseError::Content { source };
-    let (mut content, mut into) = std::io::pipe().map_err(failed)?;
+    let (mut content, into) = std::io::pipe().map_err(failed)?;
+    let mut into = Counted { into, count };
     std::thread::scope(|scope| {
         let loading = scope.spawn(move || {
             let loaded = scratch.load(name, &mut content);

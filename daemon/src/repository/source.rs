@@ -154,7 +154,7 @@ impl Iterator for Entries {
             let Some(found) = self.walk.as_mut()?.next() else {
                 let problems = self.walk.take().map(|mut walk| walk.take_problems()).unwrap_or_default();
                 problems.into_iter().for_each(|problem| self.watch.problem(problem));
-                self.watch.state().read.get_or_insert_with(std::time::Instant::now);
+                self.watch.state().read = Some(std::time::Instant::now());
                 return None;
             };
             let is_file = found.kind() == FileType::RegularFile;
@@ -228,7 +228,10 @@ pub struct Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.watch.state().content.add(&self.sampler);
+        let mut state = self.watch.state();
+        state.content.add(&self.sampler);
+        // The last one is what remains.
+        state.read = Some(std::time::Instant::now());
     }
 }
 

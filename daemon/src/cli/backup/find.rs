@@ -86,6 +86,7 @@ pub(super) fn find(
         Failure::new(Exit::Usage, error, "write a name such as `config.json`, `*.jpg` or `uploads/2026/*`")
     })?;
     let reach = args.place.reach(repositories, args.task.as_deref())?;
+    reach.is_open()?;
     reach.warn();
     let tag = args.task.as_deref().map(task_tag);
     let is_meant = |it: &&Snapshot| {

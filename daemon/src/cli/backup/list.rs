@@ -88,6 +88,10 @@ pub(super) fn list(
             writeln!(out, "no backup yet in {}", line(url))?;
         }
     }
+    // A task's repository is made by its first backup; one that is named by its place is looked for since it has one.
+    if args.place.is_bare() {
+        reach.is_open()?;
+    }
     // The other repositories are listed all the same.
     reach.failures.into_iter().next().map_or(Ok(Exit::Done), |failure| Err(failure.into()))
 }

@@ -258,14 +258,18 @@ impl Reach {
         found
     }
 
+    /// Whether any repository could be opened: otherwise that is what is wrong, and not the name that was asked for.
+    pub(super) fn is_open(&self) -> Result<(), Failure> {
+        if !self.shelves.is_empty() {
+            return Ok(());
+        }
+        let missing = self.missing.first().map(|url| Failure::from(RepositoryError::Missing(url.clone())));
+        self.failures.first().cloned().or(missing).map_or(Ok(()), Err)
+    }
+
     fn nothing(&self, text: &str, task: Option<&str>, path: Option<&Path>) -> Failure {
         if let Some(failure) = self.failures.first() {
             return failure.clone();
-        }
-        if self.shelves.is_empty()
-            && let Some(url) = self.missing.first()
-        {
-            return Failure::from(RepositoryError::Missing(url.clone()));
         }
         let of_task = task.map(|task| format!(" of the task `{task}`")).unwrap_or_default();
         let of_path = path.map(|path| format!(" that holds {}", path.display())).unwrap_or_default();
@@ -284,6 +288,7 @@ impl Reach {
         path: Option<&Path>,
         screen: &Screen,
     ) -> Result<Chosen<'_>, Failure> {
+        self.is_open()?;
         let name = Name::parse(text, screen)?;
         let mut found = self.found(&name, task, path);
         // A snapshot of something in the folder that is asked for is meant only where there is none of all of it.
@@ -313,6 +318,7 @@ impl Reach {
         path: Option<&Path>,
         screen: &Screen,
     ) -> Result<Vec<Chosen<'_>>, Failure> {
+        self.is_open()?;
         if matches!(Name::parse(text, screen)?, Name::Id(_)) {
             return self.one(text, task, path, screen).map(|chosen| vec![chosen]);
         }

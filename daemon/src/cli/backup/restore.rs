@@ -134,7 +134,11 @@ pub(super) fn restore(
     if !args.json {
         for (task, name) in &databases {
             let task = task.as_deref().unwrap_or(&args.what);
-            writeln!(out, "Later, the database {name}: upkeep backup restore {task} --database {name}")?;
+            writeln!(
+                out,
+                "Later, the database {name}: upkeep backup restore {task} --database {name} --user ACCOUNT\n  (ACCOUNT may make \
+                 databases: for PostgreSQL `postgres`, for MariaDB `root`; Redis needs none)"
+            )?;
         }
     }
     // What is put into a folder changes its time: so the folder comes after what was saved for itself in it.

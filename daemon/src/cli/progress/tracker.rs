@@ -10,6 +10,9 @@ use crate::record::Phase;
 /// A rate is that of the last so many milliseconds.
 const WINDOW: i64 = 10_000;
 
+/// No time left before this share was seen to be done: from less follow months.
+const SEEN: f64 = 0.01;
+
 /// No rate and no time left before so many milliseconds: the first numbers say little.
 const SETTLED: i64 = 1_000;
 
@@ -131,7 +134,7 @@ impl Tracker {
     fn left(&self, now: Timestamp) -> Option<i64> {
         let (since, base) = self.base.filter(|_| self.phase == Phase::Executing)?;
         let (passed, share) = (now.0 - since.0, self.share());
-        if passed < SETTLED || share <= base {
+        if passed < SETTLED || share - base < SEEN {
             return None;
         }
         #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "an estimate")]
@@ -287,6 +290,16 @@ mod tests {
         let run = story.1.clone();
         story.at(7_000, Event::Phase { run, task: "t".into(), phase: Phase::Finishing });
         assert_eq!((story.0.percent(), story.0.overall(Timestamp(7_000)).as_str()), (100, "t: sums up"));
+    }
+
+    #[test]
+    fn from_next_to_nothing_no_end_is_foretold() {
+        let mut story = Story::new(1, 1_000);
+        story.start(0, 0, 1_000);
+        story.progress(20_000, 0, 1, Some(1_000), "bytes");
+        assert_eq!(story.0.overall(Timestamp(20_000)), "t: 0 of 1 step");
+        story.progress(30_000, 0, 100, Some(1_000), "bytes");
+        assert_eq!(story.0.overall(Timestamp(30_000)), "t: 0 of 1 step, about 4m 30s left");
     }
 
     #[test]
