@@ -25,6 +25,7 @@ use crate::storage::Storage;
 use crate::storage::throttle::Bucket;
 
 pub use crate::repository::entropy::Content;
+pub(crate) use crate::repository::progress::Counter;
 pub use crate::repository::progress::Tell;
 
 mod backup;

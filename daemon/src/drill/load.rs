@@ -2,6 +2,7 @@
 //! file in between.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustic_core::repofile::Node;
@@ -13,10 +14,7 @@ use crate::database::{DatabaseError, Engine, ForeignKeys, Rows, Scratch, Scratch
 use crate::drill::folder::fits;
 use crate::drill::{DrillError, Place};
 use crate::repository::browse::Reader;
-use crate::repository::{Repository, Snapshot, Tell};
-
-/// Time between two words about the progress.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+use crate::repository::{Counter, Repository, Snapshot, Tell};
 
 /// A server needs room for its indexes, its log and its own tables beside the dump.
 const ROOM: u64 = 3;
@@ -77,24 +75,14 @@ impl Loaded {
         let parent = place.folder().to_owned();
         let options = ScratchOptions { parent, tools: grant.tools.clone(), cancel: cancel.clone() };
         let mut scratch = Scratch::start(engine, &options)?;
-        let (mut remarks, mut done) = (Vec::new(), 0);
+        let counter = Counter::new(Arc::clone(tell), bytes);
+        let mut remarks = Vec::new();
         for file in &files {
             if cancel.is_cancelled() {
                 return Err(DrillError::Ended);
             }
             let name = file.name().to_string_lossy().into_owned();
-            let before = done;
-            let mut told = Instant::now();
-            let mut count = |more: u64| {
-                done += more;
-                if told.elapsed() >= PAUSE {
-                    told = Instant::now();
-                    tell(done, Some(bytes));
-                }
-            };
-            remarks.extend(load(&mut scratch, &reader, file, &name, &mut count)?);
-            done = before + file.meta.size;
-            tell(done, Some(bytes));
+            remarks.extend(load(&mut scratch, &reader, file, &name, &counter)?);
         }
         let databases = scratch.databases()?;
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -160,13 +148,13 @@ fn engine(top: &Node, files: &[Node], path: &Path) -> Result<Engine, DrillError>
 /// The way into a pipe, which tells how much went through.
 struct Counted<'a> {
     into: std::io::PipeWriter,
-    count: &'a mut dyn FnMut(u64),
+    counter: &'a Counter,
 }
 
 impl std::io::Write for Counted<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let written = self.into.write(bytes)?;
-        (self.count)(written as u64);
+        self.counter.add(written as u64);
         Ok(written)
     }
 
@@ -181,11 +169,11 @@ fn load(
     reader: &Reader,
     file: &Node,
     name: &str,
-    count: &mut dyn FnMut(u64),
+    counter: &Counter,
 ) -> Result<Vec<String>, DrillError> {
     let failed = |source| DatabaseError::Content { source };
     let (mut content, into) = std::io::pipe().map_err(failed)?;
-    let mut into = Counted { into, count };
+    let mut into = Counted { into, counter };
     std::thread::scope(|scope| {
         let loading = scope.spawn(move || {
             let loaded = scratch.load(name, &mut content);

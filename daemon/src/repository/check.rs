@@ -29,8 +29,9 @@ use upkeep_archive::{Cipher, Flaw};
 use crate::clock::Timestamp;
 use crate::repository::check::header::hash;
 use crate::repository::check::inventory::{BadFile, Inventory, PackNumber, read_file};
-use crate::repository::check::packs::{Counter, Read, Reader};
+use crate::repository::check::packs::{Read, Reader};
 use crate::repository::check::trees::{Cause, Losses, Trees, Walker};
+use crate::repository::progress::Counter;
 use crate::repository::{PATIENCE, Repository, RepositoryError, Tell, message};
 
 pub use crate::repository::check::words::{Damage, DamageKind, Lost, Severity};

@@ -1,4 +1,4 @@
-//! rustic_core's progress bars as one function that is called with bytes done and bytes in all.
+//! How far a piece of work is: one function that is called with bytes done and bytes in all, a few times a second.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +12,37 @@ pub type Tell = Arc<dyn Fn(u64, Option<u64>) + Send + Sync>;
 /// Time between two calls.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Counts towards a total that is known beforehand. Any thread may add to it.
+pub(crate) struct Counter {
+    tell: Tell,
+    total: u64,
+    done: AtomicU64,
+    told: Mutex<Instant>,
+}
+
+impl Counter {
+    pub(crate) fn new(tell: Tell, total: u64) -> Self {
+        Self { tell, total, done: AtomicU64::new(0), told: Mutex::new(Instant::now()) }
+    }
+
+    pub(crate) fn add(&self, bytes: u64) {
+        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.elapsed() >= PAUSE || done >= self.total {
+            *told = Instant::now();
+            drop(told);
+            (self.tell)(done, Some(self.total.max(done)));
+        }
+    }
+
+    /// Tells once more, also when not all was done.
+    pub(crate) fn finish(&self) {
+        let done = self.done.load(Ordering::Relaxed);
+        (self.tell)(done, Some(self.total.max(done)));
+    }
+}
+
+/// The progress bars of rustic_core.
 #[derive(Clone)]
 pub(super) struct Bars(Option<Tell>);
 

@@ -28,6 +28,7 @@ pub use crate::repository::restore::survey::{Count, Plan};
 pub use crate::repository::restore::target::PART;
 
 mod attributes;
+mod blob;
 mod carry_out;
 mod contents;
 mod survey;

@@ -409,12 +409,12 @@ mod tests {
         let bare = |option: &[&str], secret: &[&str]| {
             let all = |texts: &[&str]| texts.iter().map(|it| (*it).to_owned()).collect();
             let place = WhereArgs { option: all(option), secret: all(secret), ..WhereArgs::default() };
-            place.bare("s3://bucket/pre", Path::new("/root/password"))
+            place.bare("s3://bucket/pre", Path::new("/etc/upkeep/password"))
         };
         let grant =
             bare(&["endpoint=https://host?a=b"], &["access_key_id=file:id", "secret_access_key=env:KEY"]).unwrap();
         assert_eq!((&grant.url[..], &grant.options["endpoint"][..]), ("s3://bucket/pre", "https://host?a=b"));
-        assert_eq!(grant.password, Secret::File("/root/password".into()));
+        assert_eq!(grant.password, Secret::File("/etc/upkeep/password".into()));
         assert_eq!(grant.secrets["access_key_id"], Secret::File("id".into()));
         assert_eq!(grant.secrets["secret_access_key"], Secret::Env("KEY".into()));
         assert!(bare(&["region"], &[]).unwrap_err().message.contains("`region`"));

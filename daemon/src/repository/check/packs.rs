@@ -5,18 +5,17 @@
 //! found, so that what is whole in a damaged pack is known too.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustic_core::{FileType, Id, ReadBackend, WriteBackend};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use upkeep_archive::{Cipher, Flaw, Opener};
 
-use crate::repository::Tell;
 use crate::repository::check::header::Entry;
 use crate::repository::check::inventory::{Inventory, Layout, Pack, PackNumber, read_header};
+use crate::repository::progress::Counter;
 
 /// Bytes that are read at once, unless a single blob is longer.
 const PIECE: u32 = 8 << 20;
@@ -40,32 +39,6 @@ pub(super) struct Read {
 impl Read {
     pub(super) fn is_fine(&self) -> bool {
         self.bad.is_empty() && !self.is_header_bad && !self.is_changed
-    }
-}
-
-/// Tells how far it is, a few times a second.
-pub(super) struct Counter {
-    tell: Tell,
-    total: u64,
-    done: AtomicU64,
-    told: Mutex<Instant>,
-}
-
-impl Counter {
-    const PAUSE: Duration = Duration::from_millis(100);
-
-    pub(super) fn new(tell: Tell, total: u64) -> Self {
-        Self { tell, total, done: AtomicU64::new(0), told: Mutex::new(Instant::now()) }
-    }
-
-    fn add(&self, bytes: u64) {
-        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.elapsed() >= Self::PAUSE || done >= self.total {
-            *told = Instant::now();
-            drop(told);
-            (self.tell)(done, Some(self.total.max(done)));
-        }
     }
 }
 

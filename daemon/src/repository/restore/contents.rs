@@ -14,18 +14,17 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use rustic_core::repofile::Node;
 use rustic_core::{DataId, Id};
 use rustix::io::Errno;
-use sha2::{Digest, Sha256};
 use upkeep_archive::Opener;
 
-use crate::repository::Tell;
 use crate::repository::browse::{Place, Reader};
 use crate::repository::restore::attributes::{Owners, What, give};
+use crate::repository::restore::blob;
 use crate::repository::restore::target::Folder;
+use crate::repository::{Counter, Tell};
 
 /// Content that is sorted at once.
 const BATCH_BYTES: u64 = 64 << 20;
@@ -42,14 +41,8 @@ const GAP: u32 = 64 << 10;
 /// Stretches that wait for a worker.
 const WAITING: usize = 16;
 
-/// Runs of zeros that are at least so long become holes.
-const HOLE: usize = 64 << 10;
-
 /// Bytes that are read back at once: few enough to stay in the processor's cache.
 const BACK: usize = 128 << 10;
-
-/// Time between two words about the progress.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// A file to write.
 pub(super) struct Job {
@@ -103,7 +96,7 @@ impl Job {
         }
         let file = Arc::new(self.folder.make_part(&self.part)?);
         // Most files are one blob, and as long as that when it is written.
-        if self.node.content.as_ref().is_some_and(|blobs| blobs.len() > 1) || self.node.meta.size >= HOLE as u64 {
+        if self.node.content.as_ref().is_some_and(|blobs| blobs.len() > 1) || self.node.meta.size >= blob::HOLE as u64 {
             rustix::fs::ftruncate(&*file, self.node.meta.size)?;
         }
         state.file = Some(Arc::clone(&file));
@@ -137,10 +130,7 @@ struct Hands {
 struct Shared<'a> {
     reader: &'a Reader,
     owners: &'a Owners,
-    tell: &'a Tell,
-    total: u64,
-    done: AtomicU64,
-    told: Mutex<Instant>,
+    counter: Counter,
     files: AtomicU64,
     /// Set when nothing more can be written.
     stopped: AtomicBool,
@@ -178,10 +168,7 @@ pub(super) fn write<E>(
     let shared = Shared {
         reader,
         owners,
-        tell,
-        total,
-        done: AtomicU64::new(0),
-        told: Mutex::new(Instant::now()),
+        counter: Counter::new(Arc::clone(tell), total),
         files: AtomicU64::new(0),
         stopped: AtomicBool::new(false),
         reason: Mutex::default(),
@@ -202,7 +189,7 @@ pub(super) fn write<E>(
         walked
     });
     walked?;
-    shared.say(true);
+    shared.counter.finish();
     let into = |mutex: Mutex<Vec<_>>| mutex.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Written {
         files: shared.files.into_inner(),
@@ -315,9 +302,9 @@ impl Shared<'_> {
             && file.metadata().is_ok_and(|found| found.len() == job.node.meta.size)
         {
             goals.retain(|(blob, place, offset)| {
-                let is_there = holds(&file, *offset, place.length, blob);
+                let is_there = blob::holds(&file, *offset, place.length, blob);
                 if is_there {
-                    self.advance(u64::from(place.length));
+                    self.counter.add(u64::from(place.length));
                 }
                 !is_there
             });
@@ -361,7 +348,7 @@ impl Shared<'_> {
                             self.refused(job.path.clone(), error);
                             job.fail(Errno::to_string(&error));
                         }
-                        self.advance(content.len() as u64);
+                        self.counter.add(content.len() as u64);
                     }
                     Err(flaw) => {
                         job.fail(format!(
@@ -423,20 +410,6 @@ impl Shared<'_> {
         reason.get_or_insert(format!("{}: {remedy} ({error})", path.display()));
         self.stopped.store(true, Ordering::Relaxed);
     }
-
-    fn advance(&self, bytes: u64) {
-        self.done.fetch_add(bytes, Ordering::Relaxed);
-        self.say(false);
-    }
-
-    fn say(&self, is_last: bool) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_last || told.elapsed() >= PAUSE {
-            *told = Instant::now();
-            drop(told);
-            (self.tell)(self.done.load(Ordering::Relaxed).min(self.total), Some(self.total));
-        }
-    }
 }
 
 impl Job {
@@ -455,100 +428,12 @@ impl Job {
     }
 }
 
-/// Puts a blob where it belongs, and compares what the file then holds.
 fn put_blob(job: &Job, offset: u64, content: &[u8], back: &mut [u8]) -> Result<(), Errno> {
-    let Some(file) = job.file()? else { return Ok(()) };
-    write_sparse(&file, offset, content).map_err(errno)?;
-    for (at, piece) in (offset..).step_by(back.len()).zip(content.chunks(back.len())) {
-        let back = &mut back[..piece.len()];
-        file.read_exact_at(back, at).map_err(errno)?;
-        if back != piece {
-            // Where a part of before was left with something in a place that is a hole now.
-            file.write_all_at(piece, at).map_err(errno)?;
-            file.read_exact_at(back, at).map_err(errno)?;
-            if back != piece {
-                return Err(Errno::IO);
-            }
-        }
+    match job.file()? {
+        Some(file) => blob::write(&file, offset, content, back),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// What SQLite puts beside a database.
 pub(super) const JOURNALS: [&str; 3] = ["-wal", "-shm", "-journal"];
-
-/// Writes what is not zero; the file is as long as it has to be, and zero there.
-fn write_sparse(file: &File, offset: u64, content: &[u8]) -> std::io::Result<()> {
-    let mut from = 0;
-    let mut at = 0;
-    while at < content.len() {
-        let end = (at + HOLE).min(content.len());
-        if is_zero(&content[at..end]) && end - at == HOLE {
-            if from < at {
-                file.write_all_at(&content[from..at], offset + from as u64)?;
-            }
-            from = end;
-        }
-        at = end;
-    }
-    if from < content.len() { file.write_all_at(&content[from..], offset + from as u64) } else { Ok(()) }
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    // Compared with itself one byte further: the library does that in the widest registers there are.
-    bytes.first().is_none_or(|first| *first == 0) && bytes.get(1..).is_none_or(|rest| *rest == bytes[..rest.len()])
-}
-
-fn errno(error: std::io::Error) -> Errno {
-    Errno::from_io_error(&error).unwrap_or(Errno::IO)
-}
-
-pub(super) fn is_hash(content: &[u8], blob: &DataId) -> bool {
-    Sha256::digest(content)[..] == blob_bytes(blob)[..]
-}
-
-/// The checksum that a blob is called by.
-fn blob_bytes(blob: &DataId) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    let hex = blob.to_hex();
-    for (byte, digits) in bytes.iter_mut().zip(hex.as_str().as_bytes().chunks(2)) {
-        let digit = |at: usize| char::from(digits[at]).to_digit(16).unwrap_or(0);
-        *byte = u8::try_from(digit(0) * 16 + digit(1)).unwrap_or(0);
-    }
-    bytes
-}
-
-/// Whether a file holds a blob at an offset.
-pub(super) fn holds(file: &File, offset: u64, length: u32, blob: &DataId) -> bool {
-    let mut content = vec![0; length as usize];
-    file.read_exact_at(&mut content, offset).is_ok() && is_hash(&content, blob)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_of_zeros_become_holes_and_nothing_else_changes() {
-        let mut content = vec![1_u8; 300_000];
-        content[HOLE..3 * HOLE].fill(0);
-        content[299_000..].fill(0);
-        let file = tempfile::tempfile().unwrap();
-        file.set_len(content.len() as u64 + 100).unwrap();
-        write_sparse(&file, 100, &content).unwrap();
-        let mut back = vec![9; content.len() + 100];
-        file.read_exact_at(&mut back, 0).unwrap();
-        assert_eq!(back[100..], content);
-        assert_eq!(back[..100], [0; 100]);
-        assert!(is_zero(&[0; 70]) && is_zero(&[]) && is_zero(&[0]) && !is_zero(&[0, 0, 1]) && !is_zero(&[1]));
-    }
-
-    #[test]
-    fn a_blob_is_called_by_its_checksum() {
-        let blob: DataId = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".parse().unwrap();
-        assert!(is_hash(b"abc", &blob) && !is_hash(b"abd", &blob));
-        let file = tempfile::tempfile().unwrap();
-        file.write_all_at(b"xabc", 0).unwrap();
-        assert!(holds(&file, 1, 3, &blob) && !holds(&file, 0, 3, &blob) && !holds(&file, 2, 3, &blob));
-    }
-}

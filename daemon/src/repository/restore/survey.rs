@@ -12,7 +12,8 @@ use serde::Serialize;
 use crate::repository::RepositoryError;
 use crate::repository::browse::Reader;
 use crate::repository::restore::attributes::{self, Owners};
-use crate::repository::restore::contents::{JOURNALS, holds};
+use crate::repository::restore::blob::holds;
+use crate::repository::restore::contents::JOURNALS;
 use crate::repository::restore::target::Folder;
 use crate::repository::restore::walk::{At, Next, Pass};
 
