@@ -1,4 +1,4 @@
-//! Files beneath the roots that the task file names.
+//! Files beneath the roots that the task file names. They are removed by way of [`removal`](crate::removal).
 //!
 //! No path leads out of its root: neither `..`, nor an absolute path, nor a symbolic link. A path is relative to its
 //! root; bytes in it that are not UTF-8 appear as `\xNN`, a backslash as `\\`.
@@ -19,16 +19,11 @@
 //! root.read("2026/a.txt")?.read_to_string(&mut text)?;
 //! assert_eq!(text, "hello");
 //!
-//! let mut old = Vec::new();
 //! for entry in root.walk().exclude("*.tmp").entries()? {
 //!     let entry = entry?;
-//!     if entry.kind == Kind::File && entry.id.size > 3 {
-//!         old.push(entry);
-//!     }
+//!     assert!(entry.kind == Kind::Directory || entry.id.size == 5);
 //! }
-//! // Removed is only what still is as it was seen.
-//! root.remove(&old)?;
-//! assert!(matches!(root.stat("2026/a.txt"), Err(HostError::NotFound(_))));
+//! assert!(matches!(root.stat("2026/b.txt"), Err(HostError::NotFound(_))));
 //! # Ok(())
 //! # }
 //! ```
@@ -37,7 +32,7 @@ use std::io;
 
 use crate::bindings::upkeep::plugin::files as wit;
 use crate::host::{HostError, HostResult, files as host};
-pub use wit::{Entry, Identity, Kind, RemovalOutcome};
+pub use wit::{Entry, Identity, Kind};
 
 /// Entries asked for at once: a call of the host costs more than an entry.
 const WALK_BATCH: u32 = 4096;
@@ -72,6 +67,14 @@ impl Root {
         self.0.stat(path)
     }
 
+    /// Where a link leads in the end, relative to the root; a path without links leads to itself.
+    ///
+    /// # Errors
+    /// [`HostError::NotFound`] when there is nothing, [`HostError::Denied`] when it leads out of the root.
+    pub fn resolve(&self, path: &str) -> HostResult<String> {
+        self.0.resolve(path)
+    }
+
     /// Opens a file for reading.
     ///
     /// # Errors
@@ -94,16 +97,6 @@ impl Root {
     /// [`HostError::Denied`] without the right to write.
     pub fn make_directory(&self, path: &str) -> HostResult<()> {
         self.0.make_directory(path)
-    }
-
-    /// Removes what `entries` name, as long as it is what was seen; a folder only when it is empty, so hand in children
-    /// before parents. One outcome for each, in the same order.
-    ///
-    /// # Errors
-    /// [`HostError::Denied`] without the right to remove, [`HostError::Limit`] above the task's ceiling.
-    pub fn remove(&self, entries: &[Entry]) -> HostResult<Vec<RemovalOutcome>> {
-        let items: Vec<_> = entries.iter().map(|it| wit::Removal { path: it.path.clone(), id: it.id }).collect();
-        self.0.remove(&items)
     }
 }
 

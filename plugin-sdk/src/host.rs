@@ -3,10 +3,12 @@
 //! Both have the same functions, so that the wrappers are written once. The types are always those of the WIT.
 
 #[cfg(target_family = "wasm")]
-pub(crate) use crate::bindings::upkeep::plugin::{drill, dump, files, log, metrics, repository, sql, state, system};
+pub(crate) use crate::bindings::upkeep::plugin::{
+    drill, dump, files, log, metrics, removal, repository, sql, state, system,
+};
 
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use crate::test::{drill, dump, files, log, metrics, repository, sql, state, system};
+pub(crate) use crate::test::{drill, dump, files, log, metrics, removal, repository, sql, state, system};
 
 pub use crate::bindings::upkeep::plugin::types::Error as HostError;
 

@@ -34,6 +34,7 @@ pub(crate) mod absent;
 pub(crate) mod files;
 pub(crate) mod log;
 pub(crate) mod metrics;
+pub(crate) mod removal;
 pub(crate) mod state;
 pub(crate) use absent::{drill, dump, repository, sql, system};
 
@@ -48,6 +49,8 @@ struct World {
     state: BTreeMap<String, state::Slot>,
     log: Vec<Record>,
     metrics: Vec<Sample>,
+    plans: BTreeMap<String, Vec<crate::removal::Candidate>>,
+    blocks: Vec<crate::removal::Block>,
 }
 
 fn with<R>(act: impl FnOnce(&mut World) -> R) -> R {
@@ -102,6 +105,18 @@ impl Host {
     pub fn root(self, name: &str, path: impl Into<PathBuf>) -> Self {
         with(|world| world.roots.insert(name.to_owned(), path.into()));
         self
+    }
+
+    /// Lets nothing be removed, as when the plan is above a ceiling.
+    #[must_use]
+    pub fn block(self, block: crate::removal::Block) -> Self {
+        with(|world| world.blocks.push(block));
+        self
+    }
+
+    /// What was proposed for removal from the root `name` so far.
+    pub fn proposed(&self, name: &str) -> Vec<crate::removal::Candidate> {
+        with(|world| world.plans.get(name).cloned().unwrap_or_default())
     }
 
     /// The context that the task gets: a task and host named `test`, at the Unix epoch, in UTC.

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use super::{denied, with};
-use crate::bindings::upkeep::plugin::files::{Entry, Identity, Kind, Removal, RemovalOutcome, WalkOptions};
+use crate::bindings::upkeep::plugin::files::{Entry, Identity, Kind, WalkOptions};
 use crate::host::{HostError, HostResult};
 
 #[derive(Debug)]
@@ -25,66 +25,59 @@ impl Root {
     }
 
     pub(crate) fn walk(&self, options: &WalkOptions) -> HostResult<Walker> {
-        let start = self.resolve(&options.path)?;
+        let start = self.beneath(&options.path)?;
         let device = fs::symlink_metadata(&start).map_err(|error| of_io(&options.path, &error))?.dev();
         let mut found = Vec::new();
-        let mut pending = vec![(start, 1)];
-        while let Some((folder, depth)) = pending.pop() {
-            let listing = fs::read_dir(&folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-            for item in listing.map_err(|error| of_io(&options.path, &error))? {
-                let entry = self.entry(&item.path())?;
+        // Parents before children, names in order, as in the real host.
+        let mut pending = vec![(start, 0)];
+        while let Some((path, depth)) = pending.pop() {
+            let mut enter = depth == 0;
+            if depth > 0 {
+                let entry = self.entry(&path)?;
                 if options.exclude.iter().any(|pattern| excludes(pattern, &entry.path)) {
                     continue;
                 }
-                let same_device = !options.one_filesystem || entry.id.device == device;
-                let deeper = options.max_depth.is_none_or(|max| depth < max);
-                if entry.kind == Kind::Directory && same_device && deeper {
-                    pending.push((item.path(), depth + 1));
-                }
+                enter = entry.kind == Kind::Directory && (!options.one_filesystem || entry.id.device == device);
                 found.push(entry);
+            }
+            if enter && options.max_depth.is_none_or(|most| depth < most) {
+                let listing = fs::read_dir(&path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+                let listing = listing.map_err(|error| of_io(&options.path, &error))?;
+                let mut paths: Vec<_> = listing.into_iter().map(|it| (it.path(), depth + 1)).collect();
+                paths.sort_by(|one, other| other.cmp(one));
+                pending.extend(paths);
             }
         }
         Ok(Walker(RefCell::new(found.into_iter())))
     }
 
     pub(crate) fn stat(&self, path: &str) -> HostResult<Entry> {
-        self.entry(&self.resolve(path)?)
+        self.entry(&self.beneath(path)?)
+    }
+
+    pub(crate) fn resolve(&self, path: &str) -> HostResult<String> {
+        let failed = |error| of_io(path, &error);
+        let (root, end) = (self.0.canonicalize().map_err(failed)?, self.beneath(path)?.canonicalize().map_err(failed)?);
+        let relative =
+            end.strip_prefix(root).map_err(|_| HostError::Denied(format!("`{path}` leads out of the root")))?;
+        Ok(relative.to_string_lossy().into_owned())
     }
 
     pub(crate) fn read(&self, path: &str) -> HostResult<Reader> {
-        let file = File::open(self.resolve(path)?).map_err(|error| of_io(path, &error))?;
+        let file = File::open(self.beneath(path)?).map_err(|error| of_io(path, &error))?;
         let metadata = file.metadata().map_err(|error| of_io(path, &error))?;
         Ok(Reader(file, identity(&metadata)))
     }
 
     pub(crate) fn write(&self, path: &str, bytes: &[u8]) -> HostResult<()> {
-        fs::write(self.resolve(path)?, bytes).map_err(|error| of_io(path, &error))
+        fs::write(self.beneath(path)?, bytes).map_err(|error| of_io(path, &error))
     }
 
     pub(crate) fn make_directory(&self, path: &str) -> HostResult<()> {
-        fs::create_dir(self.resolve(path)?).map_err(|error| of_io(path, &error))
+        fs::create_dir(self.beneath(path)?).map_err(|error| of_io(path, &error))
     }
 
-    pub(crate) fn remove(&self, items: &[Removal]) -> HostResult<Vec<RemovalOutcome>> {
-        items.iter().map(|item| self.remove_one(item)).collect()
-    }
-
-    fn remove_one(&self, item: &Removal) -> HostResult<RemovalOutcome> {
-        let path = self.resolve(&item.path)?;
-        let removed = match fs::symlink_metadata(&path) {
-            Ok(now) if now.is_dir() => fs::remove_dir(&path),
-            Ok(now) if identity(&now) != item.id => return Ok(RemovalOutcome::Changed),
-            Ok(_) => fs::remove_file(&path),
-            Err(error) => Err(error),
-        };
-        Ok(match removed {
-            Ok(()) => RemovalOutcome::Removed,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => RemovalOutcome::Gone,
-            Err(error) => RemovalOutcome::Failed(error.to_string()),
-        })
-    }
-
-    fn resolve(&self, path: &str) -> HostResult<PathBuf> {
+    pub(super) fn beneath(&self, path: &str) -> HostResult<PathBuf> {
         let inside = Path::new(path).components().all(|it| matches!(it, Component::Normal(_) | Component::CurDir));
         if inside { Ok(self.0.join(path)) } else { Err(HostError::Denied(format!("`{path}` leads out of the root"))) }
     }
@@ -127,7 +120,7 @@ impl Reader {
     }
 }
 
-fn identity(of: &Metadata) -> Identity {
+pub(super) fn identity(of: &Metadata) -> Identity {
     let modified_ns = of.mtime() * 1_000_000_000 + of.mtime_nsec();
     Identity { device: of.dev(), inode: of.ino(), size: of.size(), modified_ns }
 }
