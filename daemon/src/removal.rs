@@ -9,6 +9,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::clock;
+use crate::record::RunId;
+
 pub mod aside;
 pub mod carry_out;
 pub mod ceiling;
@@ -81,6 +84,60 @@ impl Total {
 /// Where the removals of all runs are kept: a folder for each run.
 pub fn folder(state_dir: &Path) -> PathBuf {
     state_dir.join("removal")
+}
+
+/// A place for a plan that comes in, before it is known which run carries it out.
+pub fn incoming(state_dir: &Path) -> PathBuf {
+    folder(state_dir).join(format!("{INCOMING}{}", RunId::new(clock::now())))
+}
+
+/// How the names of such places begin.
+const INCOMING: &str = "incoming-";
+
+/// Gives a plan that came in to a run.
+///
+/// # Errors
+///
+/// When it cannot be moved.
+pub fn assign(incoming: &Path, state_dir: &Path, run: &str) -> Result<(), RemovalError> {
+    let to = folder(state_dir).join(run);
+    std::fs::rename(incoming, &to).map_err(RemovalError::state(&to))?;
+    sync_folder(&to)
+}
+
+/// Removes plans that came in and never reached a run. Only while nobody sends one.
+pub fn clear_incoming(state_dir: &Path) {
+    for entry in std::fs::read_dir(folder(state_dir)).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(INCOMING) {
+            // What cannot be removed takes up room and does no harm.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// The runs of which something is kept, but nothing that could be had back.
+pub fn kept_runs(state_dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder(state_dir)).into_iter().flatten().flatten();
+    let names = entries.filter(|entry| !aside::has_ledger(&entry.path())).map(|entry| entry.file_name());
+    names.filter_map(|name| name.into_string().ok()).filter(|name| !name.starts_with(INCOMING)).collect()
+}
+
+/// Forgets the plans of a run.
+pub fn forget(state_dir: &Path, run: &str) {
+    let folder = folder(state_dir).join(run);
+    if !aside::has_ledger(&folder)
+        && let Err(error) = std::fs::remove_dir_all(&folder)
+    {
+        tracing::warn!("{} could not be removed: {error}", folder.display());
+    }
+}
+
+/// What is told when a run has moved nothing aside.
+pub fn nothing_aside(run: &str) -> String {
+    format!(
+        "nothing that run {run} removed can be had back: it removed nothing, the folder's grant has no `undo` in its \
+         `removal`, or its time has passed"
+    )
 }
 
 /// The name of a file for the root of this name.

@@ -313,6 +313,11 @@ fn ledgers(run_folder: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).filter(|file| file.extension().is_some_and(|it| it == "ledger")).collect()
 }
 
+/// Whether something may be had back of the run with this folder.
+pub(super) fn has_ledger(run_folder: &Path) -> bool {
+    !ledgers(run_folder).is_empty()
+}
+
 /// Where one run's things are in its root; none when there is nothing (any more).
 fn open_run(root: &Root, run: &OsStr) -> Result<Option<OwnedFd>, RemovalError> {
     match rustix::fs::statat(root.folder(), ASIDE, NO_FOLLOW) {

@@ -43,9 +43,7 @@ async fn what_is_not_granted_is_denied_and_the_key_is_named() {
     }
     let denied = host.write(again(&root), "new".into(), vec![]).await;
     host.expect_denied(denied, "grant.files.data.access");
-    let denied = host.remove(again(&root), vec![]).await;
-    host.expect_denied(denied, "grant.files.data.access");
-    assert_eq!(host.run.denials().len(), 7);
+    assert_eq!(host.run.denials().len(), 6);
 
     let (_folder, mut host) = place(&[FilesAccess::Write], Limits::default()).await;
     let root = abi::HostRoot::open(&mut host, "data".into()).await.unwrap();
