@@ -5,13 +5,14 @@
 //! the module is wrapped as a component, its imports are compared with what the manifest asks for, and the manifest is
 //! stored in it. What is up to date is left alone.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use crate::plugin::manifest::{CAPABILITIES, Manifest, ManifestError};
+use crate::plugin::manifest::{CAPABILITIES, Manifest, ManifestError, RIGHTS};
 use crate::plugin::schema::{self, SchemaError};
 use crate::plugin::section::{self, SectionError};
 use crate::plugin::toolchain::{self, ToolchainError};
@@ -302,19 +303,24 @@ fn finish(
 /// The capabilities among the imports, or the import that this host API does not have. The log is nobody's to ask for,
 /// and WASI is there but empty.
 fn capabilities_of<'a>(imports: impl Iterator<Item = &'a str>, api: &str) -> Result<Vec<&'a str>, String> {
-    let mut used = Vec::new();
+    let mut used = BTreeSet::new();
     for import in imports.filter(|it| !it.starts_with("wasi:")) {
         let interface = import.strip_prefix("upkeep:plugin/").and_then(|it| it.split_once('@'));
         match interface {
-            Some((name, version)) if version.strip_prefix(api).is_some_and(|it| it.starts_with('.')) => match name {
-                "log" | "types" => {}
-                name if CAPABILITIES.iter().any(|(known, _)| *known == name) => used.push(name),
-                _ => return Err(import.to_owned()),
-            },
+            Some((name, version)) if version.strip_prefix(api).is_some_and(|it| it.starts_with('.')) => {
+                let right = RIGHTS.iter().find(|(interface, _)| *interface == name);
+                match right.map_or(name, |(_, capability)| capability) {
+                    "log" | "types" => {}
+                    name if CAPABILITIES.iter().any(|(known, _)| *known == name) => {
+                        used.insert(name);
+                    }
+                    _ => return Err(import.to_owned()),
+                }
+            }
             _ => return Err(import.to_owned()),
         }
     }
-    Ok(used)
+    Ok(used.into_iter().collect())
 }
 
 /// What to add to `plugin.toml` to ask for a capability.
@@ -369,6 +375,7 @@ mod tests {
         let all =
             ["upkeep:plugin/log@0.1.0", "upkeep:plugin/files@0.1.0", "upkeep:plugin/types@0.1.0", "wasi:io/poll@0.2.0"];
         assert_eq!(of(&all), Ok(vec!["files"]));
+        assert_eq!(of(&["upkeep:plugin/removal@0.1.0", "upkeep:plugin/files@0.1.0"]), Ok(vec!["files"]));
         assert_eq!(of(&["upkeep:plugin/files@0.2.0"]), Err("upkeep:plugin/files@0.2.0".to_owned()));
         assert_eq!(of(&["upkeep:plugin/files@0.10.0"]), Err("upkeep:plugin/files@0.10.0".to_owned()));
         assert_eq!(of(&["upkeep:plugin/teleport@0.1.0"]), Err("upkeep:plugin/teleport@0.1.0".to_owned()));

@@ -28,6 +28,9 @@ pub const CAPABILITIES: &[(&str, &[&str])] = &[
     ("system", &["os", "disks", "memory", "load", "packages", "sockets", "services"]),
 ];
 
+/// Interfaces that are a right of a capability instead of one of their own.
+pub const RIGHTS: &[(&str, &str)] = &[("purge", "sql"), ("removal", "files")];
+
 /// A plugin's manifest, as it is stored in the component.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

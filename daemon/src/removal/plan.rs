@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::{RemovalError, Total, file_name, replace};
 use crate::root;
 
+/// Bytes of lines that are compressed at once.
+const BUFFER: usize = 1 << 16;
+
 /// One thing that is to go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -135,7 +138,7 @@ impl Head {
 pub struct Writer {
     head: Head,
     file: PathBuf,
-    lines: zstd::stream::write::Encoder<'static, BufWriter<File>>,
+    lines: BufWriter<zstd::stream::write::Encoder<'static, File>>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -159,7 +162,8 @@ impl Writer {
             _ => {}
         }
         let made = File::create(&file).map_err(&failed)?;
-        let lines = zstd::stream::write::Encoder::new(BufWriter::new(made), 1).map_err(&failed)?;
+        let compressed = zstd::stream::write::Encoder::new(made, 1).map_err(&failed)?;
+        let lines = BufWriter::with_capacity(BUFFER, compressed);
         Ok(Self { head: Head::new(root, path), file: file.clone(), lines })
     }
 
@@ -201,8 +205,8 @@ impl Writer {
     /// When it cannot be written.
     pub fn finish(self) -> Result<Head, RemovalError> {
         let failed = RemovalError::state(&self.file);
-        let written = self.lines.finish().map_err(&failed)?;
-        let written = written.into_inner().map_err(|error| failed(error.into_error()))?;
+        let compressed = self.lines.into_inner().map_err(|error| failed(error.into_error()))?;
+        let written = compressed.finish().map_err(&failed)?;
         written.sync_all().map_err(&failed)?;
         let head = serde_json::to_vec(&self.head).map_err(|error| RemovalError::broken(&self.file, error))?;
         replace(&self.file.with_extension("head"), &head)?;
@@ -303,7 +307,7 @@ impl Plan {
     pub fn items(&self) -> Result<Items, RemovalError> {
         let failed = RemovalError::state(&self.file);
         let file = File::open(&self.file).map_err(&failed)?;
-        let lines = BufReader::with_capacity(1 << 16, zstd::stream::read::Decoder::new(file).map_err(&failed)?);
+        let lines = BufReader::with_capacity(BUFFER, zstd::stream::read::Decoder::new(file).map_err(&failed)?);
         Ok(Items { lines, line: String::new(), file: self.file.clone() })
     }
 }

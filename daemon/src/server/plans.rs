@@ -54,7 +54,12 @@ async fn waiting<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
 pub(super) async fn show(State(state): State<ServerState>, Named(name): Named) -> Result<Response, ApiError> {
     let run = state.find(&name).await?.id;
     let folder = state.plans_of(&run);
-    let found = waiting(move || Ok::<_, RemovalError>((document::origin(&folder)?, Plan::all(&folder)?))).await??;
+    let found = waiting(move || {
+        // A run that was given its plan made none.
+        let origin = document::origin(&folder)?.map_or_else(|| document::adopted(&folder), |origin| Ok(Some(origin)));
+        Ok::<_, RemovalError>((origin?, Plan::all(&folder)?))
+    });
+    let found = found.await??;
     let (Some(origin), plans) = found else {
         let message = format!("run {run} has no plan (any more): those of dry runs and of runs that remove are kept");
         return Err(ApiError::new(ErrorCode::NoPlan, message));
