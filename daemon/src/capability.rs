@@ -20,6 +20,7 @@ use crate::store::Store;
 pub mod drill;
 pub mod dump;
 pub mod files;
+pub mod journal;
 pub mod limiter;
 pub mod log;
 pub mod metrics;
@@ -47,6 +48,7 @@ pub fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     abi::drill::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::sql::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::system::add_to_linker::<_, Own>(linker, |host| host)?;
+    abi::journal::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::metrics::add_to_linker::<_, Own>(linker, |host| host)?;
     Ok(())
 }

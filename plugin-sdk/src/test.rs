@@ -36,7 +36,7 @@ pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod removal;
 pub(crate) mod state;
-pub(crate) use absent::{drill, dump, repository, sql, system};
+pub(crate) use absent::{drill, dump, journal, repository, sql, system};
 
 thread_local! {
     static WORLD: RefCell<World> = RefCell::default();

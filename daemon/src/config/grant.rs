@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,8 @@ pub struct Grants {
     pub dump: BTreeMap<String, DumpGrant>,
     /// Where snapshots are restored on trial.
     pub drill: Option<DrillGrant>,
+    /// The journal of systemd.
+    pub journal: Option<JournalGrant>,
     /// Databases to query, by name. `private` is reserved for the task's own.
     pub sql: BTreeMap<String, SqlGrant>,
 }
@@ -188,6 +191,26 @@ pub struct DrillGrant {
 impl Default for DrillGrant {
     fn default() -> Self {
         Self { folder: PathBuf::from("/var/tmp"), max_size: Size(100 << 30), tools: None }
+    }
+}
+
+/// The journal of systemd, and how much of it stays at least.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct JournalGrant {
+    /// The folder of the journal; absolute. Left out: where systemd keeps it.
+    pub folder: Option<PathBuf>,
+    /// It is never vacuumed to less than this.
+    pub keep: Size,
+    /// Nothing younger than this is vacuumed for its age.
+    #[serde(with = "crate::config::duration")]
+    #[schemars(schema_with = "crate::config::schema::duration")]
+    pub keep_time: Duration,
+}
+
+impl Default for JournalGrant {
+    fn default() -> Self {
+        Self { folder: None, keep: Size(100 << 20), keep_time: Duration::from_secs(2 * 86_400) }
     }
 }
 

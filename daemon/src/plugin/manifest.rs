@@ -21,6 +21,7 @@ pub const CAPABILITIES: &[(&str, &[&str])] = &[
     ("drill", &[]),
     ("dump", &[]),
     ("files", &["read", "write", "remove"]),
+    ("journal", &[]),
     ("metrics", &[]),
     ("repository", &["append", "list", "prune", "check", "restore"]),
     ("sql", &["read", "write"]),

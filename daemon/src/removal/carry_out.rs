@@ -5,6 +5,7 @@
 //! some items cannot go does not keep the others from going: what became of each is counted.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, mpsc};
 
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
@@ -24,6 +25,9 @@ const MOST_PROBLEMS: usize = 100;
 /// Items whose lines in the ledger become durable together.
 const BATCH: usize = 1_024;
 
+/// Threads that remove at once; more of them wait for each other in the kernel.
+const MOST_THREADS: usize = 4;
+
 /// What a plan is carried out with.
 pub struct Means<'a> {
     /// The folder.
@@ -34,8 +38,8 @@ pub struct Means<'a> {
     pub aside: Option<Aside>,
     /// Ends it between two items.
     pub cancel: &'a CancellationToken,
-    /// Is told that one more item is done.
-    pub tell: &'a dyn Fn(),
+    /// Is told that one more item is done; from several threads.
+    pub tell: &'a (dyn Fn() + Sync),
 }
 
 /// What became of the items of a plan.
@@ -75,6 +79,23 @@ enum Fate {
 }
 
 impl Done {
+    /// Adds what another thread has counted.
+    fn merge(&mut self, other: Self) {
+        let add = |one: &mut Total, other: Total| {
+            one.items += other.items;
+            one.bytes += other.bytes;
+        };
+        add(&mut self.removed, other.removed);
+        add(&mut self.compressed, other.compressed);
+        add(&mut self.changed, other.changed);
+        add(&mut self.in_use, other.in_use);
+        add(&mut self.failed, other.failed);
+        self.filled += other.filled;
+        self.gone += other.gone;
+        let room = MOST_PROBLEMS.saturating_sub(self.problems.len());
+        self.problems.extend(other.problems.into_iter().take(room));
+    }
+
     fn count(&mut self, item: &Item, fate: Fate) {
         let mut problem = |reason: &dyn std::fmt::Display| {
             if self.problems.len() < MOST_PROBLEMS {
@@ -104,16 +125,48 @@ impl Done {
     }
 }
 
-/// Carries a plan out.
+/// Carries a plan out. Files go by several threads at once, in batches: most of the time is spent in the kernel.
 ///
 /// # Errors
 ///
 /// When the plan or the ledger cannot be read or written, or the run was ended; what was done until then is done.
 pub fn carry_out(plan: &Plan, means: Means<'_>) -> Result<Done, RemovalError> {
     let device = rustix::fs::fstat(means.root.folder()).map_err(|errno| root_failed(means.root, errno))?.st_dev;
-    let parents = means.root.parents();
-    let mut done = Done { aside: means.aside.is_some(), ..Done::default() };
-    let mut worker = Worker { means, parents, writers: Writers::new(device), device };
+    let Means { root, protected, aside, cancel, tell } = means;
+    let shared = Shared { root, protected, cancel, tell, writers: Mutex::new(Writers::new(device)), device };
+    let mut done = Done { aside: aside.is_some(), ..Done::default() };
+    // A ledger is written by one.
+    let threads = if aside.is_some() {
+        1
+    } else {
+        std::thread::available_parallelism().map_or(1, |it| it.get().min(MOST_THREADS))
+    };
+    let mut workers: Vec<_> = (0..threads).map(|_| Worker::new(&shared, None)).collect();
+    if let Some(first) = workers.first_mut() {
+        first.aside = aside;
+    }
+    let (batches, waiting) = mpsc::sync_channel::<Vec<Item>>(2 * threads);
+    let waiting = Mutex::new(waiting);
+    let (folders, ended) = std::thread::scope(|scope| {
+        let workers: Vec<_> = workers.into_iter().map(|worker| scope.spawn(|| worker.all_of(&waiting))).collect();
+        let folders = hand_out(plan, batches);
+        let join =
+            |it: std::thread::ScopedJoinHandle<'_, _>| it.join().unwrap_or_else(|it| std::panic::resume_unwind(it));
+        (folders, workers.into_iter().map(join).collect::<Vec<Result<_, RemovalError>>>())
+    });
+    let mut aside = None;
+    for ended in ended {
+        let (given_back, counted) = ended?;
+        aside = aside.or(given_back);
+        done.merge(counted);
+    }
+    Worker::new(&shared, aside).folders(folders?, &mut done)?;
+    done.unseen = shared.writers.lock().unwrap_or_else(PoisonError::into_inner).unseen();
+    Ok(done)
+}
+
+/// Reads the plan, gives its files to whoever takes them, and its folders back.
+fn hand_out(plan: &Plan, batches: mpsc::SyncSender<Vec<Item>>) -> Result<Vec<Item>, RemovalError> {
     let mut folders = Vec::new();
     let mut batch = Vec::with_capacity(BATCH);
     for item in plan.items()? {
@@ -124,14 +177,12 @@ pub fn carry_out(plan: &Plan, means: Means<'_>) -> Result<Done, RemovalError> {
         }
         batch.push(item);
         if batch.len() == BATCH {
-            worker.files(&mut batch, &mut done)?;
+            // They are taken until it is closed, whatever happens.
+            let _ = batches.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
         }
     }
-    worker.files(&mut batch, &mut done)?;
-    // In a plan, those above stand before those within.
-    worker.folders(folders, &mut done)?;
-    done.unseen = worker.writers.unseen();
-    Ok(done)
+    let _ = batches.send(batch);
+    Ok(folders)
 }
 
 /// Whether all that a plan names is as it was seen; the first that is not, otherwise.
@@ -176,17 +227,46 @@ fn path_of(item: &Item) -> Result<PathBuf, RemovalError> {
     path::parse(&item.path).map_err(|error| RemovalError::Root(error.to_string()))
 }
 
-struct Worker<'a> {
-    means: Means<'a>,
-    parents: Parents<'a>,
-    writers: Writers,
+/// What all threads work with.
+struct Shared<'a> {
+    root: &'a Root,
+    protected: &'a Protected,
+    cancel: &'a CancellationToken,
+    tell: &'a (dyn Fn() + Sync),
+    writers: Mutex<Writers>,
     device: u64,
 }
 
-impl Worker<'_> {
-    fn files(&mut self, batch: &mut Vec<Item>, done: &mut Done) -> Result<(), RemovalError> {
+/// One thread.
+struct Worker<'a> {
+    shared: &'a Shared<'a>,
+    aside: Option<Aside>,
+    parents: Parents<'a>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(shared: &'a Shared<'a>, aside: Option<Aside>) -> Self {
+        Self { shared, aside, parents: shared.root.parents() }
+    }
+
+    /// Works until nothing is handed out any more; gives back what things are moved with.
+    fn all_of(mut self, waiting: &Mutex<mpsc::Receiver<Vec<Item>>>) -> Result<(Option<Aside>, Done), RemovalError> {
+        let mut done = Done::default();
+        let mut failed = None;
+        loop {
+            let batch = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            match (batch, &failed) {
+                (Ok(batch), None) => failed = self.files(batch, &mut done).err(),
+                // Takes the rest all the same: who hands out must not wait for ever.
+                (Ok(_), Some(_)) => {}
+                (Err(_), _) => return failed.map_or(Ok((self.aside, done)), Err),
+            }
+        }
+    }
+
+    fn files(&mut self, batch: Vec<Item>, done: &mut Done) -> Result<(), RemovalError> {
         let mut numbers = Vec::new();
-        if let Some(aside) = &mut self.means.aside {
+        if let Some(aside) = &mut self.aside {
             for item in batch.iter().filter(|item| item.action == Action::Remove) {
                 numbers.push(aside.announce(item)?);
             }
@@ -195,14 +275,14 @@ impl Worker<'_> {
             }
         }
         let mut numbers = numbers.into_iter();
-        for item in batch.drain(..) {
-            if self.means.cancel.is_cancelled() {
+        for item in batch {
+            if self.shared.cancel.is_cancelled() {
                 return Err(RemovalError::Cancelled);
             }
             let number = if item.action == Action::Remove { numbers.next() } else { None };
             let fate = self.file(&item, number)?;
             done.count(&item, fate);
-            (self.means.tell)();
+            (self.shared.tell)();
         }
         Ok(())
     }
@@ -217,13 +297,13 @@ impl Worker<'_> {
             Err(error) => return Ok(no_place(error)),
         };
         let seen = match place.stat() {
-            Ok(stat) if item.is_same(&stat) && stat.st_dev == self.device => stat,
+            Ok(stat) if item.is_same(&stat) && stat.st_dev == self.shared.device => stat,
             Ok(_) => return Ok(Fate::Changed),
             Err(Errno::NOENT) => return Ok(Fate::Gone),
             Err(errno) => return Ok(failed(errno)),
         };
         if item.kind == Kind::File
-            && let Some(writer) = self.writers.of(seen.st_ino)
+            && let Some(writer) = self.shared.writers.lock().unwrap_or_else(PoisonError::into_inner).of(seen.st_ino)
         {
             return Ok(Fate::InUse(format!("{writer} writes to it")));
         }
@@ -234,7 +314,7 @@ impl Worker<'_> {
                 Err(Uncompressed::Failed(reason)) => Fate::Failed(format!("not compressed: {reason}")),
             });
         }
-        Ok(match (&mut self.means.aside, number) {
+        Ok(match (&mut self.aside, number) {
             (Some(aside), Some(number)) => match aside.take(number, place, item, &path) {
                 Ok(()) => Fate::Removed,
                 Err(Unmoved::Changed) => Fate::Changed,
@@ -247,12 +327,12 @@ impl Worker<'_> {
 
     /// Why an item stays, before it is looked at.
     fn keeps(&self, item: &Item, path: &Path) -> Option<Fate> {
-        if let Some(reason) = self.means.protected.refuses(path, item.kind == Kind::Folder) {
+        if let Some(reason) = self.shared.protected.refuses(path, item.kind == Kind::Folder) {
             return Some(Fate::Failed(reason));
         }
         let link = item.unless_linked.as_ref()?;
         let Ok(link_path) = path::parse(link) else { return Some(Fate::Failed(format!("`{link}` is no path"))) };
-        match self.means.root.resolve(&link_path) {
+        match self.shared.root.resolve(&link_path) {
             Ok(end) if path.starts_with(&end) || end.starts_with(path) => {
                 Some(Fate::InUse(format!("the link `{link}` leads there now")))
             }
@@ -265,23 +345,23 @@ impl Worker<'_> {
         // Those within before those above, whatever the order of the plan.
         folders.sort_by(|one, other| other.path.cmp(&one.path));
         for batch in folders.chunks(BATCH) {
-            if self.means.aside.is_some() {
+            if self.aside.is_some() {
                 self.announce_folders(batch)?;
             }
             for item in batch {
-                if self.means.cancel.is_cancelled() {
+                if self.shared.cancel.is_cancelled() {
                     return Err(RemovalError::Cancelled);
                 }
                 let fate = self.folder(item)?;
                 done.count(item, fate);
-                (self.means.tell)();
+                (self.shared.tell)();
             }
         }
         Ok(())
     }
 
     fn announce_folders(&mut self, batch: &[Item]) -> Result<(), RemovalError> {
-        let Some(aside) = &mut self.means.aside else { return Ok(()) };
+        let Some(aside) = &mut self.aside else { return Ok(()) };
         for item in batch {
             let path = path_of(item)?;
             if let Ok(place) = self.parents.place(&path)
@@ -304,7 +384,7 @@ impl Worker<'_> {
             Err(error) => return Ok(no_place(error)),
         };
         Ok(match place.stat() {
-            Ok(stat) if item.is_same(&stat) && stat.st_dev == self.device => unlink(place, AtFlags::REMOVEDIR),
+            Ok(stat) if item.is_same(&stat) && stat.st_dev == self.shared.device => unlink(place, AtFlags::REMOVEDIR),
             Ok(_) => Fate::Changed,
             Err(Errno::NOENT) => Fate::Gone,
             Err(errno) => failed(errno),

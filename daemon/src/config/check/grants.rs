@@ -102,6 +102,7 @@ fn lines_to_add(capability: &str, request: &Request) -> String {
     let mut lines = match capability {
         "state" | "metrics" => return format!("[grant]\n{capability} = true"),
         "system" => return format!("[grant]\nsystem = [{}]", rights.join(", ")),
+        "journal" => return "[grant.journal]\nkeep = \"100 MiB\"".to_owned(),
         "drill" => return "[grant.drill]\nfolder = \"/var/tmp\"".to_owned(),
         "files" => "[grant.files.NAME]\npath = \"/FOLDER\"".to_owned(),
         "repository" => "[grant.repository.main]\nurl = \"/FOLDER\"\npassword = { file = \"/FILE\" }".to_owned(),
@@ -125,6 +126,9 @@ fn given(grants: &Grants) -> BTreeMap<&'static str, Given> {
     }
     if grants.drill.is_some() {
         all.entry("drill").or_default();
+    }
+    if grants.journal.is_some() {
+        all.entry("journal").or_default();
     }
     let system = KeyPath::of(["grant", "system"]);
     for (place, group) in grants.system.iter().enumerate() {

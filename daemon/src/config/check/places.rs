@@ -4,6 +4,7 @@
 use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 
+use crate::capability::journal::journalctl;
 use crate::config::check::{STATE, Site, TaskFile, repositories};
 use crate::config::files::in_words;
 use crate::config::grant::FilesAccess;
@@ -34,6 +35,16 @@ pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
         {
             let message = format!("drills would restore into the repository {}", repository.display());
             file.error(key, message, "name a folder of its own, or leave it out: trials are then in /var/tmp");
+        }
+    }
+    if let Some(journal) = &grant.journal {
+        let key = KeyPath::of(["grant", "journal"]);
+        if let Some(folder) = &journal.folder {
+            existing(file, site, &key.key("folder"), folder, Kind::Folder);
+        }
+        if journalctl().is_none() {
+            let help = "remove this grant; only systemd keeps such a journal";
+            file.error_at_key(key, "there is no journalctl on this machine", help);
         }
     }
     for (name, sql) in &grant.sql {
