@@ -129,7 +129,7 @@ impl RuleSettings {
             return Err(format!("`path` is relative to the root and stays beneath it, which `{}` does not", self.path));
         }
         let mut policies = self.policies()?;
-        let (Some((_, policy)), true) = (policies.pop(), policies.is_empty()) else {
+        let (Some(policy), true) = (policies.pop(), policies.is_empty()) else {
             let told = KINDS.map(|it| format!("`{it}`")).join(", ");
             return Err(format!("it has to have exactly one of {told}"));
         };
@@ -142,7 +142,7 @@ impl RuleSettings {
         })
     }
 
-    fn policies(&self) -> Result<Vec<(&'static str, Box<dyn Policy>)>, String> {
+    fn policies(&self) -> Result<Vec<Box<dyn Policy>>, String> {
         let all = self.all.map(|all| match (all, self.only.is_empty()) {
             (false, _) => Err("`all` is `true` or left out".to_owned()),
             (true, true) => Err("`all` needs `match`: it removes whatever the patterns name".to_owned()),
@@ -161,6 +161,6 @@ impl RuleSettings {
             self.releases.as_ref().map(ReleasesSettings::policy),
             self.cache.as_ref().map(CacheSettings::policy),
         ];
-        KINDS.into_iter().zip(policies).filter_map(|(key, policy)| Some(policy?.map(|it| (key, it)))).collect()
+        policies.into_iter().flatten().collect()
     }
 }

@@ -341,7 +341,8 @@ impl Sweep<'_> {
 
 /// What the host may leave out of a walk, since all rules do.
 fn common_exclude(start: &str, rules: &[Active]) -> Option<Vec<String>> {
-    let mut walked = rules.iter().map(|it| &it.rule).filter(|it| it.path == start || beneath(&it.path, start).is_some());
+    let mut walked =
+        rules.iter().map(|it| &it.rule).filter(|it| it.path == start || beneath(&it.path, start).is_some());
     let first = walked.next()?;
     let is_alike = |it: &Rule| it.path == start && it.exclude == first.exclude && !it.policy.needs_all();
     if is_alike(first) && walked.all(is_alike) { of_root(&first.exclude, start) } else { None }

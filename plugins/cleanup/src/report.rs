@@ -132,7 +132,11 @@ fn kept(carried: &Carried) -> u64 {
 fn wanted(planned: &Planned) -> String {
     let total = planned.total();
     let number = total.files + total.folders + total.compressed;
-    if number == 0 { "-".to_owned() } else { format!("{}, {}", grouped(number), Size(total.bytes + total.compressed_bytes)) }
+    if number == 0 {
+        "-".to_owned()
+    } else {
+        format!("{}, {}", grouped(number), Size(total.bytes + total.compressed_bytes))
+    }
 }
 
 fn root_row(planned: &Planned, done: &Done) -> [String; 7] {
