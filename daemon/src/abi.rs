@@ -26,4 +26,4 @@ pub mod v0_1 {
 }
 
 pub use v0_1::exports::upkeep::plugin::task;
-pub use v0_1::upkeep::plugin::{drill, dump, files, log, metrics, repository, sql, state, system, types};
+pub use v0_1::upkeep::plugin::{drill, dump, files, log, metrics, removal, repository, sql, state, system, types};

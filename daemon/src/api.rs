@@ -139,12 +139,18 @@ pub enum ErrorCode {
     NoTask,
     /// 404: no such run.
     NoRun,
+    /// 404: the run has no plan, or none any more.
+    NoPlan,
+    /// 404: nothing that the run removed can be had back.
+    NothingAside,
     /// 405: the path is there, but not for this method.
     Method,
     /// 409: several runs begin with the abbreviated identifier.
     AmbiguousRun,
     /// 409: the run is over already.
     RunOver,
+    /// 409: the run is not over yet.
+    RunNotOver,
     /// 422: the configuration on disk is not valid; the one before stays in use.
     Config,
     /// 429: as many followers as there may be.
@@ -155,6 +161,8 @@ pub enum ErrorCode {
     Busy,
     /// 500: the journal cannot be read or written.
     Journal,
+    /// 500: a plan cannot be read or written, or what was moved aside not be put back.
+    Removal,
     /// One that this version does not know.
     #[serde(other)]
     Unknown,
@@ -165,13 +173,13 @@ impl ErrorCode {
     pub fn status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
-            Self::NoPath | Self::NoTask | Self::NoRun => 404,
+            Self::NoPath | Self::NoTask | Self::NoRun | Self::NoPlan | Self::NothingAside => 404,
             Self::Method => 405,
-            Self::AmbiguousRun | Self::RunOver => 409,
+            Self::AmbiguousRun | Self::RunOver | Self::RunNotOver => 409,
             Self::Config => 422,
             Self::TooManyFollowers => 429,
             Self::Stopping | Self::Busy => 503,
-            Self::Journal | Self::Unknown => 500,
+            Self::Journal | Self::Removal | Self::Unknown => 500,
         }
     }
 }
@@ -182,6 +190,7 @@ impl From<&CommandError> for ErrorCode {
             CommandError::NoTask { .. } => Self::NoTask,
             CommandError::NoRun { .. } => Self::RunOver,
             CommandError::Config { .. } => Self::Config,
+            CommandError::Plan { .. } => Self::Removal,
             CommandError::Journal { .. } => Self::Journal,
             CommandError::Stopping => Self::Stopping,
         }

@@ -12,6 +12,7 @@ use wasmtime::component::{HasSelf, Linker, ResourceTable, ResourceTableError};
 use crate::abi;
 use crate::config::grant::Grants;
 use crate::config::limits::Limits;
+use crate::config::safeguards::Safeguards;
 use crate::event::Events;
 use crate::record::{Level, LogRecord, RunId};
 use crate::store::Store;
@@ -22,6 +23,7 @@ pub mod files;
 pub mod limiter;
 pub mod log;
 pub mod metrics;
+pub mod removal;
 pub mod repository;
 pub mod sql;
 pub mod state;
@@ -39,6 +41,7 @@ pub fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     abi::log::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::state::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::files::add_to_linker::<_, Own>(linker, |host| host)?;
+    abi::removal::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::repository::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::dump::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::drill::add_to_linker::<_, Own>(linker, |host| host)?;
@@ -67,6 +70,10 @@ pub struct Run {
     pub scratch: std::path::PathBuf,
     /// Folder for the tasks' private databases; none where there is no state directory.
     pub private: Option<std::path::PathBuf>,
+    /// What is to be removed, and what was moved aside.
+    pub removals: removal::Removals,
+    /// What stays because another task needs it, and who verifies backups.
+    pub safeguards: Arc<Safeguards>,
     /// Ends the run. Host calls that take long look at it.
     pub cancel: CancellationToken,
     /// Who is told of progress.
@@ -102,6 +109,8 @@ impl Run {
             store,
             scratch,
             private: None,
+            removals: removal::Removals::default(),
+            safeguards: Arc::default(),
             cancel,
             events,
             denials: Mutex::default(),
@@ -111,6 +120,13 @@ impl Run {
     /// Keeps the private databases of the tasks in this folder, which need not exist yet.
     pub fn with_private(mut self, folder: std::path::PathBuf) -> Self {
         self.private = Some(folder);
+        self
+    }
+
+    /// Keeps plans of removals in this state directory, and heeds what the configuration as a whole says about removing.
+    pub fn with_removals(mut self, state_dir: &std::path::Path, safeguards: Arc<Safeguards>) -> Self {
+        self.removals = removal::Removals::new(state_dir, &self.id.0);
+        self.safeguards = safeguards;
         self
     }
 
@@ -127,12 +143,33 @@ impl Run {
     }
 }
 
+/// What an instance was made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// To plan.
+    Plan,
+    /// To execute this step.
+    Step(u32),
+    /// To sum up.
+    Finish,
+}
+
+impl Call {
+    /// The step that is executed.
+    pub fn step(self) -> Option<u32> {
+        match self {
+            Self::Step(step) => Some(step),
+            Self::Plan | Self::Finish => None,
+        }
+    }
+}
+
 /// What one instance sees: the data of its wasmtime store.
 pub struct Host {
     /// The run that it belongs to.
     pub run: Arc<Run>,
-    /// The step that it executes; none for plan and finish.
-    pub step: Option<u32>,
+    /// What it was made for.
+    pub call: Call,
     /// Its handles.
     pub table: ResourceTable,
     /// Its memory and tables.
@@ -142,11 +179,11 @@ pub struct Host {
 
 impl Host {
     /// A host for a fresh instance.
-    pub fn new(run: Arc<Run>, step: Option<u32>) -> Self {
+    pub fn new(run: Arc<Run>, call: Call) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(run.limits.handles).unwrap_or(usize::MAX));
         let limiter = crate::capability::limiter::Limiter::new(&run.limits);
-        Self { run, step, table, limiter, wasi: None }
+        Self { run, call, table, limiter, wasi: None }
     }
 
     /// Answers `denied` and remembers it: what was asked for, and the key of the task file that would grant it.
@@ -195,8 +232,8 @@ impl wasmtime_wasi::WasiView for Host {
     fn ctx(&mut self) -> wasmtime_wasi::WasiCtxView<'_> {
         let ctx = self.wasi.get_or_insert_with(|| {
             wasmtime_wasi::WasiCtxBuilder::new()
-                .stdout(log::Output::new(&self.run, self.step, Level::Info))
-                .stderr(log::Output::new(&self.run, self.step, Level::Warn))
+                .stdout(log::Output::new(&self.run, self.call.step(), Level::Info))
+                .stderr(log::Output::new(&self.run, self.call.step(), Level::Warn))
                 .build()
         });
         wasmtime_wasi::WasiCtxView { ctx, table: &mut self.table }
@@ -271,7 +308,8 @@ impl Host {
             CancellationToken::new(),
             Events::default(),
         );
-        Self::new(Arc::new(run.with_private(folder.join("private"))), Some(0))
+        let run = run.with_private(folder.join("private")).with_removals(&folder.join("state"), Arc::default());
+        Self::new(Arc::new(run), Call::Step(0))
     }
 
     /// The answer `denied`, which must also be remembered.

@@ -22,6 +22,7 @@ mod history;
 mod list;
 mod logs;
 mod place;
+mod plan;
 pub mod plugin;
 mod progress;
 mod reload;
@@ -33,6 +34,7 @@ pub mod screen;
 mod show;
 mod status;
 pub mod table;
+mod undo;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -64,6 +66,8 @@ enum Verb {
     Status(status::StatusArgs),
     List(list::ListArgs),
     Run(run::RunArgs),
+    Apply(plan::ApplyArgs),
+    Undo(undo::UndoArgs),
     Cancel(cancel::CancelArgs),
     History(history::HistoryArgs),
     Show(show::ShowArgs),
@@ -99,11 +103,13 @@ impl Cli {
 }
 
 impl Verb {
-    fn run(self, place: &Place, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    fn run(self, place: &Place, out: &mut (dyn Write + Send)) -> anyhow::Result<Exit> {
         match self {
             Self::Status(args) => wait(args.run(place, out)),
             Self::List(args) => wait(args.run(place, out)),
             Self::Run(args) => args.run(place, out),
+            Self::Apply(args) => args.run(place, out),
+            Self::Undo(args) => args.run(place, out),
             Self::Cancel(args) => wait(args.run(place, out)),
             Self::History(args) => wait(args.run(place, out)),
             Self::Show(args) => wait(args.run(place, out)),

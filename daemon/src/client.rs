@@ -6,8 +6,10 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use futures_util::StreamExt;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
@@ -22,6 +24,10 @@ use crate::api::{
 use crate::command::{Reloaded, Status};
 use crate::event::Event;
 use crate::record::RunId;
+use crate::removal::aside::Undone;
+
+/// Bytes of a piece of a large body.
+const PIECE: usize = 64 * 1024;
 
 /// Why there is no answer, or not the one that was wanted.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +50,9 @@ pub enum ClientError {
     /// The connection broke.
     #[error("the daemon went away while it was answering: {0}")]
     Broken(String),
+    /// The answer cannot be written where it should be.
+    #[error("the answer cannot be written: {0}")]
+    Unwritten(io::Error),
     /// The answer is not of this API.
     #[error("the answer of the daemon cannot be read: {0}")]
     Nonsense(String),
@@ -94,6 +103,29 @@ impl Client {
         let path = format!("tasks/{}/run", escape(task));
         let Queued { run } = self.post(&path, &RunRequest { dry_run }).await?;
         Ok(run)
+    }
+
+    /// Has a plan carried out that a dry run wrote; `plan` is its content.
+    pub async fn apply(&self, plan: tokio::fs::File) -> Result<RunId, ClientError> {
+        let pieces = tokio_util::io::ReaderStream::with_capacity(plan, PIECE).map(|piece| piece.map(Frame::data));
+        let body = BodyExt::boxed(StreamBody::new(pieces));
+        let Queued { run } = read(self.send(Method::POST, "plans", body).await?).await?;
+        Ok(run)
+    }
+
+    /// The plan that a run made, as it is written into a file.
+    pub async fn plan(&self, run: &str, out: &mut (dyn io::Write + Send)) -> Result<(), ClientError> {
+        let mut body = self.send(Method::GET, &format!("runs/{}/plan", escape(run)), empty()).await?.into_body();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| ClientError::Broken(error.to_string()))?;
+            out.write_all(&frame.into_data().unwrap_or_default()).map_err(ClientError::Unwritten)?;
+        }
+        out.flush().map_err(ClientError::Unwritten)
+    }
+
+    /// Puts back what a run moved aside.
+    pub async fn undo(&self, run: &str) -> Result<Undone, ClientError> {
+        self.post(&format!("runs/{}/undo", escape(run)), &()).await
     }
 
     /// Tells a run to end.
@@ -150,7 +182,7 @@ impl Client {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.whole(Method::GET, path, Bytes::new()).await
+        read(self.send(Method::GET, path, empty()).await?).await
     }
 
     /// `()` stands for no body.
@@ -159,21 +191,16 @@ impl Client {
             Ok(body) if body != b"null" => body.into(),
             _ => Bytes::new(),
         };
-        self.whole(Method::POST, path, body).await
-    }
-
-    async fn whole<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
-        let bytes = collect(self.send(method, path, body).await?).await?;
-        serde_json::from_slice(&bytes).map_err(|error| ClientError::Nonsense(error.to_string()))
+        read(self.send(Method::POST, path, whole(body)).await?).await
     }
 
     async fn lines<T>(&self, path: &str) -> Result<Lines<T>, ClientError> {
-        let body = self.send(Method::GET, path, Bytes::new()).await?.into_body();
+        let body = self.send(Method::GET, path, empty()).await?.into_body();
         Ok(Lines { body, bytes: Vec::new(), read: 0, of: std::marker::PhantomData })
     }
 
     /// Sends a request. An answer that is not 2xx is an error.
-    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
+    async fn send(&self, method: Method, path: &str, body: Body) -> Result<Response<Incoming>, ClientError> {
         let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) =
@@ -185,7 +212,7 @@ impl Client {
             .uri(format!("/{VERSION}/{path}"))
             .header(HOST, "upkeep")
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
+            .body(body)
             .map_err(|error| ClientError::Nonsense(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(broken)?;
         if response.status().is_success() {
@@ -207,6 +234,22 @@ impl Client {
             _ => ClientError::Broken(format!("{}: {error}", socket.display())),
         }
     }
+}
+
+/// The body of a request.
+type Body = BoxBody<Bytes, io::Error>;
+
+fn whole(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed()
+}
+
+fn empty() -> Body {
+    whole(Bytes::new())
+}
+
+async fn read<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, ClientError> {
+    let bytes = collect(response).await?;
+    serde_json::from_slice(&bytes).map_err(|error| ClientError::Nonsense(error.to_string()))
 }
 
 async fn collect(response: Response<Incoming>) -> Result<Bytes, ClientError> {

@@ -1,6 +1,8 @@
 //! What the server and the CLI ask of the daemon: messages to the one loop that owns its state, and the answers. Questions
 //! about the past do not come here: they are read from the [`store`](crate::store).
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +24,8 @@ pub enum Command {
         task: String,
         /// Only make the plan.
         dry_run: bool,
+        /// Where the plan is that it is to carry out instead of making its own.
+        plan: Option<PathBuf>,
         /// Who asks: `uid 0`.
         by: String,
         /// The run, which is queued and durable.
@@ -74,6 +78,12 @@ pub enum CommandError {
     #[error("the configuration is not valid, the one before stays in use:\n{message}")]
     Config {
         /// The diagnostics.
+        message: String,
+    },
+    /// The plan that was given cannot be kept.
+    #[error("the plan cannot be kept: {message}")]
+    Plan {
+        /// Why.
         message: String,
     },
     /// The journal cannot be written.

@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::event::Events;
 use crate::memory;
-use crate::outcome::Outcome;
 use crate::record::{Run, RunId, Trigger};
+use crate::removal;
 use crate::run::cancel::Cancel;
-use crate::run::execute::{Ended, Job, Runner, Tally};
+use crate::run::execute::{Job, Runner, Tally};
 use crate::sandbox::Sandbox;
 use crate::server::{self, ServerState, Socket, SocketError};
 use crate::store::{Store, StoreError, Transition};
@@ -63,6 +63,14 @@ pub enum DaemonError {
         /// Why.
         error: String,
     },
+    /// The plan cannot be carried out.
+    #[error("{}: {message}", file.display())]
+    Plan {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        message: String,
+    },
     /// There is no such task.
     #[error("there is no task `{0}`; `upkeep check` shows those there are")]
     NoTask(String),
@@ -79,7 +87,8 @@ pub async fn serve(config_dir: &Path, socket: Option<PathBuf>) -> Result<(), Dae
     let settings = loaded.config.settings.clone();
     let (commands, commands_in) = mpsc::channel(256);
     let socket = Socket::bind(&socket.unwrap_or(settings.socket), settings.socket_group.as_deref())?;
-    let state = ServerState::new(commands, runner.store.read().clone(), runner.events.clone());
+    let (journal, events) = (runner.store.read().clone(), runner.events.clone());
+    let state = ServerState::new(commands, journal, events, Arc::clone(&runner.state_dir));
     let stop_serving = CancellationToken::new();
     let server = tokio::spawn(server::serve(socket, state, stop_serving.clone()));
 
@@ -98,24 +107,68 @@ pub async fn serve(config_dir: &Path, socket: Option<PathBuf>) -> Result<(), Dae
     Ok(())
 }
 
-/// Runs a task once, without a daemon, and gives its run and outcome. The run is journaled like any other.
+/// What a run without a daemon is to do.
+#[derive(Debug, Clone)]
+pub enum Order {
+    /// This task.
+    Task(String),
+    /// Only its plan.
+    DryRun(String),
+    /// A plan that was made, in this file.
+    Plan(PathBuf),
+}
+
+/// A run without a daemon that is over.
+#[derive(Debug)]
+pub struct Standalone {
+    /// The run.
+    pub run: RunId,
+    /// The journal that has it.
+    pub store: Store,
+    /// Where its plans are.
+    pub plans: PathBuf,
+}
+
+/// Runs a task once, without a daemon. The run is journaled like any other.
 ///
 /// # Errors
 ///
 /// When the configuration is not valid, there is no such task, or a daemon has the state directory.
 pub async fn standalone(
     config_dir: &Path,
-    task: &str,
-    dry_run: bool,
+    order: Order,
     events: Events,
     cancel: Cancel,
-) -> Result<(RunId, Outcome, Store), DaemonError> {
+) -> Result<Standalone, DaemonError> {
     let (loaded, runner) = bring_up(config_dir, events).await?;
+    let mut incoming = None;
+    let (task, dry_run) = match &order {
+        Order::Task(task) => (task.clone(), false),
+        Order::DryRun(task) => (task.clone(), true),
+        Order::Plan(file) => {
+            let (file, folder) = (file.clone(), removal::incoming(&runner.state_dir));
+            let into = folder.clone();
+            let read = tokio::task::spawn_blocking(move || {
+                let failed = |message| DaemonError::Plan { file: file.clone(), message };
+                let open = std::fs::File::open(&file).map_err(|error| failed(error.to_string()))?;
+                removal::document::read(open, &into).map_err(failed)
+            });
+            let origin =
+                read.await.map_err(|error| DaemonError::Kernel { what: "a thread", error: error.to_string() })??;
+            incoming = Some(folder);
+            (origin.task, false)
+        }
+    };
+    let task = task.as_str();
     let unknown = || DaemonError::NoTask(task.to_owned());
     let task = Arc::clone(loaded.task(task).ok_or_else(unknown)?);
     let plugin = Arc::clone(loaded.plugin(&task).ok_or_else(unknown)?);
     let by = format!("uid {}", rustix::process::getuid().as_raw());
     let run = new_run(&task.name, Trigger::Manual { by }, clock::now(), dry_run);
+    if let Some(incoming) = incoming {
+        let failed = |error: removal::RemovalError| DaemonError::Kernel { what: "the plan", error: error.to_string() };
+        removal::assign(&incoming, &runner.state_dir, &run.id.0).map_err(failed)?;
+    }
     runner.store.commit(vec![Transition::Queue(vec![run.clone()])]).await?;
     let job = Job {
         run: run.clone(),
@@ -127,14 +180,14 @@ pub async fn standalone(
         tally: Arc::new(Tally::default()),
     };
     let store = runner.store.clone();
+    let plans = removal::folder(&runner.state_dir).join(&*run.id.0);
     let handle = runner.sandbox.handle().clone();
     let ended = handle.spawn(async move { runner.run(job).await }).await;
-    let outcome = match ended {
-        Ok(Ended::Over(outcome)) => outcome,
-        Ok(Ended::Left) => Outcome::Cancelled { by: "shutdown".into() },
-        Err(error) => crate::run::execute::host_bug(&*error.into_panic()),
-    };
-    Ok((run.id, outcome, store))
+    if let Err(error) = ended {
+        let outcome = crate::run::execute::host_bug(&*error.into_panic());
+        tracing::error!("{outcome}");
+    }
+    Ok(Standalone { plans, run: run.id, store })
 }
 
 /// Loads the configuration, locks the state directory, opens what is in it, and compiles the plugins.
@@ -152,6 +205,7 @@ async fn bring_up(config_dir: &Path, events: Events) -> Result<(Loaded, Runner),
     // What a crashed daemon left of its runs' files is of no use to anyone.
     let _ = std::fs::remove_dir_all(settings.state_dir.join("scratch"));
     crate::drill::clear(&settings.state_dir);
+    removal::clear_incoming(&settings.state_dir);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Ok((loaded, Runner { sandbox, store, events, host: host.into(), state_dir: settings.state_dir.into() }))
 }

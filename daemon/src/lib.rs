@@ -21,6 +21,7 @@ pub mod plugin;
 pub mod priority;
 pub mod record;
 pub mod reload;
+pub mod removal;
 pub mod repository;
 pub mod root;
 pub mod run;

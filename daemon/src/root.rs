@@ -18,10 +18,11 @@ use rustix::io::Errno;
 
 mod change;
 pub mod exclude;
+mod parents;
 pub mod path;
 pub mod walk;
 
-pub use change::{Removal, Remover};
+pub use parents::{Parents, Place};
 
 /// Why a path beneath a root gives nothing. The text names the path, relative to the root.
 #[derive(Debug, thiserror::Error)]
@@ -150,12 +151,32 @@ impl Root {
         }
     }
 
+    /// Where the links of `path` lead in the end, relative to the root. Unlike elsewhere, a link may name the root by its
+    /// absolute path.
+    ///
+    /// # Errors
+    ///
+    /// [`RootError::NotFound`] when that is nothing, or outside of the root: what is out there is not told.
+    pub fn resolve(&self, path: &Path) -> Result<PathBuf, RootError> {
+        let nothing = || RootError::NotFound(path::escape(path.as_os_str().as_bytes()));
+        let from = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        // Opens nothing for use: only the name of the end is asked for.
+        let end = rustix::fs::openat(&self.folder, from, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let end = end.ok().and_then(|end| real_path(end.as_fd()).ok()).ok_or_else(nothing)?;
+        let root = real_path(self.folder()).map_err(|_| nothing())?;
+        end.strip_prefix(root).map(Path::to_owned).map_err(|_| nothing())
+    }
+
     /// Opens `path` beneath the root.
     fn open_beneath(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+        self.open_with(path, flags, mode, BENEATH)
+    }
+
+    fn open_with(&self, path: &Path, flags: OFlags, mode: Mode, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         // The kernel gives up with EAGAIN when folders are moved while it resolves `..` of a link.
         for _ in 0..64 {
-            match rustix::fs::openat2(&self.folder, path, flags, mode, BENEATH) {
+            match rustix::fs::openat2(&self.folder, path, flags, mode, resolve) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(Errno::NOSYS | Errno::PERM) if !has_openat2(self.folder()) => {
                     return open_stepwise(self.folder(), path, flags, mode);
@@ -167,7 +188,8 @@ impl Root {
     }
 }
 
-const NO_FOLLOW: AtFlags = AtFlags::SYMLINK_NOFOLLOW.union(AtFlags::NO_AUTOMOUNT);
+/// What stands there itself, not what it leads to.
+pub(crate) const NO_FOLLOW: AtFlags = AtFlags::SYMLINK_NOFOLLOW.union(AtFlags::NO_AUTOMOUNT);
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 

@@ -13,6 +13,7 @@
 //! | `ask`     | one command and its answer                                 |
 //! | `tasks`   | status, tasks, slots, reload                               |
 //! | `holds`   | what must stay in backup repositories                      |
+//! | `plans`   | what is to be removed, and what was moved aside            |
 //! | `runs`    | runs: start, cancel, list, show                            |
 //! | `follow`  | streams of a run: its log and its events, until it is over |
 //! | `reply`   | answers: JSON, or an error with its status                 |
@@ -21,11 +22,13 @@ mod ask;
 mod follow;
 mod holds;
 mod peer;
+mod plans;
 mod reply;
 mod runs;
 mod socket;
 mod tasks;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -55,15 +58,17 @@ pub struct ServerState {
     journal: Reader,
     events: Events,
     followers: Arc<Semaphore>,
+    state_dir: Arc<Path>,
     /// Ends the streams, which would otherwise last as long as their runs.
     shutdown: CancellationToken,
 }
 
 impl ServerState {
-    /// `commands` reach the loop that owns the daemon's state, `journal` knows the past, `events` tell of the present.
-    pub fn new(commands: Commands, journal: Reader, events: Events) -> Self {
+    /// `commands` reach the loop that owns the daemon's state, `journal` knows the past, `events` tell of the present; plans are
+    /// kept in `state_dir`.
+    pub fn new(commands: Commands, journal: Reader, events: Events, state_dir: Arc<Path>) -> Self {
         let followers = Arc::new(Semaphore::new(FOLLOWERS));
-        Self { commands, journal, events, followers, shutdown: CancellationToken::new() }
+        Self { commands, journal, events, followers, state_dir, shutdown: CancellationToken::new() }
     }
 }
 
@@ -86,6 +91,9 @@ fn router(state: ServerState) -> Router {
         .route("/runs", get(runs::list))
         .route("/runs/{id}", get(runs::show))
         .route("/runs/{id}/cancel", post(runs::cancel))
+        .route("/runs/{id}/plan", get(plans::show))
+        .route("/runs/{id}/undo", post(plans::put_back))
+        .route("/plans", post(plans::carry_out))
         .route("/runs/{id}/logs", get(follow::logs))
         .route("/runs/{id}/events", get(follow::events))
         .route("/slots", get(tasks::slots))

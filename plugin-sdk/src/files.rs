@@ -70,7 +70,7 @@ impl Root {
     /// Where a link leads in the end, relative to the root; a path without links leads to itself.
     ///
     /// # Errors
-    /// [`HostError::NotFound`] when there is nothing, [`HostError::Denied`] when it leads out of the root.
+    /// [`HostError::NotFound`] when that is nothing, or outside of the root.
     pub fn resolve(&self, path: &str) -> HostResult<String> {
         self.0.resolve(path)
     }

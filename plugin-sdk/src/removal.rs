@@ -63,7 +63,7 @@ pub enum Compression {
 
 fn candidate(entry: &Entry, action: Action, rule: &str, reason: impl Into<String>) -> Candidate {
     let (path, rule, reason) = (entry.path.clone(), rule.to_owned(), reason.into());
-    Candidate { path, id: entry.id, action, unless_linked: None, rule, reason }
+    Candidate { path, kind: entry.kind, id: entry.id, action, unless_linked: None, rule, reason }
 }
 
 /// What the host took of a proposal.

@@ -13,7 +13,7 @@ use crate::capability::{Host, HostError, blocking};
 use crate::config::grant::FilesAccess;
 use crate::root::exclude::Exclude;
 use crate::root::walk::{Walk, WalkOptions};
-use crate::root::{self, Removal, RootError, path};
+use crate::root::{self, RootError, path};
 
 /// Most entries that one call gives, whatever the guest asks for.
 const MOST_ENTRIES: usize = 16_384;
@@ -69,15 +69,6 @@ fn entry(path: String, stat: &Stat) -> abi::Entry {
     }
 }
 
-/// Whether `stat` is what the guest has seen. A folder changes with everything that is removed from it, so it is the same
-/// as long as it is the same folder.
-fn is_same(stat: &Stat, seen: &abi::Identity) -> bool {
-    let now = identity(stat);
-    let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    (now.device, now.inode) == (seen.device, seen.inode)
-        && (is_folder || (now.size, now.modified_ns) == (seen.size, seen.modified_ns))
-}
-
 fn right(access: FilesAccess) -> &'static str {
     match access {
         FilesAccess::Read => "read",
@@ -88,7 +79,7 @@ fn right(access: FilesAccess) -> &'static str {
 
 impl Host {
     /// Passes an error on to the guest; an attempt to leave the root is denied.
-    fn refuse<T>(&self, name: &str, error: RootError) -> Result<T, HostError> {
+    pub(super) fn refuse<T>(&self, name: &str, error: RootError) -> Result<T, HostError> {
         match error {
             RootError::Escape(path) => self.deny(format!(
                 "`{path}` leads out of the folder `{name}`; `grant.files.{name}` grants only what stands beneath it"
@@ -183,40 +174,11 @@ impl abi::HostRoot for Host {
         blocking(move || root.make_directory(&inner)).await?.or_else(|error| self.refuse(&name, error))
     }
 
-    async fn remove(
-        &mut self,
-        handle: Resource<Root>,
-        items: Vec<abi::Removal>,
-    ) -> Result<Vec<abi::RemovalOutcome>, HostError> {
-        let (name, root) = self.root_for(&handle, FilesAccess::Remove)?;
-        // All paths are looked at before the first thing is removed.
-        let items = items
-            .into_iter()
-            .map(|item| Ok((self.path(&name, &item.path)?, item.id)))
-            .collect::<Result<Vec<_>, HostError>>()?;
-        let cancel = self.run.cancel.clone();
-        let removed = blocking(move || {
-            let mut remover = root.remover();
-            let mut outcomes = Vec::with_capacity(items.len());
-            for (path, seen) in items {
-                if cancel.is_cancelled() {
-                    outcomes.push(Removal::Failed("the run was ended".to_owned()));
-                    continue;
-                }
-                outcomes.push(remover.remove(&path, |stat| is_same(stat, &seen))?);
-            }
-            Ok(outcomes)
-        });
-        match removed.await? {
-            Ok(outcomes) => Ok(outcomes
-                .into_iter()
-                .map(|outcome| match outcome {
-                    Removal::Removed => abi::RemovalOutcome::Removed,
-                    Removal::Changed => abi::RemovalOutcome::Changed,
-                    Removal::Gone => abi::RemovalOutcome::Gone,
-                    Removal::Failed(reason) => abi::RemovalOutcome::Failed(reason),
-                })
-                .collect()),
+    async fn resolve(&mut self, handle: Resource<Root>, path: String) -> Result<String, HostError> {
+        let (name, root) = self.root_for(&handle, FilesAccess::Read)?;
+        let inner = self.path(&name, &path)?;
+        match blocking(move || root.resolve(&inner)).await? {
+            Ok(end) => Ok(path::escape(end.as_os_str().as_encoded_bytes())),
             Err(error) => self.refuse(&name, error),
         }
     }

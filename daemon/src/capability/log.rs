@@ -89,12 +89,12 @@ impl abi::log::Host for Host {
             abi::log::Level::Debug => Level::Debug,
             abi::log::Level::Trace => Level::Trace,
         };
-        self.run.log(self.step, level, message, fields);
+        self.run.log(self.call.step(), level, message, fields);
         Ok(())
     }
 
     async fn progress(&mut self, done: u64, total: Option<u64>, unit: String) -> wasmtime::Result<()> {
-        if let Some(ordinal) = self.step
+        if let Some(ordinal) = self.call.step()
             && self.run.events.heard()
         {
             self.run.events.send(Event::Progress { run: self.run.id.clone(), ordinal, done, total, unit });

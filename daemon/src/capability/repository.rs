@@ -144,7 +144,7 @@ impl Host {
     }
 
     pub(crate) fn teller(&self) -> Tell {
-        let (run, step) = (Arc::clone(&self.run), self.step);
+        let (run, step) = (Arc::clone(&self.run), self.call.step());
         Arc::new(move |done, total| {
             if let Some(ordinal) = step
                 && run.events.heard()

@@ -8,6 +8,7 @@ use crate::api::ErrorCode;
 use crate::cli::screen::plain;
 use crate::client::ClientError;
 use crate::daemon::DaemonError;
+use crate::removal::RemovalError;
 
 /// How the process ends. `docs/cli.md` and `upkeep --help` list them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,16 +104,25 @@ impl From<ClientError> for Failure {
                     // Diagnostics are of several lines, and each has its own remedy.
                     ErrorCode::Config => return Self::new(Exit::Usage, message, CHECK_AGAIN),
                     ErrorCode::BadRequest | ErrorCode::AmbiguousRun => Exit::Usage,
-                    ErrorCode::NoTask | ErrorCode::NoRun | ErrorCode::RunOver => Exit::NotFound,
+                    ErrorCode::NoTask
+                    | ErrorCode::NoRun
+                    | ErrorCode::RunOver
+                    | ErrorCode::RunNotOver
+                    | ErrorCode::NoPlan
+                    | ErrorCode::NothingAside => Exit::NotFound,
                     ErrorCode::Stopping => Exit::NoDaemon,
                     ErrorCode::NoPath
                     | ErrorCode::Method
                     | ErrorCode::TooManyFollowers
                     | ErrorCode::Busy
                     | ErrorCode::Journal
+                    | ErrorCode::Removal
                     | ErrorCode::Unknown => Exit::Internal,
                 };
                 Self::split(exit, message)
+            }
+            ClientError::Unwritten(_) => {
+                Self::new(Exit::Usage, message, "is there room, and may this user write there?")
             }
             ClientError::Broken(_) => Self::new(
                 Exit::Internal,
@@ -131,7 +141,7 @@ impl From<ClientError> for Failure {
 impl From<DaemonError> for Failure {
     fn from(error: DaemonError) -> Self {
         let exit = match &error {
-            DaemonError::Config(_) => Exit::Usage,
+            DaemonError::Config(_) | DaemonError::Plan { .. } => Exit::Usage,
             DaemonError::NoTask(_) => Exit::NotFound,
             DaemonError::Store(_) | DaemonError::Sandbox(_) | DaemonError::Socket(_) | DaemonError::Kernel { .. } => {
                 Exit::Internal
@@ -156,7 +166,8 @@ pub fn report(error: anyhow::Error, colour: bool, err: &mut dyn Write) -> Exit {
     let failure = error
         .downcast::<Failure>()
         .or_else(|error| error.downcast::<ClientError>().map(Failure::from))
-        .or_else(|error| error.downcast::<DaemonError>().map(Failure::from));
+        .or_else(|error| error.downcast::<DaemonError>().map(Failure::from))
+        .or_else(|error| error.downcast::<RemovalError>().map(|error| Failure::split(Exit::Internal, error.to_string())));
     let failure = failure.unwrap_or_else(|bug| {
         Failure::new(
             Exit::Internal,

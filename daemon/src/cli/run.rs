@@ -1,6 +1,7 @@
 //! `upkeep run`: starts a run and stays with it until it is over.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,13 +12,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::failure::{Exit, Failure};
 use super::place::Place;
+use super::plan::{Planned, unreadable};
 use super::progress::Progress;
 use super::screen::{Ink, Screen, colours_wanted, line};
-use super::table::{Cell, Table};
 use super::{daemon_runtime, history, report, stdout_screen, wait, write_json};
 use crate::api::{Queued, RunDetail};
 use crate::client::{Client, ClientError};
 use crate::clock;
+use crate::daemon::{Order, Standalone};
 use crate::event::Events;
 use crate::outcome::Outcome;
 use crate::record::RunId;
@@ -31,6 +33,16 @@ pub(super) struct RunArgs {
     /// Only make the plan: show what would be done
     #[arg(long)]
     dry_run: bool,
+    /// Write the plan to this file, for `upkeep apply`
+    #[arg(long, value_name = "FILE", requires = "dry_run", conflicts_with = "detach")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    manner: Manner,
+}
+
+/// How a run is waited for, and told of.
+#[derive(Debug, Args)]
+pub(super) struct Manner {
     /// Do not wait for the end
     #[arg(long, conflicts_with = "standalone")]
     detach: bool,
@@ -45,29 +57,80 @@ pub(super) struct RunArgs {
 impl RunArgs {
     /// A run of a task that is waited for.
     pub(super) fn of(task: String, standalone: bool, json: bool) -> Self {
-        Self { task, dry_run: false, detach: false, standalone, json }
+        Self { task, dry_run: false, out: None, manner: Manner { detach: false, standalone, json } }
     }
 
     pub(super) fn run(self, place: &Place, out: &mut dyn Write) -> anyhow::Result<Exit> {
-        if self.standalone {
-            daemon_runtime()?.block_on(self.standalone(place, out))
-        } else {
-            wait(self.attached(&place.client()?, out))
+        let Self { task, dry_run, out: file, manner } = self;
+        if manner.standalone {
+            let order = if dry_run { Order::DryRun(task.clone()) } else { Order::Task(task.clone()) };
+            return daemon_runtime()?.block_on(async {
+                let (detail, plans) = manner.standalone(place, order, &task).await?;
+                let planned = if dry_run { Planned::kept(&plans)? } else { None };
+                if let (Some(file), Some(planned)) = (&file, &planned) {
+                    planned.save(file)?;
+                }
+                manner.conclude(&detail, planned.as_ref(), file.as_deref(), out)
+            });
         }
+        wait(async {
+            let client = place.client()?;
+            let run = client.run(&task, dry_run).await?;
+            let Some(detail) = manner.follow(&client, run, &task, out).await? else { return Ok(manner.left()) };
+            let planned = match (dry_run, &detail.run.outcome) {
+                (true, Some(Outcome::Succeeded)) => {
+                    Some(Planned::fetch(&client, &detail.run.id, file.as_deref()).await?)
+                }
+                _ => None,
+            };
+            manner.conclude(&detail, planned.as_ref(), file.as_deref(), out)
+        })
+    }
+}
+
+impl Manner {
+    /// Has a plan carried out.
+    pub(super) fn apply(self, place: &Place, file: PathBuf, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        let name = file.display().to_string();
+        if self.standalone {
+            return daemon_runtime()?.block_on(async {
+                let (detail, _) = self.standalone(place, Order::Plan(file), &name).await?;
+                self.conclude(&detail, None, None, out)
+            });
+        }
+        wait(async {
+            let client = place.client()?;
+            let plan = tokio::fs::File::open(&file).await.map_err(|error| unreadable(&file, &error))?;
+            let run = client.apply(plan).await?;
+            match self.follow(&client, run, &name, out).await? {
+                Some(detail) => self.conclude(&detail, None, None, out),
+                None => Ok(self.left()),
+            }
+        })
     }
 
-    /// Lets the daemon run it.
-    async fn attached(self, client: &Client, out: &mut dyn Write) -> anyhow::Result<Exit> {
-        let run = client.run(&self.task, self.dry_run).await?;
+    /// How a command ends that did not wait for its run.
+    fn left(&self) -> Exit {
+        if self.detach { Exit::Done } else { Exit::Unsuccessful }
+    }
+
+    /// Stays with a run of the daemon until it is over; none when it goes on without being waited for.
+    async fn follow(
+        &self,
+        client: &Client,
+        run: RunId,
+        name: &str,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<Option<RunDetail>> {
         if self.detach {
             match self.json {
                 true => write_json(&Queued { run }, out)?,
                 false => writeln!(out, "Run {run} is queued.\n{}", follow_or_end(&run))?,
             }
-            return Ok(Exit::Done);
+            return Ok(None);
         }
         let mut err = self.err();
-        let mut progress = self.progress(&mut *err);
+        let mut progress = self.progress(name, &mut *err);
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut tick = ticks();
         let mut events = client.events(&run.0).await.map_err(|error| {
@@ -86,31 +149,31 @@ impl RunArgs {
                     progress.clear();
                     drop(progress);
                     writeln!(err, "Run {run} goes on.\n{}", follow_or_end(&run))?;
-                    return Ok(Exit::Unsuccessful);
+                    return Ok(None);
                 }
             }
         }
         progress.clear();
         match client.show(&run.0).await {
-            Ok(detail) if detail.run.outcome.is_some() => self.conclude(&detail, out),
+            Ok(detail) if detail.run.outcome.is_some() => Ok(Some(detail)),
             Ok(_) | Err(ClientError::NoDaemon { .. } | ClientError::Broken(_)) => Err(stopped(&run).into()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Runs it in this process.
-    async fn standalone(self, place: &Place, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    /// Runs it in this process; also gives where its plans are.
+    async fn standalone(&self, place: &Place, order: Order, name: &str) -> anyhow::Result<(RunDetail, PathBuf)> {
         let mut err = self.err();
-        let mut progress = self.progress(&mut *err);
+        let mut progress = self.progress(name, &mut *err);
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut tick = ticks();
         let events = Events::default();
         let mut heard = events.listen();
         let cancel = Cancel::default();
         let config_dir = place.config_dir();
-        let run = crate::daemon::standalone(&config_dir, &self.task, self.dry_run, events, cancel.clone());
+        let run = crate::daemon::standalone(&config_dir, order, events, cancel.clone());
         let mut run = std::pin::pin!(run);
-        let (id, _, store) = loop {
+        let Standalone { run: id, store, plans } = loop {
             tokio::select! {
                 biased;
                 event = heard.recv() => match event {
@@ -140,7 +203,7 @@ impl RunArgs {
         let run = store.read().run(&id).await?.context("the journal does not know the run")?;
         let detail = RunDetail::read(store.read(), run).await?;
         store.close().await;
-        self.conclude(&detail, out)
+        Ok((detail, plans))
     }
 
     /// Where progress goes. Who wants JSON wants nothing else.
@@ -148,17 +211,23 @@ impl RunArgs {
         if self.json { Box::new(io::sink()) } else { Box::new(io::stderr()) }
     }
 
-    fn progress<'a>(&self, err: &'a mut dyn Write) -> Progress<'a> {
+    fn progress<'a>(&self, name: &str, err: &'a mut dyn Write) -> Progress<'a> {
         let terminal = io::stderr().is_terminal() && !self.json;
         let screen = Screen { colour: terminal && colours_wanted(), ..stdout_screen() };
-        Progress::new(&self.task, terminal, screen, err)
+        Progress::new(name, terminal, screen, err)
     }
 
-    fn conclude(&self, detail: &RunDetail, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    fn conclude(
+        &self,
+        detail: &RunDetail,
+        planned: Option<&Planned>,
+        file: Option<&Path>,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<Exit> {
         if self.json {
             write_json(detail, out)?;
         } else {
-            write(&stdout_screen(), detail, out)?;
+            write(&stdout_screen(), detail, planned, file, self.standalone, out)?;
         }
         Ok(if detail.run.outcome == Some(Outcome::Succeeded) { Exit::Done } else { Exit::Unsuccessful })
     }
@@ -184,8 +253,15 @@ fn stopped(run: &RunId) -> Failure {
     )
 }
 
-/// How a run ended and what the plugin summed up.
-fn write(screen: &Screen, detail: &RunDetail, out: &mut dyn Write) -> io::Result<()> {
+/// How a run ended, what the plugin summed up, and what a dry run planned.
+fn write(
+    screen: &Screen,
+    detail: &RunDetail,
+    planned: Option<&Planned>,
+    file: Option<&Path>,
+    standalone: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
     let run = &detail.run;
     let became = screen.ink(Ink::of(run.outcome.as_ref()), &line(&history::became(run)));
     let took = run.started.and(run.ended).map(|_| format!(", took {}", history::took(run))).unwrap_or_default();
@@ -193,15 +269,19 @@ fn write(screen: &Screen, detail: &RunDetail, out: &mut dyn Write) -> io::Result
     if let Some(summed_up) = &detail.report {
         report::write(screen, summed_up, out)?;
     }
-    if run.dry_run && detail.report.is_none() && !detail.steps.is_empty() {
-        writeln!(out, "\n{}", screen.ink(Ink::Bold, "It would do"))?;
-        let mut table = Table::new(["#", "STEP"], 1);
-        for step in &detail.steps {
-            table.row([Cell::from(step.ordinal.to_string()), step.title.as_str().into()]);
-        }
-        table.write(screen, 2, out)?;
+    if let Some(planned) = planned {
+        planned.write_start(screen, &run.id, standalone, out)?;
     }
-    writeln!(out, "\nSteps: upkeep show {id}\nLog:   upkeep logs {id}", id = run.id)
+    if let Some(file) = file.filter(|_| planned.is_some()) {
+        let file = file.display();
+        return Ok(writeln!(out, "\nThe plan is in {file}. Carry it out: upkeep apply {file}")?);
+    }
+    // Without a daemon there is nobody to ask.
+    if standalone {
+        Ok(())
+    } else {
+        Ok(writeln!(out, "\nSteps: upkeep show {id}\nLog:   upkeep logs {id}", id = run.id)?)
+    }
 }
 
 #[cfg(test)]
@@ -215,7 +295,7 @@ mod tests {
 
     fn shown(detail: &RunDetail) -> String {
         let mut out = Vec::new();
-        write(&terminal(), detail, &mut out).unwrap();
+        write(&terminal(), detail, None, None, false, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::failure::Exit;
 use super::place::Place;
+use super::plan::Planned;
 use super::screen::{Ink, Screen, duration, line};
 use super::table::{Cell, Table};
 use super::{history, report, stdout_screen, write_json};
@@ -17,18 +18,37 @@ use crate::record::{MetricValue, Run, Step, StepPhase, Trigger};
 pub(super) struct ShowArgs {
     /// The run, or the beginning of its identifier
     run: String,
+    /// All that it planned to remove, instead
+    #[arg(long)]
+    plan: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
 }
 
 impl ShowArgs {
-    pub(super) async fn run(self, place: &Place, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    pub(super) async fn run(self, place: &Place, out: &mut (dyn Write + Send)) -> anyhow::Result<Exit> {
+        if self.plan {
+            return self.plan(place, out).await;
+        }
         let detail = place.client()?.show(&self.run).await?;
         if self.json {
             write_json(&detail, out)?;
         } else {
             write(&stdout_screen(), &detail, out)?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl ShowArgs {
+    async fn plan(self, place: &Place, out: &mut (dyn Write + Send)) -> anyhow::Result<Exit> {
+        let client = place.client()?;
+        if self.json {
+            client.plan(&self.run, out).await?;
+        } else {
+            let run = client.show(&self.run).await?.run.id;
+            Planned::fetch(&client, &run, None).await?.write_all(&stdout_screen(), out)?;
         }
         Ok(Exit::Done)
     }

@@ -9,6 +9,7 @@ pub(crate) mod grants;
 pub(crate) mod limits;
 pub(crate) mod places;
 pub(crate) mod plugin_config;
+pub(crate) mod removal;
 pub(crate) mod repositories;
 pub(crate) mod secrets;
 pub(crate) mod settings;

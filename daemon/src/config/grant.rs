@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::dump::DumpGrant;
 use crate::config::rate::Rate;
+use crate::config::removal::RemovalGrant;
 use crate::config::secret::Secret;
 use crate::config::size::Size;
 
@@ -59,6 +60,16 @@ pub struct FilesGrant {
     /// Rights; reading by default.
     #[serde(default = "read_files")]
     pub access: Vec<FilesAccess>,
+    /// What the right `remove` is worth.
+    #[serde(default)]
+    pub removal: RemovalGrant,
+}
+
+impl FilesGrant {
+    /// A folder with these rights.
+    pub fn new(path: impl Into<PathBuf>, access: Vec<FilesAccess>) -> Self {
+        Self { path: path.into(), access, removal: RemovalGrant::default() }
+    }
 }
 
 /// A right on a folder.
@@ -69,7 +80,7 @@ pub enum FilesAccess {
     Read,
     /// Make and replace files.
     Write,
-    /// Remove files and empty folders.
+    /// Remove files and empty folders, within what `removal` says.
     Remove,
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config::check::chain::Link;
+use crate::config::check::removal::Requirement;
 use crate::config::check::{self, Site, Surroundings, TaskFile};
 use crate::config::daemon::DaemonSettings;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity};
@@ -20,6 +21,7 @@ use crate::config::grant::Grants;
 use crate::config::limits::Limits;
 use crate::config::plugin::{Plugin, Plugins, Unusable};
 use crate::config::read::{self, Read};
+use crate::config::safeguards::Safeguards;
 use crate::config::schedule::ScheduleSettings;
 use crate::config::shape::{SchemaError, Shape};
 use crate::config::source::{Document, KeyPath, Source};
@@ -70,6 +72,8 @@ pub struct Task {
     pub grants: Arc<Grants>,
     /// What it may use.
     pub limits: Arc<Limits>,
+    /// What the other tasks need, and prove.
+    pub safeguards: Arc<Safeguards>,
     /// Over plugin, config, grants and limits: a crashed run is resumed only by the same.
     pub fingerprint: Digest,
     /// Over all that the task consists of, the schedule too: a reload compares it.
@@ -123,6 +127,7 @@ pub fn examine(dir: &Path, surroundings: &Surroundings<'_>) -> Examined {
         shape: Shape::of_settings::<TaskSettings>(),
         shared: Shared::default(),
         links: Vec::new(),
+        requirements: Vec::new(),
     };
     let mut tasks = BTreeMap::new();
     for path in &paths {
@@ -131,15 +136,24 @@ pub fn examine(dir: &Path, surroundings: &Surroundings<'_>) -> Examined {
         let task = reader.task(path, &source, &mut problems);
         let fine = problems[before..].iter().all(|problem| problem.severity == Severity::Warning);
         if let Some(task) = task.filter(|_| fine) {
-            tasks.insert(path.name.clone(), Arc::new(task));
+            tasks.insert(path.name.clone(), task);
         }
     }
-    for (name, problem) in check::chain::problems(&reader.links, &names) {
+    let own = reader.site.own.iter().map(|(_, path)| path.clone());
+    let safeguards = Arc::new(Safeguards::of(tasks.values(), own));
+    let chain = check::chain::problems(&reader.links, &names);
+    let removal = check::removal::problems(&reader.requirements, &names, &tasks, &safeguards);
+    for (name, problem) in chain.into_iter().chain(removal) {
         if problem.severity == Severity::Error {
             tasks.remove(&name);
         }
         problems.push(problem);
     }
+    let guarded = |(name, mut task): (Arc<str>, Task)| {
+        task.safeguards = Arc::clone(&safeguards);
+        (name, Arc::new(task))
+    };
+    let tasks: BTreeMap<_, _> = tasks.into_iter().map(guarded).collect();
 
     let written = serde_json::to_vec(&settings).unwrap_or_default();
     let parts = tasks.values().map(|task| task.digest.0.as_slice());
@@ -159,6 +173,7 @@ struct Reader<'a> {
     shape: Result<Shape, SchemaError>,
     shared: Shared,
     links: Vec<Link>,
+    requirements: Vec<Requirement>,
 }
 
 impl Reader<'_> {
@@ -184,6 +199,9 @@ impl Reader<'_> {
         };
         let schedule = check::task(&mut file, plugin.as_deref(), &self.site);
         self.links.extend(check::chain::links(&file));
+        if file.is_sound("grant") {
+            self.requirements.extend(check::removal::check(&mut file));
+        }
         Some(self.shared.task(path.name.clone(), settings, plugin?, schedule?, &json, self.site.settings))
     }
 }
@@ -230,6 +248,7 @@ impl Shared {
             config_json: self.text(config),
             grants: one(&mut self.grants, settings.grant),
             limits: one(&mut self.limits, settings.limits),
+            safeguards: Arc::default(),
             fingerprint,
             digest,
         }

@@ -10,6 +10,8 @@ pub const DURATION: &str = "upkeep-duration";
 pub const SIZE: &str = "upkeep-size";
 /// Format of a rate: `500 KiB/s`, `10 MiB/s`.
 pub const RATE: &str = "upkeep-rate";
+/// Format of a share: `50%`.
+pub const PERCENT: &str = "upkeep-percent";
 /// Format of a span of local time: `22:00-06:00`.
 pub const WINDOW: &str = "upkeep-window";
 

@@ -13,7 +13,7 @@ use crate::config::mask;
 use crate::config::schedule::Window;
 use crate::config::source::{KeyPath, Segment};
 use crate::config::suggest::{list, nearest};
-use crate::config::{duration, rate, schema, size};
+use crate::config::{duration, percent, rate, schema, size};
 
 /// A schema, ready to compare with.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ impl Shape {
             .with_format(schema::DURATION, |text: &str| duration::parse(text).is_ok())
             .with_format(schema::SIZE, |text: &str| text.parse::<size::Size>().is_ok())
             .with_format(schema::RATE, |text: &str| text.parse::<rate::Rate>().is_ok())
+            .with_format(schema::PERCENT, |text: &str| text.parse::<percent::Percent>().is_ok())
             .with_format(schema::WINDOW, |text: &str| text.parse::<Window>().is_ok())
             .build(&schema)
             .map_err(|error| SchemaError(error.to_string()))?;
@@ -108,6 +109,7 @@ impl Shape {
                 let message = match format.as_str() {
                     schema::DURATION => duration::parse(text).err(),
                     schema::RATE => text.parse::<rate::Rate>().err(),
+                    schema::PERCENT => text.parse::<percent::Percent>().err(),
                     schema::SIZE => text.parse::<size::Size>().err(),
                     schema::WINDOW => text.parse::<Window>().err(),
                     _ => None,

@@ -22,11 +22,12 @@ use crate::memory;
 use crate::outcome::Outcome;
 use crate::record::{Phase, Run, RunId};
 use crate::reload::Watcher;
+use crate::removal;
 use crate::run::cancel::{Cancel, Reason};
 use crate::run::execute::{Ended, Job, Tally, host_bug, retry_after};
 use crate::schedule::Seed;
 use crate::schedule::timetable::Timetable;
-use crate::store::{Retention, Transition};
+use crate::store::{Retention, StoreError, Transition};
 
 /// How long guests get to notice that the daemon stops, after the deadline.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
@@ -292,7 +293,10 @@ impl Dispatcher {
         run.phase = Phase::Done;
         run.outcome = Some(outcome.clone());
         let task = self.loaded.task(&run.task).cloned();
-        let retry = task.as_ref().filter(|_| !run.dry_run).and_then(|task| retry_after(task, run.attempt, &outcome));
+        let retry = task
+            .as_ref()
+            .filter(|_| !run.dry_run && !self.was_given_a_plan(&run))
+            .and_then(|task| retry_after(task, run.attempt, &outcome));
         match (task, retry) {
             (Some(task), Some(wait)) => self.retry(&task, &run, wait),
             _ => self.after(&run, &outcome),
@@ -314,7 +318,7 @@ impl Dispatcher {
         match command {
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::List(reply) => drop(reply.send(self.list())),
-            Command::Run { task, dry_run, by, reply } => self.manual(&task, dry_run, by, reply),
+            Command::Run { task, dry_run, plan, by, reply } => self.manual(&task, dry_run, plan.as_deref(), by, reply),
             Command::Cancel { run, by, reply } => drop(reply.send(self.cancel(run, by))),
             Command::Release { task, url, by, reply } => self.release(task, url, by, reply),
             Command::Reload(reply) => self.reload(vec![reply]),
@@ -332,11 +336,28 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Another attempt would make a plan of its own, which nobody has looked at.
+    fn was_given_a_plan(&self, run: &Run) -> bool {
+        let folder = removal::folder(&self.runner.state_dir).join(&*run.id.0);
+        !matches!(removal::document::adopted(&folder), Ok(None))
+    }
+
     fn prune(&mut self, now: Timestamp) {
         self.pruned = now;
         let (store, keep) = (self.runner.store.clone(), self.loaded.config.settings.keep_history);
+        let state_dir = Arc::clone(&self.runner.state_dir);
         tokio::spawn(async move {
-            if let Err(error) = store.prune(now, &Retention { keep, keep_runs: KEEP_RUNS }).await {
+            let pruned = async {
+                store.prune(now, &Retention { keep, keep_runs: KEEP_RUNS }).await?;
+                // A plan lasts as long as its run is known.
+                for run in removal::kept_runs(&state_dir) {
+                    if store.read().run(&RunId(run.as_str().into())).await?.is_none() {
+                        removal::forget(&state_dir, &run);
+                    }
+                }
+                Ok::<_, StoreError>(())
+            };
+            if let Err(error) = pruned.await {
                 tracing::warn!("old runs could not be removed from the journal: {error}");
             }
         });

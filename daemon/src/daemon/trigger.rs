@@ -17,6 +17,7 @@ use crate::config::load::Task;
 use crate::config::schedule::{AfterOn, Overlap};
 use crate::outcome::Outcome;
 use crate::record::{Run, RunId, Slot, SlotDecision, Step, Trigger};
+use crate::removal;
 use crate::run::cancel::Reason;
 use crate::run::execute::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::schedule::{self, Decision, Passed, Stretch};
@@ -113,11 +114,12 @@ impl Dispatcher {
         }
     }
 
-    /// A person or a program wants a run.
+    /// A person or a program wants a run, perhaps one that carries out a plan.
     pub(super) fn manual(
         &mut self,
         task: &str,
         dry_run: bool,
+        plan: Option<&Path>,
         by: String,
         reply: oneshot::Sender<Result<RunId, CommandError>>,
     ) {
@@ -129,6 +131,13 @@ impl Dispatcher {
         let now = clock::now();
         let run = new_run(&task.name, Trigger::Manual { by }, now, dry_run);
         let id = run.id.clone();
+        // Before the journal knows the run: it must never plan for itself.
+        if let Some(plan) = plan
+            && let Err(error) = removal::assign(plan, &self.runner.state_dir, &id.0)
+        {
+            let _ = reply.send(Err(CommandError::Plan { message: error.to_string() }));
+            return;
+        }
         let mut batch = Batch::default();
         self.add(&mut batch, &task, run);
         self.submit(batch, now, Some((reply, id)));

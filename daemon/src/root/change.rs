@@ -1,10 +1,10 @@
-//! Writing and removing beneath a root.
+//! Writing beneath a root.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -63,11 +63,6 @@ impl Root {
             Err(errno) => Err(failed(errno)),
         }
     }
-
-    /// Starts to remove things.
-    pub fn remover(&self) -> Remover<'_> {
-        Remover { root: self, parent: None }
-    }
 }
 
 /// A name that no other writer of this process uses; a crashed one is recognised by it.
@@ -99,62 +94,4 @@ fn write_new(parent: &OwnedFd, name: &OsString, bytes: &[u8], before: Option<&St
         rustix::fs::fchmod(&file, Mode::from_raw_mode(before.st_mode & 0o7777))?;
     }
     rustix::fs::fsync(&file)
-}
-
-/// What became of a removal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Removal {
-    /// It is gone now.
-    Removed,
-    /// It is not what was seen, and is kept.
-    Changed,
-    /// It was gone before.
-    Gone,
-    /// It could not be removed, and why.
-    Failed(String),
-}
-
-/// Removes things one by one. The folder of the last one stays open, since the next one mostly stands beside it.
-#[derive(Debug)]
-pub struct Remover<'a> {
-    root: &'a Root,
-    parent: Option<(PathBuf, OwnedFd)>,
-}
-
-impl Remover<'_> {
-    /// Removes `path` if `same` says that what stands there is what was seen. A folder goes only when it is empty.
-    ///
-    /// # Errors
-    ///
-    /// [`RootError::Escape`] when the path leads out of the root; all else is a [`Removal`].
-    pub fn remove(&mut self, path: &Path, same: impl Fn(&Stat) -> bool) -> Result<Removal, RootError> {
-        let Some(name) = path.file_name() else {
-            return Ok(Removal::Failed("the root itself is not removed".to_owned()));
-        };
-        let above = path.parent().unwrap_or(Path::new(""));
-        if self.parent.as_ref().is_none_or(|(open, _)| open != above) {
-            match self.root.parent(path) {
-                Ok(Some((folder, _))) => self.parent = Some((above.to_owned(), folder)),
-                Ok(None) | Err(RootError::NotFound(_)) => return Ok(Removal::Gone),
-                Err(escape @ RootError::Escape(_)) => return Err(escape),
-                Err(error) => return Ok(Removal::Failed(error.to_string())),
-            }
-        }
-        let Some((_, folder)) = &self.parent else { return Ok(Removal::Gone) };
-        let outcome = match rustix::fs::statat(folder, name, NO_FOLLOW) {
-            Ok(stat) if same(&stat) => {
-                let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-                let flags = if is_folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-                rustix::fs::unlinkat(folder.as_fd(), name, flags).map(|()| Removal::Removed)
-            }
-            Ok(_) => Ok(Removal::Changed),
-            Err(errno) => Err(errno),
-        };
-        Ok(outcome.unwrap_or_else(|errno| match errno {
-            Errno::NOENT => Removal::Gone,
-            Errno::NOTEMPTY | Errno::EXIST => Removal::Failed("the folder is not empty".to_owned()),
-            Errno::ISDIR | Errno::NOTDIR => Removal::Changed,
-            errno => Removal::Failed(std::io::Error::from(errno).to_string()),
-        }))
-    }
 }

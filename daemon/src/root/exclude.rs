@@ -31,6 +31,12 @@ impl Exclude {
     pub fn matches(&self, path: &Path, is_folder: bool) -> bool {
         self.0.as_ref().is_some_and(|patterns| patterns.matched(path, is_folder).is_ignore())
     }
+
+    /// Whether `path` or a folder above it is matched.
+    pub fn covers(&self, path: &Path, is_folder: bool) -> bool {
+        let matches = |patterns: &Gitignore| patterns.matched_path_or_any_parents(path, is_folder).is_ignore();
+        self.0.as_ref().is_some_and(matches)
+    }
 }
 
 #[cfg(test)]

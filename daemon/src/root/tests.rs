@@ -182,20 +182,40 @@ fn writing_replaces_the_file_and_keeps_its_mode() {
 }
 
 #[test]
-fn only_what_was_seen_is_removed() {
+fn no_link_is_followed_on_the_way_to_what_is_changed() {
     let (place, root) = place();
     symlink("..", place.path().join("root/out")).unwrap();
-    let mut remover = root.remover();
-    let mut remove = |path: &str, same: bool| remover.remove(Path::new(path), |_| same);
-    assert_eq!(remove("folder/file", false).unwrap(), Removal::Changed);
-    assert_eq!(remove("folder", true).unwrap(), Removal::Failed("the folder is not empty".into()));
-    assert_eq!(remove("folder/file", true).unwrap(), Removal::Removed);
-    assert_eq!(remove("folder/file", true).unwrap(), Removal::Gone);
-    assert_eq!(remove("folder", true).unwrap(), Removal::Removed);
-    assert_eq!(remove("nowhere/file", true).unwrap(), Removal::Gone);
-    assert!(matches!(remove("", true).unwrap(), Removal::Failed(_)));
-    assert!(matches!(remove("out/secret", true), Err(RootError::Escape(_))));
-    assert!(place.path().join("secret").exists());
-    assert_eq!(remove("out", true).unwrap(), Removal::Removed, "the link goes, not what it points to");
-    assert!(place.path().join("root").exists());
+    symlink("folder", place.path().join("root/inside")).unwrap();
+    let mut parents = root.parents();
+    assert_eq!(parents.place(Path::new("folder/file")).unwrap().stat().unwrap().st_size, 6);
+    assert!(matches!(parents.place(Path::new("out/secret")), Err(RootError::Invalid { .. })));
+    assert!(matches!(parents.place(Path::new("inside/file")), Err(RootError::Invalid { .. })));
+    assert!(matches!(parents.place(Path::new("")), Err(RootError::Invalid { .. })));
+    assert!(matches!(parents.place(Path::new("nowhere/file")), Err(RootError::NotFound(_))));
+    assert_eq!(
+        parents.place(Path::new("out")).unwrap().stat().unwrap().st_mode & 0o170_000,
+        0o120_000,
+        "the link itself"
+    );
+    // A folder that was found stays the one that was found.
+    parents.place(Path::new("folder/file")).unwrap();
+    fs::rename(place.path().join("root/folder"), place.path().join("elsewhere")).unwrap();
+    symlink(place.path(), place.path().join("root/folder")).unwrap();
+    assert!(parents.place(Path::new("folder/secret")).unwrap().stat().is_err());
+}
+
+#[test]
+fn a_link_is_told_where_it_leads_as_long_as_that_is_inside() {
+    let (place, root) = place();
+    let inside = place.path().join("root");
+    symlink("folder/file", inside.join("relative")).unwrap();
+    symlink(inside.join("folder"), inside.join("absolute")).unwrap();
+    symlink("../secret", inside.join("out")).unwrap();
+    symlink("nothing", inside.join("dangling")).unwrap();
+    assert_eq!(root.resolve(Path::new("relative")).unwrap(), Path::new("folder/file"));
+    assert_eq!(root.resolve(Path::new("absolute")).unwrap(), Path::new("folder"));
+    assert_eq!(root.resolve(Path::new("folder/file")).unwrap(), Path::new("folder/file"));
+    for nowhere in ["out", "dangling"] {
+        assert!(matches!(root.resolve(Path::new(nowhere)), Err(RootError::NotFound(_))), "{nowhere}");
+    }
 }

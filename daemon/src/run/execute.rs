@@ -16,7 +16,9 @@ use crate::config::load::Task;
 use crate::event::{Event, Events};
 use crate::outcome::{Failure, Outcome};
 use crate::record::{Level, Phase, Report, Run, Step, StepPhase, Table};
+use crate::removal::document::{self, Origin, PlannedStep};
 use crate::run::cancel::{Cancel, Reason};
+use crate::run::planned;
 use crate::sandbox::call::Context;
 use crate::sandbox::{Plugin, Sandbox};
 use crate::store::{Store, StoreError, Transition};
@@ -98,7 +100,8 @@ impl Runner {
                 calls.clone(),
                 self.events.clone(),
             )
-            .with_private(self.state_dir.join("private")),
+            .with_private(self.state_dir.join("private"))
+            .with_removals(&self.state_dir, Arc::clone(&job.task.safeguards)),
         );
         let timeout = job.task.timeout;
         let conclusion = tokio::select! {
@@ -151,7 +154,7 @@ impl Runner {
         let mut steps = steps;
         if steps.is_empty() {
             self.phase(job, Phase::Planning);
-            steps = match self.sandbox.plan(&job.plugin, shared, &context, &job.task.config_json).await {
+            steps = match self.plan(job, shared, &context).await {
                 Ok(steps) => steps,
                 Err(outcome) => return Ok((outcome, None)),
             };
@@ -182,6 +185,29 @@ impl Runner {
             (None, Err(outcome)) => (outcome, None),
             (Some(outcome), report) => (outcome, report.ok()),
         })
+    }
+
+    /// The steps: those of the plan that the run was given, or those that the plugin plans. What is to be removed stands
+    /// in files by then.
+    async fn plan(&self, job: &Job, shared: &Arc<capability::Run>, context: &Context) -> Result<Vec<Step>, Outcome> {
+        let mut origin = Origin {
+            upkeep_plan: document::FORMAT,
+            task: job.run.task.clone(),
+            host: self.host.to_string(),
+            run: job.run.id.to_string(),
+            made: clock::now(),
+            fingerprint: job.task.fingerprint.to_string(),
+            steps: Vec::new(),
+        };
+        let (run, this) = (Arc::clone(shared), origin.clone());
+        if let Some(steps) = waiting(move || planned::prepare(&run, &this)).await? {
+            return Ok(steps);
+        }
+        let steps = self.sandbox.plan(&job.plugin, shared, context, &job.task.config_json).await?;
+        origin.steps = steps.iter().map(PlannedStep::from).collect();
+        let (run, dry_run) = (Arc::clone(shared), job.run.dry_run);
+        waiting(move || planned::complete(&run, &origin, dry_run)).await?;
+        Ok(steps)
     }
 
     /// Executes all steps that are not over, some at a time.
@@ -372,6 +398,14 @@ impl Runner {
         if self.events.heard() {
             self.events.send(Event::Phase { run: job.run.id.clone(), task: job.run.task.clone(), phase });
         }
+    }
+}
+
+/// Does work that waits for a disk on a thread made for waiting.
+async fn waiting<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

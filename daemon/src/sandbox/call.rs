@@ -7,7 +7,7 @@ use wasmtime::{Store, Trap};
 use super::{GUEST_STACK, Plugin, Sandbox};
 use crate::abi::task;
 use crate::abi::v0_1;
-use crate::capability::{Host, Run};
+use crate::capability::{Call, Host, Run};
 use crate::outcome::{Failure, Outcome};
 use crate::record::{Finding, Report, Severity, Step, StepPhase, Table};
 
@@ -27,7 +27,7 @@ impl Sandbox {
         context: &Context,
         config: &str,
     ) -> Result<Vec<Step>, Outcome> {
-        let mut instance = self.instantiate(plugin, run, None).await?;
+        let mut instance = self.instantiate(plugin, run, Call::Plan).await?;
         let result = instance.plugin.upkeep_plugin_task().call_plan(&mut instance.store, context, config).await;
         let steps = instance.judge(result)?;
         let most = run.limits.steps;
@@ -56,7 +56,7 @@ impl Sandbox {
         config: &str,
         step: &Step,
     ) -> Result<String, Outcome> {
-        let mut instance = self.instantiate(plugin, run, Some(step.ordinal)).await?;
+        let mut instance = self.instantiate(plugin, run, Call::Step(step.ordinal)).await?;
         let guest = to_guest(step);
         let result =
             instance.plugin.upkeep_plugin_task().call_execute(&mut instance.store, context, config, &guest).await;
@@ -87,7 +87,7 @@ impl Sandbox {
                 },
             })
             .collect();
-        let mut instance = self.instantiate(plugin, run, None).await?;
+        let mut instance = self.instantiate(plugin, run, Call::Finish).await?;
         let result =
             instance.plugin.upkeep_plugin_task().call_finish(&mut instance.store, context, config, &outcomes).await;
         instance.judge(result).map(report)
@@ -97,11 +97,11 @@ impl Sandbox {
         &'a self,
         plugin: &'a Plugin,
         run: &Arc<Run>,
-        step: Option<u32>,
+        call: Call,
     ) -> Result<Instance<'a>, Outcome> {
         let shared = &*self.shared;
         let permit = shared.instances.acquire().await.map_err(|_| Outcome::Cancelled { by: "shutdown".into() })?;
-        let mut store = Store::new(&shared.engine, Host::new(Arc::clone(run), step));
+        let mut store = Store::new(&shared.engine, Host::new(Arc::clone(run), call));
         store.limiter(|host| &mut host.limiter);
         store.set_hostcall_fuel(run.limits.call.bytes());
         store.set_epoch_deadline(1);

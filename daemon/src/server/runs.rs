@@ -39,7 +39,7 @@ pub(super) async fn run(
     Told(RunRequest { dry_run }): Told<RunRequest>,
 ) -> Result<(StatusCode, Json<Queued>), ApiError> {
     let by = peer.by();
-    let run = state.ask(|reply| Command::Run { task, dry_run, by, reply }).await??;
+    let run = state.ask(|reply| Command::Run { task, dry_run, plan: None, by, reply }).await??;
     Ok((StatusCode::ACCEPTED, Json(Queued { run })))
 }
 

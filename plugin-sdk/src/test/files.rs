@@ -60,8 +60,7 @@ impl Root {
     pub(crate) fn resolve(&self, path: &str) -> HostResult<String> {
         let failed = |error| of_io(path, &error);
         let (root, end) = (self.0.canonicalize().map_err(failed)?, self.beneath(path)?.canonicalize().map_err(failed)?);
-        let relative =
-            end.strip_prefix(root).map_err(|_| HostError::Denied(format!("`{path}` leads out of the root")))?;
+        let relative = end.strip_prefix(root).map_err(|_| HostError::NotFound(path.to_owned()))?;
         Ok(escape(relative))
     }
 

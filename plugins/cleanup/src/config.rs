@@ -72,8 +72,20 @@ pub(crate) struct RuleSettings {
 /// Keys of which each rule has one.
 const KINDS: [&str; 8] = ["age", "size", "count", "all", "empty_folders", "logs", "releases", "cache"];
 
-/// So that `upkeep check` tells.
+/// So that `upkeep check` tells, and `upkeep plugin inspect` shows what stands in each kind.
 fn of_one_kind(schema: &mut Schema) {
+    let properties = schema.get_mut("properties").and_then(|it| it.as_object_mut());
+    for (key, property) in properties.into_iter().flatten().filter(|(key, _)| KINDS.contains(&key.as_str())) {
+        // A TOML file has no null: what is left out is not there.
+        let Some(property) = property.as_object_mut() else { continue };
+        property.remove("default");
+        let first = property.remove("anyOf").and_then(|it| it.get(0)?.get("$ref").cloned());
+        match first {
+            Some(reference) => property.insert("$ref".to_owned(), reference),
+            None if key == "all" => property.insert("type".to_owned(), "boolean".into()),
+            None => None,
+        };
+    }
     let required: Vec<Schema> = KINDS.iter().map(|it| json_schema!({ "required": [it] })).collect();
     // Not at the top: who prints the keys would take it for a choice between schemas.
     let all = json_schema!({ "allOf": [{ "oneOf": required }] });

@@ -17,7 +17,7 @@ async fn place(access: &[FilesAccess], limits: Limits) -> (tempfile::TempDir, Ho
     fs::write(folder.path().join("secret"), "secret").unwrap();
     symlink("../secret", data.join("out")).unwrap();
     let mut grants = Grants::default();
-    grants.files.insert("data".into(), FilesGrant { path: data, access: access.to_vec() });
+    grants.files.insert("data".into(), FilesGrant::new(data, access.to_vec()));
     let host = Host::of(folder.path(), grants, limits).await;
     (folder, host)
 }
@@ -43,9 +43,7 @@ async fn what_is_not_granted_is_denied_and_the_key_is_named() {
     }
     let denied = host.write(again(&root), "new".into(), vec![]).await;
     host.expect_denied(denied, "grant.files.data.access");
-    let denied = host.remove(again(&root), vec![]).await;
-    host.expect_denied(denied, "grant.files.data.access");
-    assert_eq!(host.run.denials().len(), 7);
+    assert_eq!(host.run.denials().len(), 6);
 
     let (_folder, mut host) = place(&[FilesAccess::Write], Limits::default()).await;
     let root = abi::HostRoot::open(&mut host, "data".into()).await.unwrap();
@@ -89,32 +87,6 @@ async fn a_walk_comes_in_batches_and_files_in_pieces() {
     host.run.cancel.cancel();
     let walker = abi::HostRoot::walk(&mut host, again(&root), all("")).await.unwrap();
     assert!(matches!(host.next(again(&walker), 10).await, Err(HostError::Guest(Error::Unavailable(_)))));
-}
-
-#[tokio::test]
-async fn removal_needs_the_identity_that_was_seen() {
-    let (folder, mut host) = place(&[FilesAccess::Read, FilesAccess::Remove], Limits::default()).await;
-    let root = abi::HostRoot::open(&mut host, "data".into()).await.unwrap();
-    let stat = async |host: &mut Host, path: &str| host.stat(again(&root), path.into()).await.unwrap().id;
-    let (file, sub, link) =
-        (stat(&mut host, "sub/file").await, stat(&mut host, "sub").await, stat(&mut host, "out").await);
-    let item = |path: &str, id| abi::Removal { path: path.to_owned(), id };
-    let old = abi::Identity { modified_ns: file.modified_ns - 1, ..file };
-    let items = vec![
-        item("sub/file", old),
-        item("sub", sub),
-        item("sub/file", file),
-        item("sub/file", file),
-        item("sub", sub),
-        item("out", link),
-    ];
-    let outcomes = host.remove(again(&root), items).await.unwrap();
-    use abi::RemovalOutcome::{Changed, Failed, Gone, Removed};
-    assert!(matches!(&outcomes[..], [Changed, Failed(_), Removed, Gone, Removed, Removed]), "{outcomes:?}");
-    assert_eq!(fs::read_dir(folder.path().join("data")).unwrap().count(), 0);
-    assert!(folder.path().join("secret").exists());
-    let escape = host.remove(again(&root), vec![item("../secret", link)]).await;
-    host.expect_denied(escape, "grant.files.data");
 }
 
 #[tokio::test]

@@ -33,8 +33,8 @@ async fn backs_up_what_is_granted_and_nothing_else() {
         ..RepositoryGrant::new(path("repository").to_str().unwrap(), Secret::File(path("password")))
     };
     let mut grants = Grants::default();
-    grants.files.insert("data".into(), FilesGrant { path: path("data"), access: vec![FilesAccess::Read] });
-    grants.files.insert("inbox".into(), FilesGrant { path: path("data"), access: vec![FilesAccess::Write] });
+    grants.files.insert("data".into(), FilesGrant::new(path("data"), vec![FilesAccess::Read]));
+    grants.files.insert("inbox".into(), FilesGrant::new(path("data"), vec![FilesAccess::Write]));
     grants.dump.insert("app".into(), DumpGrant::Sqlite(path("app.db")));
     grants.repository.insert("list".into(), repository(&[RepositoryAccess::List]));
     grants.repository.insert("append".into(), repository(&[RepositoryAccess::Append]));
@@ -88,7 +88,7 @@ async fn removes_what_is_granted_unless_it_is_held() {
         ..RepositoryGrant::new(path("repository").to_str().unwrap(), Secret::File(path("password")))
     };
     let mut grants = Grants::default();
-    grants.files.insert("data".into(), FilesGrant { path: path("data"), access: vec![FilesAccess::Read] });
+    grants.files.insert("data".into(), FilesGrant::new(path("data"), vec![FilesAccess::Read]));
     grants.repository.insert("append".into(), repository(&[RepositoryAccess::Append], "*"));
     grants.repository.insert("list".into(), repository(&[RepositoryAccess::List], "*"));
     grants.repository.insert("prune".into(), repository(&[RepositoryAccess::Prune], "upkeep:task"));
@@ -166,7 +166,7 @@ async fn copies_what_the_task_itself_saved_to_where_it_may_append() {
         ..RepositoryGrant::new(path(place).to_str().unwrap(), Secret::File(path("password")))
     };
     let mut grants = Grants::default();
-    grants.files.insert("data".into(), FilesGrant { path: path("data"), access: vec![FilesAccess::Read] });
+    grants.files.insert("data".into(), FilesGrant::new(path("data"), vec![FilesAccess::Read]));
     grants.repository.insert("main".into(), repository("one", &[RepositoryAccess::Append]));
     grants.repository.insert("offsite".into(), repository("two", &[RepositoryAccess::Append]));
     grants.repository.insert("list".into(), repository("two", &[RepositoryAccess::List]));

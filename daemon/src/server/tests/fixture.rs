@@ -68,7 +68,8 @@ impl Fixture {
         let (commands, questions) = mpsc::channel(16);
         let heard = Arc::default();
         let the_loop = tokio::spawn(answer(questions, Arc::clone(&heard)));
-        let state = ServerState::new(commands, store.read().clone(), events.clone());
+        let state_dir = dir.path().join("state");
+        let state = ServerState::new(commands, store.read().clone(), events.clone(), state_dir.into());
         let shutdown = CancellationToken::new();
         let server = tokio::spawn(serve(Socket::bind(&socket, None).unwrap(), state, shutdown.clone()));
         let client = Client::new(&socket);
@@ -168,8 +169,9 @@ async fn answer(mut questions: mpsc::Receiver<Command>, heard: Arc<Mutex<Vec<Str
             Command::Run { task, reply, .. } if task != "backup-app" => {
                 drop(reply.send(Err(CommandError::NoTask { task })));
             }
-            Command::Run { task, dry_run, by, reply } => {
-                hear(format!("run {task} dry_run={dry_run} by={by}"));
+            Command::Run { task, dry_run, plan, by, reply } => {
+                let given = if plan.is_some() { " with a plan" } else { "" };
+                hear(format!("run {task} dry_run={dry_run} by={by}{given}"));
                 drop(reply.send(Ok(run_id(9))));
             }
             Command::Cancel { run, by, reply } => {

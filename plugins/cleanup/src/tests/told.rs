@@ -51,6 +51,8 @@ fn the_schema_wants_one_kind() {
         assert!(keys.contains_key(kind["required"][0].as_str().unwrap()), "{kind}");
     }
     assert!(keys.values().all(|it| it["description"].is_string()), "{keys:?}");
+    assert_eq!(keys["age"]["$ref"], "#/$defs/AgeSettings");
+    assert_eq!((&keys["all"]["type"], keys["age"].get("anyOf")), (&json!("boolean"), None));
 }
 
 #[test]
