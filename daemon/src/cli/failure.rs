@@ -167,7 +167,9 @@ pub fn report(error: anyhow::Error, colour: bool, err: &mut dyn Write) -> Exit {
         .downcast::<Failure>()
         .or_else(|error| error.downcast::<ClientError>().map(Failure::from))
         .or_else(|error| error.downcast::<DaemonError>().map(Failure::from))
-        .or_else(|error| error.downcast::<RemovalError>().map(|error| Failure::split(Exit::Internal, error.to_string())));
+        .or_else(|error| {
+            error.downcast::<RemovalError>().map(|error| Failure::split(Exit::Internal, error.to_string()))
+        });
     let failure = failure.unwrap_or_else(|bug| {
         Failure::new(
             Exit::Internal,

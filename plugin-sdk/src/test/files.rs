@@ -173,7 +173,7 @@ fn of_io(path: &str, error: &io::Error) -> HostError {
 fn excludes(pattern: &str, path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let subject = if pattern.contains('/') { path } else { name };
-    glob(pattern.trim_end_matches('/').as_bytes(), subject.as_bytes())
+    glob(pattern.trim_matches('/').as_bytes(), subject.as_bytes())
 }
 
 /// `*` and `?` within one part of the path, `**` across parts.

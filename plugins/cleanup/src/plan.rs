@@ -10,13 +10,16 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use upkeep_plugin::files::{Entry, Kind, Root};
+use upkeep_plugin::files::{Entry, Kind, Root, Walk};
 use upkeep_plugin::removal::{self, Proposal};
 use upkeep_plugin::{HostError, Result, log, warn};
 
 use crate::config::Rule;
 use crate::kind::{Act, Idle, Now, Seen, Survey, Verdict};
 use crate::pattern::{beneath, folder_of, of_root};
+
+/// Where the host keeps what can be had back: no rule is about it.
+const ASIDE: &str = "/.upkeep-undo";
 
 /// How often progress is told, in entries.
 const PROGRESS: u64 = 1 << 16;
@@ -159,7 +162,7 @@ fn survey(root: &Root, rules: &mut [Active], now: &Now) -> Result<()> {
     loop {
         before.iter_mut().for_each(|it| it.start(&rule.path));
         rule.filter.start("");
-        let mut walk = root.walk().path(&rule.path).one_filesystem();
+        let mut walk = walk(root, &rule.path);
         if depth == Survey::Top {
             walk = walk.max_depth(1);
         }
@@ -179,6 +182,11 @@ fn survey(root: &Root, rules: &mut [Active], now: &Now) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+/// A walk beneath a folder.
+fn walk<'a>(root: &'a Root, start: &str) -> Walk<'a> {
+    root.walk().path(start).one_filesystem().exclude(ASIDE)
 }
 
 impl Active {
@@ -254,7 +262,7 @@ impl Sweep<'_> {
     fn walk(&mut self, start: &str, rules: &mut [Active]) -> Result<()> {
         rules.iter_mut().for_each(|it| it.start(start));
         let device = self.root.stat(start)?.id.device;
-        let mut walk = self.root.walk().path(start).one_filesystem();
+        let mut walk = walk(self.root, start);
         if let Some(exclude) = common_exclude(start, rules) {
             walk = exclude.into_iter().fold(walk, |walk, it| walk.exclude(it));
         }

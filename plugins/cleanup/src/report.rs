@@ -24,7 +24,7 @@ pub(crate) fn title(planned: &Planned) -> String {
         }
     }
     for why in &planned.blocks {
-        title += &format!("; it will not be done as things are: {why}");
+        title += &format!("; blocked: {why}");
     }
     title
 }

@@ -82,7 +82,10 @@ impl Policy for Releases {
         let leads = match root.resolve(&self.current) {
             Ok(leads) => leads,
             Err(HostError::NotFound(_)) => {
-                let why = format!("`releases.current`: the link `{}` is not there, or leads to nothing beneath the root", self.current);
+                let why = format!(
+                    "`releases.current`: the link `{}` is not there, or leads to nothing beneath the root",
+                    self.current
+                );
                 return Ok(Some(Idle::Wrong(why)));
             }
             Err(error) => return Err(error.into()),

@@ -70,7 +70,17 @@ fn roots_are_planned_apart() {
     assert_eq!(seen, [("data", title.as_str(), 1), ("other", "other: nothing to remove", 1)]);
 }
 
-/// The reasons that a walk for a million files is cheap: nothing is remembered of what an age decides.
+#[test]
+fn what_can_be_had_back_is_no_rule_of_anybody() {
+    let site = Site::new();
+    site.file(".upkeep-undo/RUN/0/1-a", 900, 100);
+    site.file("a", 900, 100);
+    let rules = json!([{ "size": { "max_total": "100 B" } }, { "empty_folders": {} }]);
+    assert!(site.going(&rules).is_empty());
+    assert_eq!(site.going(&json!([{ "age": { "older_than": "1d" } }])), ["a"]);
+}
+
+/// Folders that no rule looks at are left out by the host; others each rule leaves out itself.
 #[test]
 fn what_is_excluded_by_all_is_not_walked() {
     let site = Site::new();

@@ -71,10 +71,7 @@ fn a_plan_says_what_would_go() {
     let message = "1,204 files would go, 1,000 may: raise `max_files`".to_owned();
     let host = Host::new().root("data", site.folder.path()).block(Block { cause: Cause::Ceiling, message });
     let site = Site { host, folder: site.folder };
-    assert!(
-        title(&site)
-            .ends_with("; it will not be done as things are: 1,204 files would go, 1,000 may: raise `max_files`")
-    );
+    assert!(title(&site).ends_with("; blocked: 1,204 files would go, 1,000 may: raise `max_files`"));
 }
 
 #[test]
