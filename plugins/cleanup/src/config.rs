@@ -72,6 +72,10 @@ pub(crate) struct RuleSettings {
 /// Keys of which each rule has one.
 const KINDS: [&str; 8] = ["age", "size", "count", "all", "empty_folders", "logs", "releases", "cache"];
 
+fn kinds() -> String {
+    KINDS.map(|it| format!("`{it}`")).join(", ")
+}
+
 /// So that `upkeep check` tells, and `upkeep plugin inspect` shows what stands in each kind.
 fn of_one_kind(schema: &mut Schema) {
     let properties = schema.get_mut("properties").and_then(|it| it.as_object_mut());
@@ -88,7 +92,8 @@ fn of_one_kind(schema: &mut Schema) {
     }
     let required: Vec<Schema> = KINDS.iter().map(|it| json_schema!({ "required": [it] })).collect();
     // Not at the top: who prints the keys would take it for a choice between schemas.
-    let all = json_schema!({ "allOf": [{ "oneOf": required }] });
+    let told = format!("a rule has exactly one of {}", kinds());
+    let all = json_schema!({ "allOf": [{ "oneOf": required, "description": told }] });
     if let Some(all) = all.get("allOf") {
         schema.insert("allOf".to_owned(), all.clone());
     }
@@ -142,8 +147,7 @@ impl RuleSettings {
         }
         let mut policies = self.policies()?;
         let (Some(policy), true) = (policies.pop(), policies.is_empty()) else {
-            let told = KINDS.map(|it| format!("`{it}`")).join(", ");
-            return Err(format!("it has to have exactly one of {told}"));
+            return Err(format!("it has to have exactly one of {}", kinds()));
         };
         Ok(Rule {
             name: self.name.clone(),

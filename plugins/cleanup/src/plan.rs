@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use upkeep_plugin::files::{Entry, Kind, Root, Walk};
-use upkeep_plugin::removal::{self, Proposal};
+use upkeep_plugin::removal::{self, Proposal, Taken};
 use upkeep_plugin::{HostError, Result, log, warn};
 
 use crate::config::Rule;
@@ -61,18 +61,15 @@ pub(crate) struct Tally {
     pub(crate) compressed_bytes: u64,
 }
 
-impl Tally {
-    fn add(&mut self, entry: &Entry, act: &Act) {
-        match (act, entry.kind) {
-            (Act::Compress(_), _) => {
-                self.compressed += 1;
-                self.compressed_bytes += entry.id.size;
-            }
-            (_, Kind::Directory) => self.folders += 1,
-            (_, _) => {
-                self.files += 1;
-                self.bytes += entry.id.size;
-            }
+impl From<&Taken> for Tally {
+    fn from(taken: &Taken) -> Self {
+        let Taken { files, folders, compressed } = *taken;
+        Self {
+            files: files.items,
+            bytes: files.bytes,
+            folders,
+            compressed: compressed.items,
+            compressed_bytes: compressed.bytes,
         }
     }
 }
@@ -293,8 +290,7 @@ impl Sweep<'_> {
     }
 
     fn propose(&mut self, entry: &Entry, place: usize, verdict: &Verdict) -> Result<()> {
-        let rule = &mut self.planned.rules[place];
-        rule.tally.add(entry, &verdict.act);
+        let rule = &self.planned.rules[place];
         let reason = verdict.reason.as_ref();
         match &verdict.act {
             Act::Remove => self.proposal.add(entry, &rule.name, reason)?,
@@ -339,6 +335,9 @@ impl Sweep<'_> {
 
     fn finish(mut self) -> Result<Planned> {
         let proposed = self.proposal.finish()?;
+        for rule in &mut self.planned.rules {
+            rule.tally = proposed.by_rule.get(&rule.name).map(Tally::from).unwrap_or_default();
+        }
         let refused = proposed.refused.into_iter();
         self.planned.refusals = refused.len() as u64 + proposed.untold;
         self.planned.refused = refused.take(MOST_PROBLEMS).map(|(path, why)| format!("{path}: {why}")).collect();

@@ -1,5 +1,7 @@
 //! Errors of the configuration, titles, reports, metrics.
 
+use upkeep_plugin::removal::{self, Total};
+
 use super::*;
 
 #[test]
@@ -117,6 +119,47 @@ fn what_blocks_a_run_is_a_finding_and_no_failure() {
         assert_eq!(report.tables[0].rows[0][2..4], ["nothing", "-"]);
         assert_eq!(site.left(), ["a"]);
     }
+}
+
+#[test]
+fn what_may_not_go_or_could_not_is_told() {
+    let site = Site::new();
+    let config: Cleanup = serde_json::from_str(&config(&json!([{ "age": { "older_than": "1d" } }]))).unwrap();
+    let planned = Planned {
+        root: "data".to_owned(),
+        refused: vec!["app.db: it is protected".to_owned()],
+        refusals: 2_000,
+        unreadable: vec!["secret: permission denied".to_owned()],
+        unreadables: 1,
+        ..Planned::default()
+    };
+    let title = "data: nothing to remove; 2,000 paths may not go (app.db: it is protected)";
+    assert_eq!(crate::report::title(&planned), title);
+    let total = |items, bytes| Total { items, bytes };
+    let carried = removal::Done {
+        removed: total(5, 5_000),
+        compressed: total(1, 700),
+        aside: true,
+        changed: total(1, 1),
+        in_use: total(2, 2),
+        filled: 3,
+        gone: 9,
+        failed: total(4, 4),
+        problems: vec!["x.log: nginx (812) writes to it".to_owned()],
+    };
+    let done = crate::Done { carried: removal::Outcome::Done(carried), expired: total(7, 300) };
+    let outcome = upkeep_plugin::Outcome { step: Step::new("data", planned), output: Ok(done) };
+    let report = config.finish(&site.context(), vec![outcome]).unwrap();
+    // What can be had back still takes its room.
+    assert_eq!(report.summary, "5 removed, 1000 B freed; 1 file compressed; 4.88 KiB moved aside; 10 kept");
+    let row = ["data", "-", "5, 4.88 KiB", "1", "1 changed, 2 in use, 3 not empty, 4 failed", "1000 B", "5, 4.88 KiB"];
+    assert_eq!(report.tables[0].rows, [row]);
+    let findings: Vec<_> =
+        report.findings.iter().map(|it| (it.key.as_str(), it.severity, it.detail.as_str())).collect();
+    assert_eq!((findings[0].0, findings[0].1), ("refused/data", Severity::Low));
+    assert!(findings[0].2.starts_with("app.db: it is protected\nand 1,999 more\n"), "{}", findings[0].2);
+    assert_eq!((findings[1].0, findings[2].0, findings[2].1), ("unreadable/data", "failed/data", Severity::Medium));
+    assert!(report.text.contains("- x.log: nginx (812) writes to it"));
 }
 
 #[test]
