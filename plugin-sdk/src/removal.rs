@@ -32,7 +32,9 @@
 //! # }
 //! ```
 
-use crate::files::Entry;
+use std::collections::BTreeMap;
+
+use crate::files::{Entry, Kind};
 use crate::host::{HostResult, removal as host};
 
 pub use crate::bindings::upkeep::plugin::removal::{Action, Block, Candidate, Cause, Done, Outcome, Total};
@@ -71,10 +73,44 @@ fn candidate(entry: &Entry, action: Action, rule: &str, reason: impl Into<String
 pub struct Proposed {
     /// To be removed or compressed.
     pub taken: Total,
+    /// The same by rules.
+    pub by_rule: BTreeMap<String, Taken>,
     /// What the host does not let go, with its reason; the first hundred.
     pub refused: Vec<(String, String)>,
     /// How many more it does not let go.
     pub untold: u64,
+}
+
+/// What the host took by one rule. Folders have no size.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Files and links to be removed.
+    pub files: Total,
+    /// Folders to be removed.
+    pub folders: u64,
+    /// Files to be compressed.
+    pub compressed: Total,
+}
+
+impl Proposed {
+    fn take(&mut self, candidate: Candidate) {
+        let is_folder = candidate.kind == Kind::Directory;
+        let one = Total { items: 1, bytes: if is_folder { 0 } else { candidate.id.size } };
+        let add = |total: &mut Total| {
+            total.items += one.items;
+            total.bytes += one.bytes;
+        };
+        add(&mut self.taken);
+        let rule = match self.by_rule.get_mut(&candidate.rule) {
+            Some(rule) => rule,
+            None => self.by_rule.entry(candidate.rule).or_default(),
+        };
+        match candidate.action {
+            Action::Remove if is_folder => rule.folders += 1,
+            Action::Remove => add(&mut rule.files),
+            Action::Gzip | Action::Zstd => add(&mut rule.compressed),
+        }
+    }
 }
 
 impl Default for Total {
@@ -156,10 +192,7 @@ impl Proposal {
         let answers = host::propose(&self.root, &candidates)?;
         for (candidate, answer) in candidates.into_iter().zip(answers) {
             match answer {
-                None => {
-                    self.proposed.taken.items += 1;
-                    self.proposed.taken.bytes += candidate.id.size;
-                }
+                None => self.proposed.take(candidate),
                 Some(reason) if self.proposed.refused.len() < MOST_REFUSALS => {
                     self.proposed.refused.push((candidate.path, reason));
                 }

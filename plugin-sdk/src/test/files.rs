@@ -1,8 +1,10 @@
 //! `files` of the test host: a folder, read through the standard library.
 
 use std::cell::RefCell;
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -59,7 +61,7 @@ impl Root {
         let failed = |error| of_io(path, &error);
         let (root, end) = (self.0.canonicalize().map_err(failed)?, self.beneath(path)?.canonicalize().map_err(failed)?);
         let relative = end.strip_prefix(root).map_err(|_| HostError::NotFound(path.to_owned()))?;
-        Ok(relative.to_string_lossy().into_owned())
+        Ok(escape(relative))
     }
 
     pub(crate) fn read(&self, path: &str) -> HostResult<Reader> {
@@ -77,12 +79,17 @@ impl Root {
     }
 
     pub(super) fn beneath(&self, path: &str) -> HostResult<PathBuf> {
-        let inside = Path::new(path).components().all(|it| matches!(it, Component::Normal(_) | Component::CurDir));
-        if inside { Ok(self.0.join(path)) } else { Err(HostError::Denied(format!("`{path}` leads out of the root"))) }
+        let relative = unescape(path)?;
+        let inside = relative.components().all(|it| matches!(it, Component::Normal(_) | Component::CurDir));
+        if inside {
+            Ok(self.0.join(relative))
+        } else {
+            Err(HostError::Denied(format!("`{path}` leads out of the root")))
+        }
     }
 
     fn entry(&self, path: &Path) -> HostResult<Entry> {
-        let name = path.strip_prefix(&self.0).unwrap_or(path).to_string_lossy().into_owned();
+        let name = escape(path.strip_prefix(&self.0).unwrap_or(path));
         let seen = fs::symlink_metadata(path).map_err(|error| of_io(&name, &error))?;
         let kind = match seen.file_type() {
             it if it.is_file() => Kind::File,
@@ -124,6 +131,36 @@ pub(super) fn identity(of: &Metadata) -> Identity {
     Identity { device: of.dev(), inode: of.ino(), size: of.size(), modified_ns }
 }
 
+/// The text of a path, as the real host writes it.
+fn escape(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        text += &chunk.valid().replace('\\', r"\\");
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
+}
+
+/// The path that a text stands for.
+fn unescape(text: &str) -> HostResult<PathBuf> {
+    let (mut bytes, mut rest) = (Vec::new(), text);
+    while let Some((plain, escaped)) = rest.split_once('\\') {
+        bytes.extend_from_slice(plain.as_bytes());
+        let hex = escaped.strip_prefix('x').and_then(|hex| u8::from_str_radix(hex.get(..2)?, 16).ok());
+        let (byte, length) = match hex {
+            Some(byte) => (byte, 3),
+            None if escaped.starts_with('\\') => (b'\\', 1),
+            None => {
+                return Err(HostError::Invalid(format!(r"`{text}`: a backslash is written as `\\`, a byte as `\xNN`")));
+            }
+        };
+        bytes.push(byte);
+        rest = &escaped[length..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Ok(PathBuf::from(OsString::from_vec(bytes)))
+}
+
 fn of_io(path: &str, error: &io::Error) -> HostError {
     match error.kind() {
         io::ErrorKind::NotFound => HostError::NotFound(format!("`{path}` does not exist")),
@@ -136,7 +173,7 @@ fn of_io(path: &str, error: &io::Error) -> HostError {
 fn excludes(pattern: &str, path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let subject = if pattern.contains('/') { path } else { name };
-    glob(pattern.trim_end_matches('/').as_bytes(), subject.as_bytes())
+    glob(pattern.trim_matches('/').as_bytes(), subject.as_bytes())
 }
 
 /// `*` and `?` within one part of the path, `**` across parts.

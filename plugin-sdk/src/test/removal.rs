@@ -29,9 +29,11 @@ pub(crate) fn carry_out(root: &str) -> HostResult<Outcome> {
     }
     let folder = Root::open(root)?;
     let mut plan = with(|world| world.plans.remove(root).unwrap_or_default());
-    // Stable: folders come last, and what stands in one comes before it.
-    plan.reverse();
-    plan.sort_by_key(|it| folder.beneath(&it.path).is_ok_and(|path| path.is_dir() && !path.is_symlink()));
+    // Folders come last, the deepest first.
+    plan.sort_by_key(|it| {
+        let is_folder = folder.beneath(&it.path).is_ok_and(|path| path.is_dir() && !path.is_symlink());
+        (is_folder, std::cmp::Reverse(it.path.matches('/').count()))
+    });
     let zero = Total::default();
     let mut done = Done {
         removed: zero,
@@ -51,9 +53,13 @@ pub(crate) fn carry_out(root: &str) -> HostResult<Outcome> {
 }
 
 fn carry_out_one(folder: &Root, candidate: &Candidate, done: &mut Done) -> HostResult<()> {
+    let path = folder.beneath(&candidate.path)?;
+    let now = fs::symlink_metadata(&path);
+    // A folder takes no room worth counting.
+    let bytes = if now.as_ref().is_ok_and(fs::Metadata::is_dir) { 0 } else { candidate.id.size };
     let add = |total: &mut Total| {
         total.items += 1;
-        total.bytes += candidate.id.size;
+        total.bytes += bytes;
     };
     if let Some(link) = &candidate.unless_linked
         && let Ok(end) = folder.resolve(link)
@@ -63,10 +69,9 @@ fn carry_out_one(folder: &Root, candidate: &Candidate, done: &mut Done) -> HostR
         done.problems.push(format!("{}: `{link}` leads there", candidate.path));
         return Ok(());
     }
-    let path = folder.beneath(&candidate.path)?;
     // What is compressed is only renamed here: its bytes stay as they are.
     let renamed = |ending: &str| fs::rename(&path, format!("{}.{ending}", path.display()));
-    let acted = match fs::symlink_metadata(&path) {
+    let acted = match now {
         Ok(now) if now.is_dir() => fs::remove_dir(&path),
         Ok(now) if identity(&now) != candidate.id => {
             add(&mut done.changed);

@@ -72,11 +72,28 @@ pub(crate) struct RuleSettings {
 /// Keys of which each rule has one.
 const KINDS: [&str; 8] = ["age", "size", "count", "all", "empty_folders", "logs", "releases", "cache"];
 
-/// So that `upkeep check` tells.
+fn kinds() -> String {
+    KINDS.map(|it| format!("`{it}`")).join(", ")
+}
+
+/// So that `upkeep check` tells, and `upkeep plugin inspect` shows what stands in each kind.
 fn of_one_kind(schema: &mut Schema) {
+    let properties = schema.get_mut("properties").and_then(|it| it.as_object_mut());
+    for (key, property) in properties.into_iter().flatten().filter(|(key, _)| KINDS.contains(&key.as_str())) {
+        // A TOML file has no null: what is left out is not there.
+        let Some(property) = property.as_object_mut() else { continue };
+        property.remove("default");
+        let first = property.remove("anyOf").and_then(|it| it.get(0)?.get("$ref").cloned());
+        match first {
+            Some(reference) => property.insert("$ref".to_owned(), reference),
+            None if key == "all" => property.insert("type".to_owned(), "boolean".into()),
+            None => None,
+        };
+    }
     let required: Vec<Schema> = KINDS.iter().map(|it| json_schema!({ "required": [it] })).collect();
     // Not at the top: who prints the keys would take it for a choice between schemas.
-    let all = json_schema!({ "allOf": [{ "oneOf": required }] });
+    let told = format!("a rule has exactly one of {}", kinds());
+    let all = json_schema!({ "allOf": [{ "oneOf": required, "description": told }] });
     if let Some(all) = all.get("allOf") {
         schema.insert("allOf".to_owned(), all.clone());
     }
@@ -129,9 +146,8 @@ impl RuleSettings {
             return Err(format!("`path` is relative to the root and stays beneath it, which `{}` does not", self.path));
         }
         let mut policies = self.policies()?;
-        let (Some((_, policy)), true) = (policies.pop(), policies.is_empty()) else {
-            let told = KINDS.map(|it| format!("`{it}`")).join(", ");
-            return Err(format!("it has to have exactly one of {told}"));
+        let (Some(policy), true) = (policies.pop(), policies.is_empty()) else {
+            return Err(format!("it has to have exactly one of {}", kinds()));
         };
         Ok(Rule {
             name: self.name.clone(),
@@ -142,7 +158,7 @@ impl RuleSettings {
         })
     }
 
-    fn policies(&self) -> Result<Vec<(&'static str, Box<dyn Policy>)>, String> {
+    fn policies(&self) -> Result<Vec<Box<dyn Policy>>, String> {
         let all = self.all.map(|all| match (all, self.only.is_empty()) {
             (false, _) => Err("`all` is `true` or left out".to_owned()),
             (true, true) => Err("`all` needs `match`: it removes whatever the patterns name".to_owned()),
@@ -161,6 +177,6 @@ impl RuleSettings {
             self.releases.as_ref().map(ReleasesSettings::policy),
             self.cache.as_ref().map(CacheSettings::policy),
         ];
-        KINDS.into_iter().zip(policies).filter_map(|(key, policy)| Some(policy?.map(|it| (key, it)))).collect()
+        policies.into_iter().flatten().collect()
     }
 }

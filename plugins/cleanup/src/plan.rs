@@ -10,13 +10,16 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use upkeep_plugin::files::{Entry, Kind, Root};
-use upkeep_plugin::removal::{self, Proposal};
+use upkeep_plugin::files::{Entry, Kind, Root, Walk};
+use upkeep_plugin::removal::{self, Proposal, Taken};
 use upkeep_plugin::{HostError, Result, log, warn};
 
 use crate::config::Rule;
 use crate::kind::{Act, Idle, Now, Seen, Survey, Verdict};
 use crate::pattern::{beneath, folder_of, of_root};
+
+/// Where the host keeps what can be had back: no rule is about it.
+const ASIDE: &str = "/.upkeep-undo";
 
 /// How often progress is told, in entries.
 const PROGRESS: u64 = 1 << 16;
@@ -58,18 +61,15 @@ pub(crate) struct Tally {
     pub(crate) compressed_bytes: u64,
 }
 
-impl Tally {
-    fn add(&mut self, entry: &Entry, act: &Act) {
-        match (act, entry.kind) {
-            (Act::Compress(_), _) => {
-                self.compressed += 1;
-                self.compressed_bytes += entry.id.size;
-            }
-            (_, Kind::Directory) => self.folders += 1,
-            (_, _) => {
-                self.files += 1;
-                self.bytes += entry.id.size;
-            }
+impl From<&Taken> for Tally {
+    fn from(taken: &Taken) -> Self {
+        let Taken { files, folders, compressed } = *taken;
+        Self {
+            files: files.items,
+            bytes: files.bytes,
+            folders,
+            compressed: compressed.items,
+            compressed_bytes: compressed.bytes,
         }
     }
 }
@@ -159,7 +159,7 @@ fn survey(root: &Root, rules: &mut [Active], now: &Now) -> Result<()> {
     loop {
         before.iter_mut().for_each(|it| it.start(&rule.path));
         rule.filter.start("");
-        let mut walk = root.walk().path(&rule.path).one_filesystem();
+        let mut walk = walk(root, &rule.path);
         if depth == Survey::Top {
             walk = walk.max_depth(1);
         }
@@ -179,6 +179,11 @@ fn survey(root: &Root, rules: &mut [Active], now: &Now) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+/// A walk beneath a folder.
+fn walk<'a>(root: &'a Root, start: &str) -> Walk<'a> {
+    root.walk().path(start).one_filesystem().exclude(ASIDE)
 }
 
 impl Active {
@@ -254,7 +259,7 @@ impl Sweep<'_> {
     fn walk(&mut self, start: &str, rules: &mut [Active]) -> Result<()> {
         rules.iter_mut().for_each(|it| it.start(start));
         let device = self.root.stat(start)?.id.device;
-        let mut walk = self.root.walk().path(start).one_filesystem();
+        let mut walk = walk(self.root, start);
         if let Some(exclude) = common_exclude(start, rules) {
             walk = exclude.into_iter().fold(walk, |walk, it| walk.exclude(it));
         }
@@ -285,8 +290,7 @@ impl Sweep<'_> {
     }
 
     fn propose(&mut self, entry: &Entry, place: usize, verdict: &Verdict) -> Result<()> {
-        let rule = &mut self.planned.rules[place];
-        rule.tally.add(entry, &verdict.act);
+        let rule = &self.planned.rules[place];
         let reason = verdict.reason.as_ref();
         match &verdict.act {
             Act::Remove => self.proposal.add(entry, &rule.name, reason)?,
@@ -331,6 +335,9 @@ impl Sweep<'_> {
 
     fn finish(mut self) -> Result<Planned> {
         let proposed = self.proposal.finish()?;
+        for rule in &mut self.planned.rules {
+            rule.tally = proposed.by_rule.get(&rule.name).map(Tally::from).unwrap_or_default();
+        }
         let refused = proposed.refused.into_iter();
         self.planned.refusals = refused.len() as u64 + proposed.untold;
         self.planned.refused = refused.take(MOST_PROBLEMS).map(|(path, why)| format!("{path}: {why}")).collect();
@@ -341,7 +348,8 @@ impl Sweep<'_> {
 
 /// What the host may leave out of a walk, since all rules do.
 fn common_exclude(start: &str, rules: &[Active]) -> Option<Vec<String>> {
-    let mut walked = rules.iter().map(|it| &it.rule).filter(|it| it.path == start || beneath(&it.path, start).is_some());
+    let mut walked =
+        rules.iter().map(|it| &it.rule).filter(|it| it.path == start || beneath(&it.path, start).is_some());
     let first = walked.next()?;
     let is_alike = |it: &Rule| it.path == start && it.exclude == first.exclude && !it.policy.needs_all();
     if is_alike(first) && walked.all(is_alike) { of_root(&first.exclude, start) } else { None }

@@ -16,15 +16,18 @@ use crate::plan::{Planned, Tally};
 pub(crate) fn title(planned: &Planned) -> String {
     let mut title = format!("{}: {}", planned.root, intent(&planned.total()));
     if let (Some(first), refusals) = (planned.refused.first(), planned.refusals) {
-        title += &format!("; {} of it may not go ({first})", grouped(refusals));
+        title += &format!("; {} may not go ({first})", counted(refusals, "path"));
     }
-    for rule in &planned.rules {
-        if let Some(Idle::NotNow(why) | Idle::Wrong(why)) = &rule.idle {
-            title += &format!("; rule `{}` does nothing: {why}", rule.name);
+    let mut idle = planned.rules.iter().filter_map(|it| Some((&it.name, it.idle.as_ref()?)));
+    match (idle.next(), idle.count() as u64) {
+        (None, _) => {}
+        (Some((name, Idle::NotNow(why) | Idle::Wrong(why))), 0) => {
+            title += &format!("; rule `{name}` does nothing: {why}");
         }
+        (Some(_), others) => title += &format!("; {} do nothing, the log says why", counted(others + 1, "rule")),
     }
     for why in &planned.blocks {
-        title += &format!("; it will not be done as things are: {why}");
+        title += &format!("; blocked: {why}");
     }
     title
 }
@@ -132,7 +135,11 @@ fn kept(carried: &Carried) -> u64 {
 fn wanted(planned: &Planned) -> String {
     let total = planned.total();
     let number = total.files + total.folders + total.compressed;
-    if number == 0 { "-".to_owned() } else { format!("{}, {}", grouped(number), Size(total.bytes + total.compressed_bytes)) }
+    if number == 0 {
+        "-".to_owned()
+    } else {
+        format!("{}, {}", grouped(number), Size(total.bytes + total.compressed_bytes))
+    }
 }
 
 fn root_row(planned: &Planned, done: &Done) -> [String; 7] {

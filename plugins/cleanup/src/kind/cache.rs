@@ -101,6 +101,10 @@ struct Pip {
 impl Policy for Pip {
     fn judge(&self, seen: &Seen<'_>, now: &Now) -> Option<Verdict> {
         let (folder, _) = seen.path.split_once('/')?;
-        if ["http", "http-v2", "wheels", "selfcheck"].contains(&folder) { judge_used(seen, now, self.most) } else { None }
+        if ["http", "http-v2", "wheels", "selfcheck"].contains(&folder) {
+            judge_used(seen, now, self.most)
+        } else {
+            None
+        }
     }
 }

@@ -82,10 +82,12 @@ impl Policy for Releases {
         let leads = match root.resolve(&self.current) {
             Ok(leads) => leads,
             Err(HostError::NotFound(_)) => {
-                let why = format!("`releases.current`: the link `{}` is not there or leads nowhere", self.current);
+                let why = format!(
+                    "`releases.current`: the link `{}` is not there, or leads to nothing beneath the root",
+                    self.current
+                );
                 return Ok(Some(Idle::Wrong(why)));
             }
-            Err(HostError::Denied(why)) => return Ok(Some(Idle::Wrong(format!("`releases.current`: {why}")))),
             Err(error) => return Err(error.into()),
         };
         self.runs = match beneath(&leads, path) {

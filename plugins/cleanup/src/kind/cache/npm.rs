@@ -63,10 +63,8 @@ impl Policy for Npm {
 fn checksums(entry: &[u8]) -> impl Iterator<Item = [u8; 16]> {
     let text = String::from_utf8_lossy(entry);
     let values = text.split("\"integrity\":\"").skip(1).filter_map(|it| it.split('"').next());
-    let found: Vec<_> = values
-        .flat_map(str::split_whitespace)
-        .filter_map(|it| begin_of_base64(it.split_once('-')?.1))
-        .collect();
+    let found: Vec<_> =
+        values.flat_map(str::split_whitespace).filter_map(|it| begin_of_base64(it.split_once('-')?.1)).collect();
     found.into_iter()
 }
 

@@ -46,7 +46,9 @@ impl TryFrom<String> for GroupBy {
             "all" => return Ok(Self::All),
             _ => {}
         }
-        let wrong = |why: &str| Err(format!("`{text}` is no group: {why}; write `folder`, `all` or such as `{{name}}-{{date}}.tar.gz`"));
+        let wrong = |why: &str| {
+            Err(format!("`{text}` is no group: {why}; write `folder`, `all` or such as `{{name}}-{{date}}.tar.gz`"))
+        };
         let mut parts = Vec::new();
         let mut rest = text.as_str();
         while let Some(first) = rest.chars().next() {
@@ -109,10 +111,7 @@ fn matches(parts: &[Part], text: &str, at: usize, found: &mut Option<(usize, usi
     let rest = &text[at..];
     match part {
         Part::Text(wanted) => rest.starts_with(wanted.as_str()) && matches(parts, text, at + wanted.len(), found),
-        Part::One => rest
-            .chars()
-            .next()
-            .is_some_and(|it| it != '/' && matches(parts, text, at + it.len_utf8(), found)),
+        Part::One => rest.chars().next().is_some_and(|it| it != '/' && matches(parts, text, at + it.len_utf8(), found)),
         Part::Date => date::end_of_date(text.as_bytes(), at).is_some_and(|end| matches(parts, text, end, found)),
         Part::Any | Part::Name => {
             let most = rest.find('/').unwrap_or(rest.len());

@@ -88,7 +88,11 @@ mod tests {
             ("node-20.1-access.log-20261123", "node-20.1-access.log", false),
         ] {
             let (found, rotated) = parse(name).unwrap_or_else(|| panic!("{name}"));
-            assert_eq!((found.as_str(), rotated.is_compressed, rotated.needs_log), (log, is_compressed, false), "{name}");
+            assert_eq!(
+                (found.as_str(), rotated.is_compressed, rotated.needs_log),
+                (log, is_compressed, false),
+                "{name}"
+            );
         }
         assert_eq!(parse("access.1.log").unwrap().0, "access.log");
         assert!(parse("access.1.log").unwrap().1.needs_log && parse("nginx-1.24.log.gz").unwrap().1.needs_log);
