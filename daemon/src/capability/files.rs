@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{FileType, Stat};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::Resource;
 
 use crate::abi::files as abi;
@@ -28,10 +30,38 @@ pub struct Root {
     root: Arc<root::Root>,
 }
 
-/// A walk under way.
+/// A walk under way. While the guest looks at some entries, the next ones are read already.
 pub struct Walker {
     name: Arc<str>,
     walk: Arc<Mutex<Walk>>,
+    ahead: Option<JoinHandle<Vec<abi::Entry>>>,
+    /// Entries that were more than the guest asked for.
+    carried: Vec<abi::Entry>,
+}
+
+impl Walker {
+    fn new(name: Arc<str>, walk: Walk) -> Self {
+        Self { name, walk: Arc::new(Mutex::new(walk)), ahead: None, carried: Vec::new() }
+    }
+
+    /// Reads the next entries: at most `most`, and about as many as take up `bytes` in a call.
+    fn read(&self, most: usize, bytes: usize, cancel: CancellationToken) -> JoinHandle<Vec<abi::Entry>> {
+        let walk = Arc::clone(&self.walk);
+        tokio::task::spawn_blocking(move || {
+            let mut walk = walk.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut entries = Vec::with_capacity(most.min(1_024));
+            let mut size = 0;
+            while entries.len() < most && size < bytes {
+                if entries.len() % 256 == 0 && cancel.is_cancelled() {
+                    break;
+                }
+                let Some(found) = walk.next() else { break };
+                size += found.path.len() + ENTRY_SIZE;
+                entries.push(entry(path::escape_owned(found.path), &found.stat));
+            }
+            entries
+        })
+    }
 }
 
 /// An open file.
@@ -134,7 +164,7 @@ impl abi::HostRoot for Host {
             one_filesystem: options.one_filesystem,
         };
         match blocking(move || root.walk(&start, options)).await? {
-            Ok(walk) => self.push(Walker { name, walk: Arc::new(Mutex::new(walk)) }),
+            Ok(walk) => self.push(Walker::new(name, walk)),
             Err(error) => self.refuse(&name, error),
         }
     }
@@ -194,25 +224,20 @@ impl abi::HostWalker for Host {
         if max == 0 {
             return Err(HostError::invalid("`next` of a walker: `max` is at least 1"));
         }
-        let walk = Arc::clone(&self.table.get(&handle)?.walk);
         let most = (max as usize).min(MOST_ENTRIES);
-        let bytes = self.run.limits.call.bytes();
-        let cancel = self.run.cancel.clone();
-        let entries = blocking(move || {
-            let mut walk = walk.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut entries = Vec::with_capacity(most.min(1_024));
-            let mut size = 0;
-            while entries.len() < most && size < bytes {
-                if entries.len() % 256 == 0 && cancel.is_cancelled() {
-                    break;
-                }
-                let Some(found) = walk.next() else { break };
-                size += found.path.len() + ENTRY_SIZE;
-                entries.push(entry(path::escape_owned(found.path), &found.stat));
-            }
-            entries
-        })
-        .await?;
+        let (bytes, cancel) = (self.run.limits.call.bytes(), self.run.cancel.clone());
+        let walker = self.table.get_mut(&handle)?;
+        let mut entries = std::mem::take(&mut walker.carried);
+        if entries.is_empty() {
+            let reading = walker.ahead.take().unwrap_or_else(|| walker.read(most, bytes, cancel.clone()));
+            entries = reading.await.map_err(|error| HostError::Trap(wasmtime::Error::msg(error.to_string())))?;
+        }
+        let walker = self.table.get_mut(&handle)?;
+        if entries.len() > most {
+            walker.carried = entries.split_off(most);
+        } else if !entries.is_empty() {
+            walker.ahead = Some(walker.read(most, bytes, cancel));
+        }
         // An empty list would say that the walk is complete.
         match self.run.cancel.is_cancelled() {
             true => Err(HostError::unavailable("the run was ended")),
@@ -222,9 +247,13 @@ impl abi::HostWalker for Host {
 
     async fn problems(&mut self, handle: Resource<Walker>) -> wasmtime::Result<Vec<String>> {
         let walker = self.table.get(&handle)?;
-        let problems = walker.walk.lock().unwrap_or_else(PoisonError::into_inner).take_problems();
+        let (name, walk) = (Arc::clone(&walker.name), Arc::clone(&walker.walk));
+        // May have to wait for entries that are being read ahead.
+        let problems =
+            tokio::task::spawn_blocking(move || walk.lock().unwrap_or_else(PoisonError::into_inner).take_problems());
+        let problems = problems.await.map_err(|error| wasmtime::Error::msg(error.to_string()))?;
         if !problems.is_empty() {
-            tracing::debug!(root = %walker.name, count = problems.len(), "could not read all of a folder");
+            tracing::debug!(root = %name, count = problems.len(), "could not read all of a folder");
         }
         Ok(problems)
     }
