@@ -1,6 +1,6 @@
 //! A server on a socket of its own, a journal, and a loop that answers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
@@ -16,6 +16,13 @@ use crate::record::{
     Finding, Level, LogRecord, Metric, MetricValue, Phase, Report, Run, RunId, Severity, Slot, SlotDecision, Step,
     StepPhase, Trigger,
 };
+use crate::removal::aside::Aside;
+use crate::removal::carry_out::{Means, carry_out};
+use crate::removal::document::{self, Origin, PlannedStep};
+use crate::removal::plan::{Action, Item, Kind, Plan, Writer};
+use crate::removal::protect::Protected;
+use crate::removal;
+use crate::root::{Root, modified_ns};
 use crate::server::{ServerState, Socket, serve};
 use crate::store::{Hold, Store, Transition};
 
@@ -31,7 +38,7 @@ pub(super) struct Fixture {
     shutdown: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
     the_loop: JoinHandle<()>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// The identifier of the `n`th run of the story; each is of another millisecond.
@@ -73,7 +80,7 @@ impl Fixture {
         let shutdown = CancellationToken::new();
         let server = tokio::spawn(serve(Socket::bind(&socket, None).unwrap(), state, shutdown.clone()));
         let client = Client::new(&socket);
-        Self { socket, client, store, events, heard, shutdown, server, the_loop, _dir: dir }
+        Self { socket, client, store, events, heard, shutdown, server, the_loop, dir }
     }
 
     /// What reached the loop and changes something.
@@ -157,6 +164,58 @@ impl Fixture {
             .unwrap();
         self.queue(2).await;
         assert!(self.store.hold(&hold()).await.unwrap());
+        self.removed();
+    }
+
+    /// The first run has planned to remove a file of `uploads`, and moved one aside.
+    fn removed(&self) {
+        let folder = removal::folder(&self.dir.path().join("state")).join(&*run_id(1).0);
+        let item = |path: &str, stat: Option<rustix::fs::Stat>| Item {
+            path: path.into(),
+            kind: Kind::File,
+            action: Action::Remove,
+            size: 4,
+            modified_ns: stat.map_or(1_787_000_000_000_000_000, |stat| modified_ns(&stat)),
+            device: stat.map_or(65_024, |stat| stat.st_dev),
+            inode: stat.map_or(1_204, |stat| stat.st_ino),
+            unless_linked: None,
+            rule: "uploads that broke off".into(),
+            reason: "97 days old".into(),
+        };
+        let root = self.dir.path().join("uploads");
+        std::fs::create_dir(&root).unwrap();
+        std::fs::write(root.join("a.part"), "part").unwrap();
+        let root = Root::open(&root).unwrap();
+        let stat = root.stat(Path::new("a.part")).unwrap();
+        let planned = |item: Item, path: &Path| {
+            let mut writer = Writer::new(&folder, "uploads", path).unwrap();
+            writer.add(&item).unwrap();
+            writer.finish().unwrap();
+            Plan::open(&folder, "uploads").unwrap().unwrap()
+        };
+        let plan = planned(item("a.part", Some(stat)), root.path());
+        let protected = Protected::new(root.path(), [], &[]).unwrap();
+        let aside = Some(Aside::open(&root, &folder, "uploads", Timestamp(i64::MAX)).unwrap());
+        let cancel = CancellationToken::new();
+        let means = Means { root: &root, protected: &protected, aside, cancel: &cancel, tell: &|| {} };
+        assert_eq!(carry_out(&plan, means).unwrap().removed.items, 1);
+        // What is shown must be the same on each machine.
+        planned(item("tmp/a.part", None), Path::new("/srv/app/uploads"));
+        let origin = Origin {
+            upkeep_plan: document::FORMAT,
+            task: "cleanup".into(),
+            host: "web-1".into(),
+            run: run_id(1).to_string(),
+            made: Timestamp(DUE + 40),
+            fingerprint: "5e884898da28".into(),
+            steps: vec![PlannedStep {
+                id: "uploads".into(),
+                title: "uploads: remove 1 file, 4 B".into(),
+                weight: 1,
+                input: "{}".into(),
+            }],
+        };
+        document::keep(&origin, &folder).unwrap();
     }
 }
 
