@@ -163,9 +163,7 @@ fn survey(root: &Root, rules: &mut [Active], now: &Now) -> Result<()> {
         if depth == Survey::Top {
             walk = walk.max_depth(1);
         }
-        if !rule.policy.needs_all() {
-            walk = of_root(&rule.exclude, &rule.path).into_iter().flatten().fold(walk, |walk, it| walk.exclude(it));
-        }
+        walk = of_root(&rule.exclude, &rule.path).into_iter().flatten().fold(walk, |walk, it| walk.exclude(it));
         for entry in walk.entries()? {
             let entry = entry?;
             let Some(path) = beneath(&entry.path, &rule.path) else { continue };

@@ -178,3 +178,39 @@ impl Policy for Logs {
         (*id == seen.entry.id).then(|| verdict.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use upkeep_plugin::files::{Entry, Kind};
+    use upkeep_plugin::test::Host;
+
+    use super::*;
+    use crate::date::Calendar;
+
+    /// logrotate has been at work between the survey and the walk that decides.
+    #[test]
+    fn a_name_that_is_another_file_by_then_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let _host = Host::new().root("logs", folder.path());
+        let root = Root::open("logs").unwrap();
+        let now = Now { ns: i64::MAX, calendar: Calendar::new("UTC").unwrap() };
+        let entry = |path: &str, inode| Entry {
+            path: path.to_owned(),
+            kind: Kind::File,
+            id: Identity { device: 1, inode, size: 9, modified_ns: 0 },
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            accessed_ns: 0,
+        };
+        let settings: LogsSettings = serde_json::from_str(r#"{ "remove_after": "1d" }"#).unwrap();
+        let mut logs = settings.policy().unwrap();
+        for (path, inode) in [("a.log", 1), ("a.log.1", 2), ("a.log.2", 3)] {
+            logs.look(&Seen { entry: &entry(path, inode), path }, &now, &root).unwrap();
+        }
+        assert!(!logs.surveyed(&now));
+        let goes = |path: &str, inode| logs.judge(&Seen { entry: &entry(path, inode), path }, &now).is_some();
+        assert!(goes("a.log.1", 2) && goes("a.log.2", 3));
+        assert!(!goes("a.log.1", 1) && !goes("a.log.2", 2) && !goes("a.log.3", 3));
+    }
+}

@@ -153,6 +153,15 @@ fn folders_that_are_or_become_empty_go() {
 }
 
 #[test]
+fn a_folder_is_not_empty_when_what_it_holds_is_excluded() {
+    let site = Site::new();
+    ["a/.keep", "b/x.tmp"].iter().for_each(|it| site.file(it, 48, 1));
+    fs::create_dir_all(site.path("c/d")).unwrap();
+    assert_eq!(site.going(&json!([{ "empty_folders": {}, "exclude": [".keep", "*.tmp"] }])), ["c", "c/d"]);
+    assert_eq!(site.going(&json!([{ "empty_folders": {}, "exclude": ["d/"] }])), [""; 0]);
+}
+
+#[test]
 fn empty_folders_may_have_to_be_old() {
     let site = Site::new();
     ["old/older", "young"].iter().for_each(|it| fs::create_dir_all(site.path(it)).unwrap());

@@ -71,6 +71,19 @@ fn without_the_link_all_stay() {
     fs::remove_file(site.path("current")).unwrap();
     symlink("releases", site.path("current")).unwrap();
     assert!(days(&site, &rules(1)).is_empty());
+    // Or to the root, which is that folder.
+    fs::remove_file(site.path("current")).unwrap();
+    symlink(".", site.path("current")).unwrap();
+    let rules = json!([{ "releases": { "keep": 1, "current": "current" } }]);
+    fs::create_dir(site.path("more")).unwrap();
+    assert!(site.going(&rules).is_empty());
+    fs::remove_file(site.path("current")).unwrap();
+    symlink("more", site.path("current")).unwrap();
+    site.touch("more", 99, 99);
+    site.touch("releases", 999, 999);
+    fs::create_dir(site.path("newest")).unwrap();
+    let going = site.going(&rules);
+    assert!(going.contains(&"releases".to_owned()) && !going.contains(&"more".to_owned()), "{going:?}");
 }
 
 #[test]
