@@ -181,6 +181,7 @@ mod tests {
         assert!(matches!(abi::Host::vacuum(&mut host, ask(None, None)).await, Err(HostError::Guest(_))));
         host.call = Call::Plan;
         assert!(abi::Host::vacuum(&mut host, ask(Some(1 << 40), None)).await.is_err());
+        let folder = tempfile::tempdir().unwrap();
         let mut host = Host::of(folder.path(), Grants::default(), Limits::default()).await;
         let denied = abi::Host::list_files(&mut host).await;
         host.expect_denied(denied, "grant.journal");

@@ -129,7 +129,7 @@ impl Planned {
         // Rows are aligned with each other, so that many of them come in parts.
         let mut items = plan.items()?.take(most).peekable();
         while items.peek().is_some() {
-            let mut table = Table::new(["RULE", "SIZE", "MODIFIED", "WHY", "PATH"], 4);
+            let mut table = Table::new(["", "RULE", "SIZE", "MODIFIED", "WHY", "PATH"], 5);
             for item in items.by_ref().take(1_000) {
                 table.row(row(screen, &item?));
             }
@@ -156,16 +156,19 @@ fn amounts(head: &Head) -> String {
     if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
 }
 
-fn row(screen: &Screen, item: &Item) -> [Cell; 5] {
-    let what = match (item.action, item.kind) {
-        (Action::Remove, Kind::Folder) => format!("{}/", item.path),
-        (Action::Remove, _) => item.path.clone(),
-        (Action::Gzip, _) => format!("{} -> .gz", item.path),
-        (Action::Zstd, _) => format!("{} -> .zst", item.path),
+fn row(screen: &Screen, item: &Item) -> [Cell; 6] {
+    let act = match item.action {
+        Action::Remove => "remove",
+        Action::Gzip => "gzip",
+        Action::Zstd => "zstd",
     };
-    let bytes = if item.kind == Kind::Folder { "-".to_owned() } else { size(item.size) };
+    let is_folder = item.kind == Kind::Folder;
+    let bytes = if is_folder { "-".to_owned() } else { size(item.size) };
+    let path = if is_folder { format!("{}/", item.path) } else { item.path.clone() };
     let modified = screen.minute(Timestamp(item.modified_ns.div_euclid(1_000_000)));
-    [item.rule.as_str().into(), bytes.into(), modified.into(), item.reason.as_str().into(), what.into()]
+    // The day will do.
+    let day = modified.split(' ').next().unwrap_or_default();
+    [act.into(), item.rule.as_str().into(), bytes.into(), day.into(), item.reason.as_str().into(), path.into()]
 }
 
 #[cfg(test)]

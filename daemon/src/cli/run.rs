@@ -15,6 +15,7 @@ use super::place::Place;
 use super::plan::{Planned, unreadable};
 use super::progress::Progress;
 use super::screen::{Ink, Screen, colours_wanted, line};
+use super::table::{Cell, Table};
 use super::{daemon_runtime, history, report, stdout_screen, wait, write_json};
 use crate::api::{Queued, RunDetail};
 use crate::client::{Client, ClientError};
@@ -268,6 +269,14 @@ fn write(
     writeln!(out, "{}: {became}{took}", line(&run.task))?;
     if let Some(summed_up) = &detail.report {
         report::write(screen, summed_up, out)?;
+    }
+    if run.dry_run && detail.report.is_none() && !detail.steps.is_empty() {
+        writeln!(out, "\n{}", screen.ink(Ink::Bold, "It would do"))?;
+        let mut table = Table::new(["#", "STEP"], 1);
+        for step in &detail.steps {
+            table.row([Cell::from(step.ordinal.to_string()), step.title.as_str().into()]);
+        }
+        table.write(screen, 2, out)?;
     }
     if let Some(planned) = planned {
         planned.write_start(screen, &run.id, standalone, out)?;

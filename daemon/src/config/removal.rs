@@ -15,7 +15,6 @@ pub struct RemovalGrant {
     /// The largest share of the folder's files that may go in one run. Counts from 100 files on.
     pub max_share: Percent,
     /// The most files that may go in one run.
-    #[schemars(range(min = 1))]
     pub max_files: Option<u64>,
     /// The most bytes that may go in one run.
     pub max_bytes: Option<Size>,

@@ -111,8 +111,9 @@ pub fn read(from: impl Read, run_folder: &Path) -> Result<Origin, String> {
     let parts = RefCell::new(Parts::default());
     let document = Document { run_folder, parts: &parts };
     let read = document.deserialize(&mut reader).and_then(|()| reader.end());
-    read.map_err(|error| format!("this is no plan that `upkeep run --dry-run --out` wrote: {error}"))?;
-    let origin = parts.into_inner().origin()?;
+    let read = read.and_then(|()| serde_json::from_value(serde_json::Value::Object(parts.into_inner().origin)));
+    let no_plan = |error| format!("this is no plan that `upkeep run --dry-run --out` wrote: {error}");
+    let origin: Origin = read.map_err(no_plan)?;
     if origin.upkeep_plan != FORMAT {
         return Err(format!("the plan is of form {}, this version reads {FORMAT}; make it anew", origin.upkeep_plan));
     }
@@ -166,13 +167,6 @@ fn stored(file: &Path) -> Result<Option<Origin>, RemovalError> {
 struct Parts {
     origin: serde_json::Map<String, serde_json::Value>,
     roots: u32,
-}
-
-impl Parts {
-    fn origin(self) -> Result<Origin, String> {
-        serde_json::from_value(serde_json::Value::Object(self.origin))
-            .map_err(|error| format!("the plan is not whole: {error}"))
-    }
 }
 
 #[derive(Clone, Copy)]

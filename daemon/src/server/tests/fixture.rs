@@ -16,12 +16,12 @@ use crate::record::{
     Finding, Level, LogRecord, Metric, MetricValue, Phase, Report, Run, RunId, Severity, Slot, SlotDecision, Step,
     StepPhase, Trigger,
 };
+use crate::removal;
 use crate::removal::aside::Aside;
 use crate::removal::carry_out::{Means, carry_out};
 use crate::removal::document::{self, Origin, PlannedStep};
 use crate::removal::plan::{Action, Item, Kind, Plan, Writer};
 use crate::removal::protect::Protected;
-use crate::removal;
 use crate::root::{Root, modified_ns};
 use crate::server::{ServerState, Socket, serve};
 use crate::store::{Hold, Store, Transition};
