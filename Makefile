@@ -77,6 +77,7 @@ bench: setup-bench plugins guests
 	UPKEEP=$(UPKEEP) tests/benches/backup.sh 3
 	UPKEEP=$(UPKEEP) tests/benches/many.sh
 	UPKEEP=$(UPKEEP) tests/benches/databases.sh
+	UPKEEP=$(UPKEEP) tests/benches/cleanup.sh
 
 ## What is installed on a server, as dist/upkeep-VERSION.tar.gz
 package: plugins
