@@ -13,6 +13,7 @@ use crate::clock;
 use crate::record::RunId;
 
 pub mod aside;
+mod attributes;
 pub mod carry_out;
 pub mod ceiling;
 mod compress;
@@ -42,6 +43,12 @@ pub enum RemovalError {
         file: PathBuf,
         /// What is wrong.
         what: String,
+    },
+    /// Somebody else is at work with it.
+    #[error("{}: something else works with what this run moved aside; try again when it is done", file.display())]
+    Busy {
+        /// The ledger.
+        file: PathBuf,
     },
     /// The root, or something in it, is not as it was.
     #[error("{0}")]
@@ -142,15 +149,18 @@ pub fn nothing_aside(run: &str) -> String {
 
 /// The name of a file for the root of this name.
 fn file_name(root: &str, ending: &str) -> String {
-    let mut name = String::with_capacity(root.len() + ending.len() + 1);
+    format!("{}.{ending}", file_stem(root))
+}
+
+/// The same without an ending.
+fn file_stem(root: &str) -> String {
+    let mut name = String::with_capacity(root.len());
     for byte in root.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
             other => name.push_str(&format!("%{other:02x}")),
         }
     }
-    name.push('.');
-    name.push_str(ending);
     name
 }
 

@@ -41,6 +41,9 @@ pub enum RootError {
     /// Nothing stands there.
     #[error("`{0}` does not exist")]
     NotFound(String),
+    /// It is in a folder that is closed to whoever asks.
+    #[error("`{0}` is in a folder that upkeep keeps for itself")]
+    Closed(String),
     /// The system refuses or fails.
     #[error("`{path}`: {source}{}", remedy(source))]
     Io {
@@ -82,6 +85,7 @@ impl RootError {
 pub struct Root {
     folder: OwnedFd,
     path: PathBuf,
+    closed: Option<&'static str>,
 }
 
 impl Root {
@@ -96,7 +100,13 @@ impl Root {
         let folder = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
         let path = real_path(folder.as_fd())
             .map_err(|source| RootError::Io { path: path::escape(path.as_os_str().as_bytes()), source })?;
-        Ok(Self { folder, path })
+        Ok(Self { folder, path, closed: None })
+    }
+
+    /// Closes all folders of this name, on whatever level: a walk passes them by, and what is in them can neither be read
+    /// nor changed through [`Root::read`] and its like, not even by a link that leads there.
+    pub fn closing(self, name: &'static str) -> Self {
+        Self { closed: Some(name), ..self }
     }
 
     /// Its absolute path without links, as it was when it was opened.
@@ -131,7 +141,7 @@ impl Root {
         let failed = |errno| RootError::from_errno(path, errno);
         // Without O_NONBLOCK, opening a FIFO waits until somebody writes to it.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = self.open_beneath(path, flags, Mode::empty()).map_err(failed)?;
+        let file = self.open_permitted(path, flags).map_err(|error| error.about(path))?;
         let stat = rustix::fs::fstat(&file).map_err(failed)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok((File::from(file), stat)),
@@ -144,11 +154,12 @@ impl Root {
     fn parent<'a>(&self, path: &'a Path) -> Result<Option<(OwnedFd, &'a OsStr)>, RootError> {
         let Some(name) = path.file_name() else { return Ok(None) };
         let parent = path.parent().unwrap_or(Path::new(""));
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match self.open_beneath(parent, flags, Mode::empty()) {
-            Ok(folder) => Ok(Some((folder, name))),
-            Err(errno) => Err(RootError::from_errno(path, errno)),
+        if self.closed.is_some_and(|closed| name == closed) {
+            return Err(Refused::Closed.about(path));
         }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = self.open_permitted(parent, flags).map_err(|error| error.about(path))?;
+        Ok(Some((folder, name)))
     }
 
     /// Where the links of `path` lead in the end, relative to the root. Unlike elsewhere, a link may name the root by its
@@ -158,13 +169,40 @@ impl Root {
     ///
     /// [`RootError::NotFound`] when that is nothing, or outside of the root: what is out there is not told.
     pub fn resolve(&self, path: &Path) -> Result<PathBuf, RootError> {
-        let nothing = || RootError::NotFound(path::escape(path.as_os_str().as_bytes()));
+        let end = self.end_of(path).ok().flatten();
+        let end = end.filter(|end| self.closed.is_none_or(|closed| end.iter().all(|name| name != closed)));
+        end.ok_or_else(|| RootError::NotFound(path::escape(path.as_os_str().as_bytes())))
+    }
+
+    /// The same for the host itself: none when there is nothing, or it is outside of the root.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be found out.
+    pub fn end_of(&self, path: &Path) -> io::Result<Option<PathBuf>> {
         let from = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         // Opens nothing for use: only the name of the end is asked for.
-        let end = rustix::fs::openat(&self.folder, from, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        let end = end.ok().and_then(|end| real_path(end.as_fd()).ok()).ok_or_else(nothing)?;
-        let root = real_path(self.folder()).map_err(|_| nothing())?;
-        end.strip_prefix(root).map(Path::to_owned).map_err(|_| nothing())
+        let end = match rustix::fs::openat(&self.folder, from, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(end) => end,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        };
+        let (end, root) = (real_path(end.as_fd())?, real_path(self.folder())?);
+        Ok(end.strip_prefix(root).ok().map(Path::to_owned))
+    }
+
+    /// Opens `path` for whoever asks: beneath the root, and in no folder that is closed.
+    fn open_permitted(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Refused> {
+        let opened = self.open_beneath(path, flags, Mode::empty())?;
+        if let Some(closed) = self.closed {
+            // Asked of what is open, since a link may have led there.
+            let place = real_path(opened.as_fd()).map_err(|_| Refused::Closed)?;
+            let root = real_path(self.folder()).map_err(|_| Refused::Closed)?;
+            if place.strip_prefix(&root).unwrap_or(&place).iter().any(|name| name == closed) {
+                return Err(Refused::Closed);
+            }
+        }
+        Ok(opened)
     }
 
     /// Opens `path` beneath the root.
@@ -185,6 +223,27 @@ impl Root {
             }
         }
         Err(Errno::AGAIN)
+    }
+}
+
+/// Why something is not opened for whoever asks.
+enum Refused {
+    Closed,
+    Errno(Errno),
+}
+
+impl From<Errno> for Refused {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}
+
+impl Refused {
+    fn about(self, path: &Path) -> RootError {
+        match self {
+            Self::Closed => RootError::Closed(path::escape(path.as_os_str().as_bytes())),
+            Self::Errno(errno) => RootError::from_errno(path, errno),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use wasmtime::component::Resource;
 use crate::abi::files as abi;
 use crate::capability::{Host, HostError, blocking};
 use crate::config::grant::FilesAccess;
+use crate::removal::ASIDE;
 use crate::root::exclude::Exclude;
 use crate::root::walk::{Walk, WalkOptions};
 use crate::root::{self, RootError, path};
@@ -114,6 +115,7 @@ impl Host {
             RootError::Escape(path) => self.deny(format!(
                 "`{path}` leads out of the folder `{name}`; `grant.files.{name}` grants only what stands beneath it"
             )),
+            RootError::Closed(_) => self.deny(error.to_string()),
             RootError::Invalid { .. } => Err(HostError::invalid(error.to_string())),
             RootError::NotFound(_) => Err(HostError::not_found(error.to_string())),
             RootError::Io { .. } => Err(HostError::unavailable(error.to_string())),
@@ -135,7 +137,8 @@ impl Host {
     }
 }
 
-/// Opens the folder `name` as the task file grants it, whatever the right.
+/// Opens the folder `name` as the task file grants it, whatever the right. What is kept in it to be had back is not closed:
+/// a guest must not get hold of it.
 pub(crate) async fn open(host: &mut Host, name: &str) -> Result<(Vec<FilesAccess>, root::Root), HostError> {
     let Some(grant) = host.run.grants.files.get(name) else {
         return host.deny(format!("the folder `{name}` (the task file has no `grant.files.{name}`)"));
@@ -152,6 +155,7 @@ impl abi::Host for Host {}
 impl abi::HostRoot for Host {
     async fn open(&mut self, name: String) -> Result<Resource<Root>, HostError> {
         let (access, root) = open(self, &name).await?;
+        let root = root.closing(ASIDE);
         self.push(Root { name: name.into(), access, root: Arc::new(root) })
     }
 

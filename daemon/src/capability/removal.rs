@@ -13,6 +13,7 @@ use crate::abi::removal as abi;
 use crate::capability::{Call, Host, HostError, blocking, files};
 use crate::clock::{self, Timestamp};
 use crate::config::grant::{FilesAccess, FilesGrant};
+use crate::config::size::Size;
 use crate::event::Event;
 use crate::record::Level;
 use crate::removal::aside::{self, Aside};
@@ -47,7 +48,10 @@ struct State {
 struct Writing {
     device: u64,
     protected: Protected,
-    writer: Writer,
+    /// None when the plan is complete.
+    writer: Option<Writer>,
+    /// Bytes that it may have.
+    most: Size,
 }
 
 impl Removals {
@@ -77,10 +81,9 @@ impl Removals {
     pub fn seal(&self) -> Result<(), RemovalError> {
         let writing = std::mem::take(&mut self.state().writing);
         for plan in writing.into_values() {
-            // The calls that held it are over.
-            if let Some(plan) = Arc::into_inner(plan) {
-                plan.into_inner().unwrap_or_else(PoisonError::into_inner).writer.finish()?;
-            }
+            let plan = plan.lock().unwrap_or_else(PoisonError::into_inner).writer.take();
+            // Each is completed once, since `writing` is empty now.
+            plan.map_or(Ok(()), |plan| plan.finish().map(drop))?;
         }
         Ok(())
     }
@@ -116,6 +119,7 @@ impl From<RemovalError> for HostError {
             RemovalError::Stale(_) => Self::conflict(error.to_string()),
             RemovalError::State { .. }
             | RemovalError::Broken { .. }
+            | RemovalError::Busy { .. }
             | RemovalError::Root(_)
             | RemovalError::Cancelled => Self::unavailable(error.to_string()),
         }
@@ -145,21 +149,34 @@ impl From<Done> for abi::Done {
 }
 
 impl Writing {
-    fn new(root: Root, name: &str, folder: &std::path::Path, protected: Protected) -> Result<Self, HostError> {
+    fn new(
+        root: Root,
+        name: &str,
+        folder: &std::path::Path,
+        protected: Protected,
+        most: Size,
+    ) -> Result<Self, HostError> {
         let failed =
             |errno: rustix::io::Errno| HostError::unavailable(format!("`{name}`: {}", std::io::Error::from(errno)));
         let device = rustix::fs::fstat(root.folder()).map_err(failed)?.st_dev;
         let writer = Writer::new(folder, name, root.path())?;
-        Ok(Self { device, protected, writer })
+        Ok(Self { device, protected, writer: Some(writer), most })
+    }
+
+    /// Takes candidates, or says of each why not. Where one has a path without a meaning, none is taken.
+    fn take_all(&mut self, candidates: Vec<abi::Candidate>) -> Result<Vec<Option<String>>, Refused> {
+        for candidate in &candidates {
+            for path in std::iter::once(&candidate.path).chain(&candidate.unless_linked) {
+                path::parse(path).map_err(Refused::Path)?;
+            }
+        }
+        candidates.into_iter().map(|candidate| self.take(candidate)).collect()
     }
 
     /// Takes a candidate, or says why not.
     fn take(&mut self, candidate: abi::Candidate) -> Result<Option<String>, Refused> {
         let abi::Candidate { path: text, kind, id, action, unless_linked, rule, reason } = candidate;
         let path = path::parse(&text).map_err(Refused::Path)?;
-        if let Some(link) = &unless_linked {
-            path::parse(link).map_err(Refused::Path)?;
-        }
         let kind = match kind {
             GuestKind::File => Kind::File,
             GuestKind::Directory => Kind::Folder,
@@ -187,8 +204,10 @@ impl Writing {
         let text = path::escape(path.as_os_str().as_encoded_bytes());
         let abi::Identity { device, inode, size, modified_ns } = id;
         let item = Item { path: text, kind, action, size, modified_ns, device, inode, unless_linked, rule, reason };
-        self.writer.add(&item).map_err(Refused::Plan)?;
-        Ok(None)
+        let complete = || Refused::Plan(RemovalError::Stale("the plan is complete by now".to_owned()));
+        let writer = self.writer.as_mut().ok_or_else(complete)?;
+        writer.add(&item).map_err(Refused::Plan)?;
+        if writer.size() > self.most.0 { Err(Refused::Size) } else { Ok(None) }
     }
 }
 
@@ -196,6 +215,7 @@ impl Writing {
 enum Refused {
     Path(RootError),
     Plan(RemovalError),
+    Size,
 }
 
 impl Host {
@@ -221,22 +241,29 @@ impl Host {
         }
         let (_, root) = files::open(self, name).await?;
         let protected = self.protected(&root, grant)?;
-        let (folder, owned) = (self.run.removals.stored()?, name.to_owned());
-        let writing = blocking(move || Writing::new(root, &owned, &folder, protected)).await??;
+        let (folder, owned, most) = (self.run.removals.stored()?, name.to_owned(), self.run.limits.plan);
+        let writing = blocking(move || Writing::new(root, &owned, &folder, protected, most)).await??;
         let writing = Arc::new(Mutex::new(writing));
         self.run.removals.state().writing.insert(name.to_owned(), Arc::clone(&writing));
         Ok(writing)
     }
 
-    /// What stands in the way of a plan.
-    async fn blocked(&mut self, root: Arc<Root>, grant: &FilesGrant, head: Head) -> Result<Vec<abi::Block>, HostError> {
+    /// What stands in the way of a plan. One that was begun and cut off had passed the ceilings, and has made what is left a
+    /// larger share of what is there; the backup may have become too old meanwhile.
+    async fn blocked(
+        &mut self,
+        root: Arc<Root>,
+        grant: &FilesGrant,
+        head: Head,
+        is_begun: bool,
+    ) -> Result<Vec<abi::Block>, HostError> {
         let run = Arc::clone(&self.run);
         let limits = &grant.removal;
         let ceilings =
             Ceilings { share: limits.max_share.0, files: limits.max_files, bytes: limits.max_bytes.map(|size| size.0) };
         let name = head.root.clone();
         let nothing_goes = head.files.items == 0;
-        let above = blocking(move || ceilings.above(&root, &head)).await?;
+        let above = blocking(move || if is_begun { Ok(Vec::new()) } else { ceilings.above(&root, &head) }).await?;
         let above = above.map_err(|error| HostError::unavailable(error.to_string()))?;
         let mut blocks: Vec<_> =
             above.into_iter().map(|message| abi::Block { cause: abi::Cause::Ceiling, message }).collect();
@@ -286,22 +313,27 @@ impl abi::Host for Host {
             return Err(HostError::invalid("`propose` is for the plan: what is to go stands before it goes"));
         }
         let writing = self.writing(&name, &grant).await?;
-        let answers = blocking(move || {
-            let mut writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
-            candidates.into_iter().map(|candidate| writing.take(candidate)).collect::<Result<Vec<_>, _>>()
-        });
+        let answers = blocking(move || writing.lock().unwrap_or_else(PoisonError::into_inner).take_all(candidates));
         match answers.await? {
             Ok(answers) => Ok(answers),
             Err(Refused::Path(error)) => self.refuse(&name, error),
             Err(Refused::Plan(error)) => Err(error.into()),
+            Err(Refused::Size) => {
+                let most = self.run.limits.plan;
+                self.exceed("plan", format!("the plan of `{name}` has more than {most} (limits.plan)"))
+            }
         }
     }
 
     async fn blocks(&mut self, name: String) -> Result<Vec<abi::Block>, HostError> {
         let grant = self.removal_grant(&name)?;
         let writing = self.run.removals.state().writing.get(&name).map(Arc::clone);
-        let head = match writing {
-            Some(writing) => Some(writing.lock().unwrap_or_else(PoisonError::into_inner).writer.head().clone()),
+        let written = writing.and_then(|writing| {
+            let writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
+            writing.writer.as_ref().map(|writer| writer.head().clone())
+        });
+        let head = match written {
+            Some(head) => Some(head),
             None => {
                 let (folder, owned) = (self.run.removals.stored()?, name.clone());
                 blocking(move || Plan::open(&folder, &owned)).await??.map(|plan| plan.head)
@@ -309,7 +341,7 @@ impl abi::Host for Host {
         };
         let Some(head) = head else { return Ok(Vec::new()) };
         let (_, root) = files::open(self, &name).await?;
-        self.blocked(Arc::new(root), &grant, head).await
+        self.blocked(Arc::new(root), &grant, head, false).await
     }
 
     async fn carry_out(&mut self, name: String) -> Result<abi::Outcome, HostError> {
@@ -329,15 +361,12 @@ impl abi::Host for Host {
             let (planned, now) = (plan.head.path.display(), root.path().display());
             return Err(HostError::conflict(format!("the plan of `{name}` is for {planned}, which is {now} now")));
         }
-        // A step that was cut off had passed already, and has made what is left a larger share of what is there.
-        if !plan.is_begun() {
-            let blocks = self.blocked(Arc::clone(&root), &grant, plan.head.clone()).await?;
-            if !blocks.is_empty() {
-                for block in &blocks {
-                    run.say(clock::now(), Level::Warn, block.message.clone());
-                }
-                return Ok(abi::Outcome::Blocked(blocks));
+        let blocks = self.blocked(Arc::clone(&root), &grant, plan.head.clone(), plan.is_begun()).await?;
+        if !blocks.is_empty() {
+            for block in &blocks {
+                run.say(clock::now(), Level::Warn, block.message.clone());
             }
+            return Ok(abi::Outcome::Blocked(blocks));
         }
         let protected = self.protected(&root, &grant)?;
         let (counter, cancel, undo) = (self.counter(step, plan.head.items()), run.cancel.clone(), grant.removal.undo);

@@ -36,6 +36,8 @@ pub struct Limits {
     /// Steps that a plan may have.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub steps: u32,
+    /// Bytes that the plan of what is removed from one folder may have, as text. 64 KiB to 64 GiB.
+    pub plan: Size,
     /// Rows that one query may give.
     #[schemars(range(min = 1, max = 10_000_000_000_u64))]
     pub rows: u64,
@@ -71,6 +73,7 @@ impl Default for Limits {
             state: Size::mebibytes(16),
             metrics: 1_000,
             steps: 10_000,
+            plan: Size::mebibytes(2048),
             rows: 10_000_000,
             read: None,
             nice: None,

@@ -5,14 +5,14 @@
 //! some items cannot go does not keep the others from going: what became of each is counted.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 
 use super::aside::{Aside, Unmoved};
-use super::compress::{Uncompressed, compress};
+use super::compress::{Around, Uncompressed, compress};
 use super::plan::{Action, Item, Kind, Plan};
 use super::protect::Protected;
 use super::writers::Writers;
@@ -161,7 +161,7 @@ pub fn carry_out(plan: &Plan, means: Means<'_>) -> Result<Done, RemovalError> {
         done.merge(counted);
     }
     Worker::new(&shared, aside).folders(folders?, &mut done)?;
-    done.unseen = shared.writers.lock().unwrap_or_else(PoisonError::into_inner).unseen();
+    done.unseen = shared.writers().unseen();
     Ok(done)
 }
 
@@ -172,7 +172,7 @@ fn hand_out(plan: &Plan, batches: mpsc::SyncSender<Vec<Item>>) -> Result<Vec<Ite
     for item in plan.items()? {
         let item = item?;
         if item.kind == Kind::Folder {
-            folders.push(item);
+            folders.push(Item { rule: String::new(), reason: String::new(), ..item });
             continue;
         }
         batch.push(item);
@@ -237,6 +237,12 @@ struct Shared<'a> {
     device: u64,
 }
 
+impl Shared<'_> {
+    fn writers(&self) -> MutexGuard<'_, Writers> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// One thread.
 struct Worker<'a> {
     shared: &'a Shared<'a>,
@@ -292,6 +298,12 @@ impl<'a> Worker<'a> {
         if let Some(fate) = self.keeps(item, &path) {
             return Ok(fate);
         }
+        // Before it is looked at: to ask all processes takes longer than anything else that happens here.
+        if item.kind == Kind::File
+            && let Some(writer) = self.shared.writers().of(item.inode)
+        {
+            return Ok(Fate::InUse(format!("{writer} writes to it")));
+        }
         let place = match self.parents.place(&path) {
             Ok(place) => place,
             Err(error) => return Ok(no_place(error)),
@@ -302,22 +314,26 @@ impl<'a> Worker<'a> {
             Err(Errno::NOENT) => return Ok(Fate::Gone),
             Err(errno) => return Ok(failed(errno)),
         };
-        if item.kind == Kind::File
-            && let Some(writer) = self.shared.writers.lock().unwrap_or_else(PoisonError::into_inner).of(seen.st_ino)
-        {
-            return Ok(Fate::InUse(format!("{writer} writes to it")));
-        }
         if item.action != Action::Remove {
-            return Ok(match compress(place, item, &seen) {
-                Ok(size) => Fate::Compressed(size),
-                Err(Uncompressed::Changed) => Fate::Changed,
-                Err(Uncompressed::Failed(reason)) => Fate::Failed(format!("not compressed: {reason}")),
-            });
+            let shared = self.shared;
+            let mut may_go = || may_go(shared.root, place, &path, item, &mut shared.writers());
+            let around = Around { cancel: shared.cancel, may_go: &mut may_go };
+            return match compress(place, item, &seen, around) {
+                Ok(size) => Ok(Fate::Compressed(size)),
+                Err(Uncompressed::Changed) => Ok(Fate::Changed),
+                Err(Uncompressed::InUse(by)) => Ok(Fate::InUse(by)),
+                Err(Uncompressed::Failed(reason)) => Ok(Fate::Failed(format!("not compressed: {reason}"))),
+                Err(Uncompressed::Cancelled) => Err(RemovalError::Cancelled),
+            };
         }
         Ok(match (&mut self.aside, number) {
             (Some(aside), Some(number)) => match aside.take(number, place, item, &path) {
                 Ok(()) => Fate::Removed,
                 Err(Unmoved::Changed) => Fate::Changed,
+                Err(Unmoved::Displaced(name)) => Fate::Failed(format!(
+                    "it was exchanged twice while it was looked at; what stood there first is called `{}` now",
+                    name.display()
+                )),
                 Err(Unmoved::Errno(Errno::NOENT)) => Fate::Gone,
                 Err(Unmoved::Errno(errno)) => failed(errno),
             },
@@ -332,12 +348,13 @@ impl<'a> Worker<'a> {
         }
         let link = item.unless_linked.as_ref()?;
         let Ok(link_path) = path::parse(link) else { return Some(Fate::Failed(format!("`{link}` is no path"))) };
-        match self.shared.root.resolve(&link_path) {
-            Ok(end) if path.starts_with(&end) || end.starts_with(path) => {
+        match self.shared.root.end_of(&link_path) {
+            Ok(Some(end)) if path.starts_with(&end) || end.starts_with(path) => {
                 Some(Fate::InUse(format!("the link `{link}` leads there now")))
             }
             // Where it leads outside, or nowhere, it does not lead here.
-            Ok(_) | Err(_) => None,
+            Ok(_) => None,
+            Err(error) => Some(Fate::Failed(format!("it is not known where the link `{link}` leads: {error}"))),
         }
     }
 
@@ -392,6 +409,21 @@ impl<'a> Worker<'a> {
     }
 }
 
+/// Whether a file may still go after its compressed form was written.
+fn may_go(root: &Root, place: Place<'_>, path: &Path, item: &Item, writers: &mut Writers) -> Result<(), Uncompressed> {
+    // Its folder may have been moved elsewhere, with all that stands in it.
+    let mut parents = root.parents();
+    let there = parents.place(path).map_err(|_| Uncompressed::Changed)?;
+    let number = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+    if rustix::fs::fstat(there.folder).map(number)? != rustix::fs::fstat(place.folder).map(number)? {
+        return Err(Uncompressed::Changed);
+    }
+    match writers.of_now(item.inode) {
+        Some(writer) => Err(Uncompressed::InUse(format!("{writer} writes to it"))),
+        None => Ok(()),
+    }
+}
+
 fn unlink(place: Place<'_>, flags: AtFlags) -> Fate {
     match rustix::fs::unlinkat(place.folder, place.name, flags) {
         Ok(()) => Fate::Removed,
@@ -408,7 +440,7 @@ fn no_place(error: RootError) -> Fate {
         RootError::NotFound(_) => Fate::Gone,
         // A link stands where a folder was.
         RootError::Invalid { .. } | RootError::Escape(_) => Fate::Changed,
-        error @ RootError::Io { .. } => Fate::Failed(error.to_string()),
+        error @ (RootError::Io { .. } | RootError::Closed(_)) => Fate::Failed(error.to_string()),
     }
 }
 
@@ -417,6 +449,7 @@ fn failed(errno: Errno) -> Fate {
     let remedy = match errno {
         Errno::PERM | Errno::ACCESS => "; upkeep's user may not change its folder, or it is immutable",
         Errno::ROFS => "; its filesystem is read-only",
+        Errno::XDEV => "; it cannot be moved aside within its filesystem",
         _ => "",
     };
     Fate::Failed(format!("{error}{remedy}"))

@@ -4,7 +4,7 @@
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode, OFlags, RawDir, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use super::ASIDE;
@@ -78,10 +78,12 @@ fn count(root: &Root, enough: u64) -> Result<u64, RootError> {
     let failed = |errno: Errno| RootError::Io { path: root.path().display().to_string(), source: errno.into() };
     let start =
         rustix::fs::openat(root.folder(), ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let start = start.map_err(failed)?;
+    let device = rustix::fs::fstat(&start).map_err(failed)?.st_dev;
     let mut counted = 0;
     // Names wait instead of open folders: a folder may hold more folders than a process may hold open.
     let mut waiting: Vec<(std::rc::Rc<OwnedFd>, std::ffi::CString)> = Vec::new();
-    let mut folder = Some(std::rc::Rc::new(start.map_err(failed)?));
+    let mut folder = Some(std::rc::Rc::new(start));
     let mut buffer = Box::new([MaybeUninit::<u8>::uninit(); 32 * 1024]);
     loop {
         if let Some(open) = folder.take() {
@@ -108,8 +110,9 @@ fn count(root: &Root, enough: u64) -> Result<u64, RootError> {
         let Some((above, name)) = waiting.pop() else { return Ok(counted) };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // What cannot be entered, is gone or on another filesystem has nothing that could go either.
-        folder = rustix::fs::openat2(above.as_fd(), name.as_c_str(), flags, Mode::empty(), ResolveFlags::NO_XDEV)
+        folder = rustix::fs::openat(above.as_fd(), name.as_c_str(), flags, Mode::empty())
             .ok()
+            .filter(|open| rustix::fs::fstat(open).is_ok_and(|stat| stat.st_dev == device))
             .map(std::rc::Rc::new);
     }
 }

@@ -1,18 +1,22 @@
 //! Replacing a file by its compressed form, so that at each moment one of the two is there whole.
 //!
-//! It is written beside the file, synced, read back and compared, given mode, owner and times of the file, and only then
-//! takes its name; the file goes last.
+//! It is written beside the file, synced, read back and compared, given mode, owner, times and attributes of the file, and
+//! only then takes its name; the file goes last, after one more look at it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+use tokio_util::sync::CancellationToken;
 
+use super::attributes;
 use super::plan::{Action, Item};
-use crate::root::Place;
 use crate::root::walk::open_same;
+use crate::root::{NO_FOLLOW, Place};
 
 const BUFFER: usize = 1 << 17;
 
@@ -24,6 +28,10 @@ const LONGEST_NAME: usize = 255;
 pub(super) enum Uncompressed {
     /// It is not what was seen any more.
     Changed,
+    /// It is in use: by whom.
+    InUse(String),
+    /// The run was ended.
+    Cancelled,
     /// It failed.
     Failed(String),
 }
@@ -34,59 +42,107 @@ impl From<io::Error> for Uncompressed {
     }
 }
 
-impl From<rustix::io::Errno> for Uncompressed {
-    fn from(errno: rustix::io::Errno) -> Self {
+impl From<Errno> for Uncompressed {
+    fn from(errno: Errno) -> Self {
         io::Error::from(errno).into()
     }
 }
 
+/// What goes on around the work.
+pub(super) struct Around<'a> {
+    /// Ends it.
+    pub(super) cancel: &'a CancellationToken,
+    /// Is asked when all is written, which may have taken an hour: whether the file may still go.
+    pub(super) may_go: &'a mut dyn FnMut() -> Result<(), Uncompressed>,
+}
+
 /// Compresses what stands at `place` and was `seen` there; gives the size of what stands for it now, in bytes.
-pub(super) fn compress(place: Place<'_>, item: &Item, seen: &Stat) -> Result<u64, Uncompressed> {
+pub(super) fn compress(place: Place<'_>, item: &Item, seen: &Stat, around: Around<'_>) -> Result<u64, Uncompressed> {
     let ending: &[u8] = if item.action == Action::Gzip { b".gz" } else { b".zst" };
-    let with = |start: &[u8], ending: &[u8]| {
-        OsString::from(OsStr::from_bytes(&[start, place.name.as_bytes(), ending].concat()))
-    };
-    let name = with(b"", ending);
+    let name = OsString::from(OsStr::from_bytes(&[place.name.as_bytes(), ending].concat()));
     if name.len() > LONGEST_NAME {
         return Err(Uncompressed::Failed("its name is too long to add an ending".to_owned()));
     }
-    if rustix::fs::statat(place.folder, &name, crate::root::NO_FOLLOW).is_ok() {
-        return Err(Uncompressed::Failed(format!("`{}` is there already", name.display())));
+    if seen.st_nlink > 1 {
+        return Err(Uncompressed::Failed(
+            "it has other names as well (hard links), which would keep its room".to_owned(),
+        ));
+    }
+    let taken = || Uncompressed::Failed(format!("`{}` is there already", name.display()));
+    if rustix::fs::statat(place.folder, &name, NO_FOLLOW).is_ok() {
+        return Err(taken());
     }
     let folder = place.folder.try_clone_to_owned()?;
     let source = match open_same(&folder, place.name, seen, OFlags::empty()) {
         Ok(source) => File::from(source),
-        Err(rustix::io::Errno::STALE) => return Err(Uncompressed::Changed),
+        Err(Errno::STALE | Errno::LOOP) => return Err(Uncompressed::Changed),
         Err(errno) => return Err(errno.into()),
     };
-    let temporary = OsString::from(format!(".upkeep-{}-{}.tmp", std::process::id(), item.inode));
+    // The same in each attempt, so that what a killed run left goes with the next one.
+    let temporary = OsString::from(format!(".upkeep-{}.tmp", item.inode));
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // Left over by a run that was killed; the name is nobody else's.
     let _ = rustix::fs::unlinkat(place.folder, &temporary, AtFlags::empty());
     let target = File::from(rustix::fs::openat(place.folder, &temporary, flags, Mode::RUSR | Mode::WUSR)?);
-    let written = write(&source, &target, item, seen).and_then(|size| {
-        let now = place.stat()?;
-        if !item.is_same(&now) || !item.is_same(&rustix::fs::fstat(&source)?) {
+    let Around { cancel, may_go } = around;
+    let made = write(&source, &target, item, seen, cancel).and_then(|size| {
+        may_go()?;
+        if !item.is_same(&place.stat()?) || !item.is_same(&rustix::fs::fstat(&source)?) {
             return Err(Uncompressed::Changed);
         }
-        rustix::fs::renameat_with(place.folder, &temporary, place.folder, &name, RenameFlags::NOREPLACE)?;
-        Ok(size)
-    });
-    match written {
-        Ok(size) => {
-            rustix::fs::fsync(&folder)?;
-            rustix::fs::unlinkat(place.folder, place.name, AtFlags::empty())?;
-            Ok(size)
+        if !is_at(place.folder, &temporary, &target) {
+            return Err(Uncompressed::Failed("what was written was exchanged by somebody".to_owned()));
         }
+        match rustix::fs::renameat_with(place.folder, &temporary, place.folder, &name, RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(size),
+            Err(Errno::EXIST) => Err(taken()),
+            Err(errno) => Err(errno.into()),
+        }
+    });
+    let size = match made {
+        Ok(size) => size,
         Err(error) => {
-            let _ = rustix::fs::unlinkat(place.folder, &temporary, AtFlags::empty());
+            discard(place, &temporary, &target);
+            return Err(if cancel.is_cancelled() { Uncompressed::Cancelled } else { error });
+        }
+    };
+    let gone = rustix::fs::fsync(&folder).map_err(Uncompressed::from).and_then(|()| {
+        // Once more, since a sync takes its time.
+        match item.is_same(&place.stat()?) {
+            true => Ok(rustix::fs::unlinkat(place.folder, place.name, AtFlags::empty())?),
+            false => Err(Uncompressed::Changed),
+        }
+    });
+    match gone {
+        Ok(()) => Ok(size),
+        Err(error) => {
+            discard(place, &name, &target);
             Err(error)
         }
     }
 }
 
-fn write(source: &File, target: &File, item: &Item, seen: &Stat) -> Result<u64, Uncompressed> {
-    let mut from = BufReader::with_capacity(BUFFER, source);
+/// Whether an open file is what stands at `name`.
+fn is_at(folder: impl AsFd, name: &OsStr, file: &File) -> bool {
+    let number = |stat: Stat| (stat.st_dev, stat.st_ino);
+    let there = rustix::fs::statat(folder, name, NO_FOLLOW).map(number);
+    there.is_ok() && there == rustix::fs::fstat(file).map(number)
+}
+
+/// Removes what was written, wherever it stands by now.
+fn discard(place: Place<'_>, name: &OsStr, file: &File) {
+    if is_at(place.folder, name, file) {
+        let _ = rustix::fs::unlinkat(place.folder, name, AtFlags::empty());
+    }
+}
+
+fn write(
+    source: &File,
+    target: &File,
+    item: &Item,
+    seen: &Stat,
+    cancel: &CancellationToken,
+) -> Result<u64, Uncompressed> {
+    let mut from = BufReader::with_capacity(BUFFER, Stoppable { file: source, cancel });
     match item.action {
         Action::Gzip => {
             let mut encoder = flate2::write::GzEncoder::new(target, flate2::Compression::default());
@@ -101,29 +157,49 @@ fn write(source: &File, target: &File, item: &Item, seen: &Stat) -> Result<u64, 
         }
     }
     rustix::fs::fsync(target)?;
-    verify(source, target, item)?;
+    verify(source, target, item, cancel)?;
     let size = target.metadata()?.len();
-    let owner = (rustix::fs::Uid::from_raw(seen.st_uid), rustix::fs::Gid::from_raw(seen.st_gid));
+    let owner = (Uid::from_raw(seen.st_uid), Gid::from_raw(seen.st_gid));
     match rustix::fs::fchown(target, Some(owner.0), Some(owner.1)) {
-        // Only root may give a file away; for another user it is his own already.
-        Ok(()) | Err(rustix::io::Errno::PERM) => {}
+        Ok(()) => {}
+        Err(Errno::PERM) => {
+            let message = "only root can keep its owner; run upkeep as its owner or as root";
+            return Err(Uncompressed::Failed(message.to_owned()));
+        }
         Err(errno) => return Err(errno.into()),
     }
+    attributes::write(target, &attributes::read(source))
+        .map_err(|errno| Uncompressed::Failed(format!("its attributes: {}", io::Error::from(errno))))?;
+    // After those: an access control list says part of the mode.
     rustix::fs::fchmod(target, Mode::from_raw_mode(seen.st_mode & 0o7777))?;
     rustix::fs::futimens(target, &times(seen))?;
     Ok(size)
 }
 
+/// A file that ends in an error when the run is ended.
+struct Stoppable<'a> {
+    file: &'a File,
+    cancel: &'a CancellationToken,
+}
+
+impl Read for Stoppable<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Err(io::Error::other("the run was ended"));
+        }
+        self.file.read(buffer)
+    }
+}
+
 /// Reads back what was written, and compares it byte for byte.
-fn verify(source: &File, target: &File, item: &Item) -> Result<(), Uncompressed> {
-    let (mut source, mut target) = (source, target);
+fn verify(mut source: &File, mut target: &File, item: &Item, cancel: &CancellationToken) -> Result<(), Uncompressed> {
     source.rewind()?;
     target.rewind()?;
     let mut back: Box<dyn Read + '_> = match item.action {
         Action::Gzip => Box::new(flate2::read::GzDecoder::new(BufReader::with_capacity(BUFFER, target))),
         Action::Zstd | Action::Remove => Box::new(zstd::stream::read::Decoder::new(target)?),
     };
-    let mut from = BufReader::with_capacity(BUFFER, source);
+    let mut from = BufReader::with_capacity(BUFFER, Stoppable { file: source, cancel });
     let (mut here, mut there) = (vec![0; BUFFER], vec![0; BUFFER]);
     loop {
         let read = fill(&mut from, &mut here)?;
@@ -151,7 +227,7 @@ fn fill(from: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize>
 }
 
 /// The times of what was seen.
-pub(super) fn times(seen: &Stat) -> Timestamps {
+fn times(seen: &Stat) -> Timestamps {
     let time = |ns: i64| Timespec { tv_sec: ns.div_euclid(1_000_000_000), tv_nsec: ns.rem_euclid(1_000_000_000) };
     Timestamps {
         last_access: time(crate::root::accessed_ns(seen)),
@@ -185,7 +261,8 @@ mod tests {
             rule: String::new(),
             reason: String::new(),
         };
-        compress(place, &item, &seen)
+        let around = Around { cancel: &CancellationToken::new(), may_go: &mut || Ok(()) };
+        compress(place, &item, &seen, around)
     }
 
     #[test]

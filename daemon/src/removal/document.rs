@@ -4,6 +4,7 @@
 //! megabytes, so it is written and read as a stream.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -167,6 +168,7 @@ fn stored(file: &Path) -> Result<Option<Origin>, RemovalError> {
 struct Parts {
     origin: serde_json::Map<String, serde_json::Value>,
     roots: u32,
+    names: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy)]
@@ -264,6 +266,9 @@ impl<'de> Visitor<'de> for OneRoot<'_> {
         }
         let name = name.ok_or_else(|| Error::missing_field("name"))?;
         let path = path.ok_or_else(|| Error::missing_field("path"))?;
+        if !self.0.parts.borrow_mut().names.insert(name.clone()) {
+            return Err(Error::custom(format_args!("the root `{name}` comes twice")));
+        }
         writer.finish_as(&name, &path).map_err(Error::custom)?;
         Ok(())
     }
@@ -288,6 +293,9 @@ impl<'de> Visitor<'de> for Items<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         while let Some(item) = items.next_element::<Item>()? {
+            if let Some(problem) = item.problem() {
+                return Err(serde::de::Error::custom(format_args!("`{}`: {problem}", item.path)));
+            }
             self.0.add(&item).map_err(serde::de::Error::custom)?;
         }
         Ok(())

@@ -11,7 +11,7 @@ use rustix::fs::{FileType, Stat};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{RemovalError, Total, file_name, replace};
+use super::{RemovalError, Total, file_name, replace, sync_folder};
 use crate::root;
 
 /// Bytes of lines that are compressed at once.
@@ -89,6 +89,22 @@ impl Action {
 }
 
 impl Item {
+    /// What is wrong with it, whatever stands at its path.
+    pub fn problem(&self) -> Option<String> {
+        let paths = std::iter::once(&self.path).chain(&self.unless_linked);
+        let mut parsed = paths.map(|path| root::path::parse(path));
+        match parsed.find_map(Result::err) {
+            Some(error) => Some(error.to_string()),
+            None if root::path::parse(&self.path).is_ok_and(|path| path.as_os_str().is_empty()) => {
+                Some("the root itself stays".to_owned())
+            }
+            None if self.action != Action::Remove && self.kind != Kind::File => {
+                Some("only a file can be compressed".to_owned())
+            }
+            None => None,
+        }
+    }
+
     /// Whether `stat` is what was seen. A folder changes with everything that is removed from it, so it is the same as long as
     /// it is the same folder.
     pub fn is_same(&self, stat: &Stat) -> bool {
@@ -139,6 +155,11 @@ pub struct Writer {
     head: Head,
     file: PathBuf,
     lines: BufWriter<zstd::stream::write::Encoder<'static, File>>,
+    line: Vec<u8>,
+    /// Bytes of all lines.
+    size: u64,
+    /// A line could not be written as a whole.
+    is_torn: bool,
 }
 
 impl std::fmt::Debug for Writer {
@@ -157,14 +178,13 @@ impl Writer {
         std::fs::create_dir_all(run_folder).map_err(RemovalError::state(run_folder))?;
         let file = run_folder.join(file_name(root, "plan"));
         let failed = RemovalError::state(&file);
-        match std::fs::remove_file(run_folder.join(file_name(root, "head"))) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
+        unseal(&file)?;
         let made = File::create(&file).map_err(&failed)?;
-        let compressed = zstd::stream::write::Encoder::new(made, 1).map_err(&failed)?;
+        let mut compressed = zstd::stream::write::Encoder::new(made, 1).map_err(&failed)?;
+        compressed.include_checksum(true).map_err(&failed)?;
         let lines = BufWriter::with_capacity(BUFFER, compressed);
-        Ok(Self { head: Head::new(root, path), file: file.clone(), lines })
+        let head = Head::new(root, path);
+        Ok(Self { head, file: file.clone(), lines, line: Vec::new(), size: 0, is_torn: false })
     }
 
     /// What there is so far.
@@ -172,15 +192,35 @@ impl Writer {
         &self.head
     }
 
+    /// Bytes of all items as text.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// One more item.
     ///
     /// # Errors
     ///
-    /// When it cannot be written.
+    /// When it cannot be written; the plan can then not be completed either.
     pub fn add(&mut self, item: &Item) -> Result<(), RemovalError> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, item).map_err(|error| RemovalError::broken(&self.file, error))?;
+        self.line.push(b'\n');
+        self.is_whole()?;
+        self.lines.write_all(&self.line).map_err(|error| {
+            self.is_torn = true;
+            RemovalError::state(&self.file)(error)
+        })?;
+        self.size += self.line.len() as u64;
         self.head.add(item);
-        let written = serde_json::to_writer(&mut self.lines, item).map_err(std::io::Error::from);
-        written.and_then(|()| self.lines.write_all(b"\n")).map_err(RemovalError::state(&self.file))
+        Ok(())
+    }
+
+    fn is_whole(&self) -> Result<(), RemovalError> {
+        match self.is_torn {
+            true => Err(RemovalError::broken(&self.file, "it could not be written as a whole; plan anew")),
+            false => Ok(()),
+        }
     }
 
     /// Completes the plan under another name, and for another folder, than it was begun with.
@@ -193,6 +233,7 @@ impl Writer {
         self.head.root = root.to_owned();
         self.head.path = path.to_owned();
         let file = run_folder.join(file_name(root, "plan"));
+        unseal(&file)?;
         std::fs::rename(&self.file, &file).map_err(RemovalError::state(&file))?;
         self.file = file;
         self.finish()
@@ -204,6 +245,7 @@ impl Writer {
     ///
     /// When it cannot be written.
     pub fn finish(self) -> Result<Head, RemovalError> {
+        self.is_whole()?;
         let failed = RemovalError::state(&self.file);
         let compressed = self.lines.into_inner().map_err(|error| failed(error.into_error()))?;
         let written = compressed.finish().map_err(&failed)?;
@@ -212,6 +254,20 @@ impl Writer {
         replace(&self.file.with_extension("head"), &head)?;
         Ok(self.head)
     }
+}
+
+/// Makes a plan one that is not complete, and was not begun to be carried out.
+fn unseal(plan: &Path) -> Result<(), RemovalError> {
+    let mut was_there = false;
+    for file in [plan.with_extension("head"), plan.with_extension("begun")] {
+        match std::fs::remove_file(&file) {
+            Ok(()) => was_there = true,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(RemovalError::state(&file)(error)),
+        }
+    }
+    // Else, after a power cut, an old head could stand before a new plan.
+    if was_there { sync_folder(plan) } else { Ok(()) }
 }
 
 /// A plan that is complete.
@@ -288,15 +344,11 @@ impl Plan {
     ///
     /// When a file cannot be removed.
     pub fn remove(&self) -> Result<(), RemovalError> {
-        for file in [self.file.with_extension("head"), self.file.with_extension("begun"), self.file.clone()] {
-            match std::fs::remove_file(&file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(RemovalError::state(&file)(error));
-                }
-                _ => {}
-            }
+        unseal(&self.file)?;
+        match std::fs::remove_file(&self.file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(RemovalError::state(&self.file)(error)),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Its items, in the order in which they came.

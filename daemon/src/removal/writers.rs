@@ -1,19 +1,31 @@
 //! Which files a process writes to: what `/proc` says of each open file of each process that may be looked at.
+//!
+//! Looking at all of them takes milliseconds, so an answer stands for a while, the longer the longer looking takes: a
+//! program that opens a file in between is missed, unless it has written by then, which changes the file.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long an answer stands: programs open and close files all the time, and looking takes some milliseconds.
-const FRESH: Duration = Duration::from_secs(2);
+/// An answer stands for so many times as long as looking took: looking takes no more than a twentieth of the time.
+const FRESH: u32 = 20;
+
+/// However long looking takes.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// What is told in place of a program when it is not known who writes.
+const UNKNOWN: &str = "nobody knows who (there is no `/proc`)";
 
 /// Files that are open for writing.
 #[derive(Debug)]
 pub(super) struct Writers {
     /// Device and inode, and who writes.
     files: HashMap<(u64, u64), String>,
-    looked: Option<Instant>,
+    /// Until when the answer stands.
+    fresh: Option<Instant>,
+    /// Whether nothing at all could be looked at.
+    is_blind: bool,
     /// Only files of this device are of interest.
     device: u64,
     /// Processes that could not be looked at.
@@ -22,16 +34,24 @@ pub(super) struct Writers {
 
 impl Writers {
     pub(super) fn new(device: u64) -> Self {
-        Self { files: HashMap::new(), looked: None, device, unseen: 0 }
+        Self { files: HashMap::new(), fresh: None, is_blind: false, device, unseen: 0 }
     }
 
     /// Who writes to the file: `nginx (process 812)`.
     pub(super) fn of(&mut self, inode: u64) -> Option<&str> {
-        if self.looked.is_none_or(|looked| looked.elapsed() >= FRESH) {
+        if self.fresh.is_none_or(|until| Instant::now() >= until) {
             self.look(Path::new("/proc"));
-            self.looked = Some(Instant::now());
+        }
+        if self.is_blind {
+            return Some(UNKNOWN);
         }
         self.files.get(&(self.device, inode)).map(String::as_str)
+    }
+
+    /// As [`Writers::of`], but as it is now.
+    pub(super) fn of_now(&mut self, inode: u64) -> Option<&str> {
+        self.fresh = None;
+        self.of(inode)
     }
 
     /// Processes that may not be looked at: they are of other users.
@@ -40,9 +60,13 @@ impl Writers {
     }
 
     fn look(&mut self, proc: &Path) {
+        let began = Instant::now();
         self.files.clear();
         self.unseen = 0;
-        for process in std::fs::read_dir(proc).into_iter().flatten().flatten() {
+        let processes = std::fs::read_dir(proc);
+        // This process is always there to be seen.
+        self.is_blind = !proc.join("self/fd").exists();
+        for process in processes.into_iter().flatten().flatten() {
             let name = process.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
             let files = match std::fs::read_dir(process.path().join("fd")) {
@@ -69,6 +93,8 @@ impl Writers {
                 }
             }
         }
+        let now = Instant::now();
+        self.fresh = Some(now + (now - began).saturating_mul(FRESH).min(LONGEST));
     }
 }
 

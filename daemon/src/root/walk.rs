@@ -64,6 +64,8 @@ impl Found {
 #[derive(Debug)]
 pub struct Walk {
     options: WalkOptions,
+    /// The name of folders that are passed by.
+    closed: Option<&'static str>,
     device: u64,
     /// Folders from the start down to the current one.
     stack: Vec<Level>,
@@ -92,7 +94,7 @@ impl Root {
     pub fn walk(&self, start: &Path, options: WalkOptions) -> Result<Walk, RootError> {
         let failed = |errno| RootError::from_errno(start, errno);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = self.open_beneath(start, flags, Mode::empty()).map_err(failed)?;
+        let folder = self.open_permitted(start, flags).map_err(|error| error.about(start))?;
         let device = rustix::fs::fstat(&folder).map_err(failed)?.st_dev;
         let mut prefix = start.as_os_str().as_bytes().to_vec();
         if !prefix.is_empty() {
@@ -101,7 +103,7 @@ impl Root {
         let names =
             if options.max_depth == Some(0) { Names::default() } else { Names::read(&folder).map_err(failed)? };
         let stack = vec![Level { folder: Arc::new(folder), names, above: 0 }];
-        Ok(Walk { options, device, stack, prefix, enter: None, problems: Vec::new(), untold: 0 })
+        Ok(Walk { options, closed: self.closed, device, stack, prefix, enter: None, problems: Vec::new(), untold: 0 })
     }
 }
 
@@ -166,6 +168,9 @@ impl Iterator for Walk {
                 self.stack.pop();
                 continue;
             };
+            if self.closed.is_some_and(|closed| name == closed.as_bytes()) {
+                continue;
+            }
             let mut path = Vec::with_capacity(self.prefix.len() + name.len());
             path.extend_from_slice(&self.prefix);
             path.extend_from_slice(name);

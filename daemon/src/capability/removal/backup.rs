@@ -19,7 +19,7 @@ pub(super) async fn missing(
 ) -> Result<Option<String>, HostError> {
     let BackupRequirement { task, max_age, verified } = wanted;
     let failed = |error: StoreError| HostError::unavailable(error.to_string());
-    let backups = succeeded(run, task).await.map_err(failed)?;
+    let backups = succeeded(run, task, now).await.map_err(failed)?;
     let oldest = now.0.saturating_sub(i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX));
     let ago = |at: Timestamp| {
         let minutes = u64::try_from(now.0.saturating_sub(at.0)).unwrap_or(0) / 60_000;
@@ -43,7 +43,7 @@ pub(super) async fn missing(
     let verifiers = run.safeguards.verifiers.get(task.as_str()).map(Vec::as_slice).unwrap_or_default();
     let mut proofs = Vec::new();
     for verifier in verifiers {
-        proofs.extend(succeeded(run, verifier).await.map_err(failed)?.iter().map(started));
+        proofs.extend(succeeded(run, verifier, now).await.map_err(failed)?.iter().map(started));
     }
     let fresh = backups.iter().take_while(|backup| started(backup).0 >= oldest);
     let is_verified = |backup: &record::Run| proofs.iter().any(|proof| Some(*proof) >= backup.ended);
@@ -57,11 +57,12 @@ pub(super) async fn missing(
     )))
 }
 
-/// The runs of a task that did their work and succeeded, newest first.
-async fn succeeded(run: &Run, task: &str) -> Result<Vec<record::Run>, StoreError> {
+/// The runs of a task that did their work and succeeded, newest first. One of the future proves that a clock was wrong, and
+/// nothing else.
+async fn succeeded(run: &Run, task: &str, now: Timestamp) -> Result<Vec<record::Run>, StoreError> {
     let filter =
         RunFilter { task: Some(task.to_owned()), outcome: Some("succeeded".to_owned()), ..RunFilter::default() };
     let mut runs = run.store.read().runs(&filter, MOST).await?;
-    runs.retain(|run| !run.dry_run);
+    runs.retain(|run| !run.dry_run && run.ended.is_some_and(|ended| ended <= now));
     Ok(runs)
 }

@@ -9,7 +9,7 @@ use crate::config::size::Size;
 use crate::config::source::KeyPath;
 
 /// Key, value, least and most of the limits that are sizes; those of counts are in the schema.
-fn sizes(limits: &Limits) -> [(&'static str, Size, Size, Size); 4] {
+fn sizes(limits: &Limits) -> [(&'static str, Size, Size, Size); 5] {
     let kib = |count: u64| Size(count << 10);
     let mib = Size::mebibytes;
     [
@@ -17,6 +17,7 @@ fn sizes(limits: &Limits) -> [(&'static str, Size, Size, Size); 4] {
         ("call", limits.call, kib(64), mib(256)),
         ("log", limits.log, kib(1), mib(1024)),
         ("state", limits.state, kib(1), mib(1024)),
+        ("plan", limits.plan, kib(64), mib(64 * 1024)),
     ]
 }
 
