@@ -17,9 +17,9 @@
 //! ```
 //!
 //! A function is enough for a task of one step; [`Task`] is for tasks with steps that run in parallel and are not done
-//! again after a crash. Each capability has its module: [`mod@log`], [`state`], [`files`], [`removal`], [`repository`], [`dump`], [`drill`],
-//! [`sql`], [`journal`],
-//! [`system`], [`metrics`]; [`config`] has values that operators write. Calls of the host fail with a [`HostError`], which `?` turns into an [`Error`].
+//! again after a crash. Each capability has its module: [`mod@log`], [`state`], [`files`], [`removal`], [`repository`],
+//! [`dump`], [`drill`], [`sql`], [`journal`], [`system`], [`metrics`]; [`config`] has values that operators write. Calls
+//! of the host fail with a [`HostError`], which `?` turns into an [`Error`].
 //!
 //! Compiled for the author's machine instead of the sandbox, the same code runs against an in-memory host: see
 //! [`mod@test`].

@@ -113,6 +113,7 @@ impl Proposed {
     }
 }
 
+#[expect(clippy::derivable_impls, reason = "the type is generated from the WIT")]
 impl Default for Total {
     fn default() -> Self {
         Self { items: 0, bytes: 0 }

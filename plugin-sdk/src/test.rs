@@ -1,8 +1,8 @@
 //! An in-memory host for tests on the author's machine (`cargo test`, no sandbox, no daemon).
 //!
-//! Log, state and metrics are kept in memory; a root is a folder of the author's choice. Databases, repositories and
-//! the facts of the server need the real host: here they answer [`HostError::Unavailable`]. It checks grants of roots
-//! but is no sandbox: do not point it at files that a test must not touch.
+//! Log, state, metrics and the files of a journal are kept in memory; a root is a folder of the author's
+//! choice. SQL, repositories and the facts of the server need the real host: here they answer [`HostError::Unavailable`].
+//! It checks grants of roots but is no sandbox: do not point it at files that a test must not touch.
 //!
 //! ```
 //! use upkeep_plugin::{Context, Result, function, info, state, test::Host};
@@ -27,16 +27,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use crate::bindings::exports::upkeep::plugin::task as wit;
+use crate::journal::JournalFile;
 use crate::log::Level;
 use crate::{Context, Entry, Error, HostError, Report, Result};
 
 pub(crate) mod absent;
 pub(crate) mod files;
+pub(crate) mod journal;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod removal;
 pub(crate) mod state;
-pub(crate) use absent::{drill, dump, journal, repository, sql, system};
+pub(crate) use absent::{drill, dump, repository, sql, system};
 
 thread_local! {
     static WORLD: RefCell<World> = RefCell::default();
@@ -51,6 +53,10 @@ struct World {
     metrics: Vec<Sample>,
     plans: BTreeMap<String, Vec<crate::removal::Candidate>>,
     blocks: Vec<crate::removal::Block>,
+    journal: Option<Vec<JournalFile>>,
+    /// By database and table.
+    /// That of the task which ran last, in milliseconds since 1970.
+    now: i64,
 }
 
 fn with<R>(act: impl FnOnce(&mut World) -> R) -> R {
@@ -107,6 +113,15 @@ impl Host {
         self
     }
 
+    /// Grants the journal of systemd, with these files. A vacuum goes by the time at which they were last written to.
+    #[must_use]
+    pub fn journal(self, files: impl IntoIterator<Item = JournalFile>) -> Self {
+        let mut files: Vec<_> = files.into_iter().collect();
+        files.sort_by_key(|it| it.modified_ms);
+        with(|world| world.journal = Some(files));
+        self
+    }
+
     /// Lets nothing be removed, as when the plan is above a ceiling.
     #[must_use]
     pub fn block(self, block: crate::removal::Block) -> Self {
@@ -146,6 +161,7 @@ impl Host {
     /// # Errors
     /// As for [`Host::run`].
     pub fn run_in(&self, ctx: &Context, task: impl Entry, config: &str) -> Result<Report> {
+        with(|world| world.now = ctx.now);
         let mut failure: Option<Error> = None;
         let mut outcomes = Vec::new();
         for step in task.plan(ctx, config)? {

@@ -24,9 +24,12 @@ done
 free=$(df --output=avail -B 1G /dev/shm 2>/dev/null | tail -n 1)
 if [[ -z ${BENCH_DIR-} && ${free:-0} -ge 12 && $(awk '/MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo) -ge 14 ]]; then BENCH_DIR=/dev/shm; fi
 place=$(mktemp -d "${BENCH_DIR:-${TMPDIR:-/tmp}}/upkeep-cleanup.XXXXXX")
-trap 'umount "$place/tree" 2>/dev/null || true; rm -rf "$place"' EXIT
+mounted=$(mktemp -d)
+trap 'umount "$mounted" 2>/dev/null || true; rm -rf "$place"; rmdir "$mounted"' EXIT
 cd "$place"
-mkdir tree etc etc/tasks.d
+mkdir etc etc/tasks.d
+# Not in memory itself: `/dev` is protected.
+ln -s "$mounted" tree
 
 truncate -s $((files * 5 + 500000))K image
 mkfs.ext4 -q -F -N $((files + files / 4 + 20000)) -m 0 image

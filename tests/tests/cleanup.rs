@@ -6,10 +6,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
-use upkeep_tests::{Site, eventually, within};
+use upkeep_tests::{Site, eventually, now, within};
 
 const DAY: u64 = 86_400;
 
@@ -49,7 +49,7 @@ fn write(path: &Path, days: u64) {
 }
 
 fn age(path: &Path, days: u64) {
-    let then = SystemTime::now() - Duration::from_secs(days * DAY);
+    let then = UNIX_EPOCH + Duration::from_millis(now().unsigned_abs()) - Duration::from_secs(days * DAY);
     fs::File::options().append(true).open(path).unwrap().set_modified(then).unwrap();
 }
 

@@ -129,7 +129,7 @@ impl abi::Host for Host {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
     use super::*;
     use crate::capability::Call;
@@ -139,6 +139,10 @@ mod tests {
     /// Names of archived files hold the identifier of the sequence, its number and the time, all hexadecimal; see
     /// <https://systemd.io/JOURNAL_FILE_FORMAT/>.
     const ARCHIVED: &str = "system@5f3c5f3c5f3c5f3c5f3c5f3c5f3c5f3c";
+
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(crate::clock::now().0.unsigned_abs())
+    }
 
     async fn host(folder: &Path) -> Host {
         let grant = JournalGrant { folder: Some(folder.join("journal")), ..JournalGrant::default() };
@@ -154,7 +158,7 @@ mod tests {
             [("system.journal", 0), ("user-1000@1-2-3.journal", 9), ("x@1-2.journal~", 5), ("notes.txt", 3)]
         {
             fs::write(machine.join(name), vec![1; 5_000]).unwrap();
-            let modified = std::time::SystemTime::now() - Duration::from_secs(age * 86_400);
+            let modified = now() - Duration::from_secs(age * 86_400);
             fs::File::options().append(true).open(machine.join(name)).unwrap().set_modified(modified).unwrap();
         }
         let mut host = host(folder.path()).await;
@@ -200,8 +204,7 @@ mod tests {
         fs::create_dir_all(&journal).unwrap();
         let export = folder.path().join("export");
         for (number, days) in [(1_u32, 90_u64), (2, 1)] {
-            let at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap()
-                - Duration::from_secs(days * 86_400);
+            let at = now().duration_since(UNIX_EPOCH).unwrap() - Duration::from_secs(days * 86_400);
             let at = at.as_micros();
             let entries: String = (0..200)
                 .map(|line| {

@@ -245,9 +245,8 @@ pub(super) fn has_ledger(run_folder: &Path) -> bool {
 
 /// Where one run's things are in its root; none when there is nothing (any more).
 fn open_run(root: &Root, run: &OsStr) -> Result<Option<OwnedFd>, RemovalError> {
-    match rustix::fs::statat(root.folder(), ASIDE, NO_FOLLOW) {
-        Err(Errno::NOENT) => return Ok(None),
-        _ => {}
+    if let Err(Errno::NOENT) = rustix::fs::statat(root.folder(), ASIDE, NO_FOLLOW) {
+        return Ok(None);
     }
     match open_folder(&open_aside(root)?, run) {
         Ok(folder) => Ok(Some(folder)),

@@ -38,7 +38,7 @@ const SYSTEM: &[&str] = &[
 ];
 
 /// Beneath the folders of the system, but the operator's own.
-const NOT_SYSTEM: &[&str] = &["/usr/local", "/usr/src"];
+const NOT_SYSTEM: &[&str] = &["/dev/shm", "/usr/local", "/usr/src"];
 
 /// Names of what stays wherever it stands.
 const NAMES: &[&str] = &[".gnupg", ".ssh", "lost+found", ASIDE];
@@ -148,7 +148,7 @@ mod tests {
         ] {
             assert_eq!(refused(&lib, path), expected, "{path}");
         }
-        for root in ["/usr/local/app", "/srv/app", "/tmp", "/var/tmp", "/home/app", "/etcetera"] {
+        for root in ["/usr/local/app", "/dev/shm/app", "/srv/app", "/tmp", "/var/tmp", "/home/app", "/etcetera"] {
             assert!(!refused(&protected(root, &[], &[]), "old"), "{root}");
         }
         assert!(refused(&protected("/usr/share", &[], &[]), "local/x"));

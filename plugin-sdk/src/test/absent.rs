@@ -77,19 +77,6 @@ pub(crate) mod dump {
     }
 }
 
-pub(crate) mod journal {
-    use super::{HostResult, absent};
-    use crate::journal::{JournalFile, Limits, Vacuumed};
-
-    pub(crate) fn list_files() -> HostResult<Vec<JournalFile>> {
-        absent("journal")
-    }
-
-    pub(crate) fn vacuum(_: Limits) -> HostResult<Vacuumed> {
-        absent("journal")
-    }
-}
-
 pub(crate) mod drill {
     use super::{HostResult, Never, absent, repository};
     use crate::drill::{Answer, Facts, ForeignKeys, LoadFacts, Tally};

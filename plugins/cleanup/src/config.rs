@@ -1,9 +1,12 @@
 //! `[config]`: what the operator writes, and the rules that it makes.
 
+use std::collections::BTreeSet;
+
 use schemars::{JsonSchema, Schema, json_schema};
 use serde::Deserialize;
 use upkeep_plugin::{Error, Result};
 
+use crate::journal::JournalSettings;
 use crate::kind::Policy;
 use crate::kind::age::AgeSettings;
 use crate::kind::all::All;
@@ -19,12 +22,16 @@ use crate::pattern::Filter;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cleanup {
-    /// The rules, each a `[[config.rule]]`. The first that takes a file decides about it; those below do not see it.
-    #[schemars(length(min = 1))]
+    /// The rules for files, each a `[[config.rule]]`. The first that takes a file decides about it; those below do not see it.
+    #[serde(default)]
     pub(crate) rule: Vec<RuleSettings>,
+    /// What goes of the journal of systemd.
+    #[serde(default)]
+    #[schemars(transform = present)]
+    pub(crate) journal: Option<JournalSettings>,
 }
 
-/// A rule: where it looks, and one key that says what goes there.
+/// A rule for files: where it looks, and one key that says what goes there.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(transform = of_one_kind)]
@@ -80,15 +87,11 @@ fn kinds() -> String {
 fn of_one_kind(schema: &mut Schema) {
     let properties = schema.get_mut("properties").and_then(|it| it.as_object_mut());
     for (key, property) in properties.into_iter().flatten().filter(|(key, _)| KINDS.contains(&key.as_str())) {
-        // A TOML file has no null: what is left out is not there.
-        let Some(property) = property.as_object_mut() else { continue };
-        property.remove("default");
-        let first = property.remove("anyOf").and_then(|it| it.get(0)?.get("$ref").cloned());
-        match first {
-            Some(reference) => property.insert("$ref".to_owned(), reference),
-            None if key == "all" => property.insert("type".to_owned(), "boolean".into()),
-            None => None,
-        };
+        let Ok(property) = <&mut Schema>::try_from(property) else { continue };
+        present(property);
+        if key == "all" {
+            property.insert("type".to_owned(), "boolean".into());
+        }
     }
     let required: Vec<Schema> = KINDS.iter().map(|it| json_schema!({ "required": [it] })).collect();
     // Not at the top: who prints the keys would take it for a choice between schemas.
@@ -96,6 +99,14 @@ fn of_one_kind(schema: &mut Schema) {
     let all = json_schema!({ "allOf": [{ "oneOf": required, "description": told }] });
     if let Some(all) = all.get("allOf") {
         schema.insert("allOf".to_owned(), all.clone());
+    }
+}
+
+/// A TOML file has no null: what is left out is not there.
+pub(crate) fn present(property: &mut Schema) {
+    property.remove("default");
+    if let Some(reference) = property.remove("anyOf").and_then(|it| it.get(0)?.get("$ref").cloned()) {
+        property.insert("$ref".to_owned(), reference);
     }
 }
 
@@ -112,35 +123,43 @@ pub(crate) struct Rule {
 }
 
 impl Cleanup {
-    /// The rules by roots, both in the order of the file.
-    pub(crate) fn rules(&self) -> Result<Vec<(String, Vec<Rule>)>> {
+    /// What the schema does not say.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.rule.is_empty() && self.journal.is_none() {
+            let told = "there is nothing to do; add a `[[config.rule]]` or `[config.journal]`";
+            return Err(Error::config(told));
+        }
+        let mut names = BTreeSet::new();
+        match self.rule.iter().map(|it| &it.name).find(|name| !names.insert(*name)) {
+            Some(twice) => Err(Error::config(format!("two rules have the name `{twice}`; give each its own"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The rules for files by roots, both in the order of the file.
+    pub(crate) fn roots(&self) -> Result<Vec<(String, Vec<Rule>)>> {
         let mut roots: Vec<(String, Vec<Rule>)> = Vec::new();
-        let mut names: Vec<&str> = Vec::new();
         for settings in &self.rule {
-            let name = settings.name.as_str();
-            if names.contains(&name) {
-                let told = format!("two rules have the name `{name}`; give each its own");
-                return Err(Error::config(told));
-            }
-            names.push(name);
-            let rule = settings.rule().map_err(|why| Error::config(format!("rule `{name}`: {why}")))?;
+            let rule = settings.rule().map_err(|why| Error::config(format!("rule `{}`: {why}", settings.name)))?;
             match roots.iter_mut().find(|(root, _)| *root == settings.root) {
                 Some((_, rules)) => rules.push(rule),
                 None => roots.push((settings.root.clone(), vec![rule])),
             }
         }
-        if roots.is_empty() {
-            return Err(Error::config("there are no rules; add a `[[config.rule]]`"));
-        }
         Ok(roots)
     }
 }
 
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control) {
+        return Err("`name` has 1 to 64 characters".to_owned());
+    }
+    Ok(())
+}
+
 impl RuleSettings {
     fn rule(&self) -> Result<Rule, String> {
-        if self.name.is_empty() || self.name.chars().count() > 64 || self.name.chars().any(char::is_control) {
-            return Err("`name` has 1 to 64 characters".to_owned());
-        }
+        check_name(&self.name)?;
         let path = self.path.trim_start_matches("./").trim_end_matches('/');
         if self.path.starts_with('/') || path.split('/').any(|it| it == "..") {
             return Err(format!("`path` is relative to the root and stays beneath it, which `{}` does not", self.path));

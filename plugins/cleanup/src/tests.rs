@@ -12,11 +12,12 @@ use upkeep_plugin::removal::{Action, Block, Candidate, Cause};
 use upkeep_plugin::test::Host;
 use upkeep_plugin::{Context, Report, Severity, Step, Task, task};
 
+use crate::Work;
 use crate::config::Cleanup;
-use crate::plan::Planned;
 
 mod caches;
 mod folders;
+mod journal;
 mod logs;
 mod order;
 mod properties;
@@ -66,8 +67,13 @@ impl Site {
         Context { now: NOW as i64 * 1_000, timezone, ..self.host.context() }
     }
 
-    fn plan(&self, rules: &Value) -> upkeep_plugin::Result<Vec<Step<Planned>>> {
-        let config: Cleanup = serde_json::from_str(&config(rules)).unwrap();
+    fn plan(&self, rules: &Value) -> upkeep_plugin::Result<Vec<Step<Work>>> {
+        self.plan_all(&serde_json::from_str(&config(rules)).unwrap())
+    }
+
+    /// As `plan`, with all of `[config]`.
+    fn plan_all(&self, config: &Value) -> upkeep_plugin::Result<Vec<Step<Work>>> {
+        let config: Cleanup = serde_json::from_value(config.clone()).unwrap();
         config.plan(&self.context())
     }
 
@@ -97,7 +103,12 @@ impl Site {
     }
 
     fn run(&self, rules: &Value) -> Report {
-        self.host.run_in(&self.context(), task::<Cleanup>(), &config(rules)).unwrap()
+        self.run_all(&serde_json::from_str(&config(rules)).unwrap())
+    }
+
+    /// As `run`, with all of `[config]`.
+    fn run_all(&self, config: &Value) -> Report {
+        self.host.run_in(&self.context(), task::<Cleanup>(), &config.to_string()).unwrap()
     }
 
     fn refused(&self, rules: &Value) -> String {

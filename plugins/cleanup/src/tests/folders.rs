@@ -71,7 +71,7 @@ fn names_that_are_no_text_are_names_all_the_same() {
         { "empty_folders": {} },
     ]);
     assert_eq!(site.going(&rules), [r"\xff/caf\xe9-1", r"\xff/caf\xe9-2", r"back\\slash", "发票.xlsx"]);
-    assert_eq!(site.run(&rules).summary, "4 removed, 4 B freed");
+    assert_eq!(site.run(&rules).summary, "4 files removed; 4 B freed");
     assert_eq!(site.left(), [r"\xff"], "it is the folder of a rule");
 }
 
@@ -146,7 +146,7 @@ fn folders_that_are_or_become_empty_go() {
     assert_eq!(site.going(&rules), expected);
 
     let report = site.run(&rules);
-    assert_eq!(report.summary, "8 removed, 3 B freed", "{report:?}");
+    assert_eq!(report.summary, "8 files and folders removed; 3 B freed", "{report:?}");
     let left = ["excluded", "excluded/old", "kept", "kept/young", "tmp", "with-link", "with-link/link"];
     assert_eq!(site.left(), left);
     assert!(site.going(&rules).is_empty(), "a second run has nothing to do");

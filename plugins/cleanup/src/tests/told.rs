@@ -3,6 +3,8 @@
 use upkeep_plugin::removal::{self, Total};
 
 use super::*;
+use crate::files::{self, Planned};
+use crate::{Done, Work};
 
 #[test]
 fn what_makes_no_sense_is_refused_by_rule_and_key() {
@@ -33,7 +35,7 @@ fn what_makes_no_sense_is_refused_by_rule_and_key() {
     }
     let twice = json!([{ "name": "a", "all": true, "match": ["x"] }, { "name": "a", "all": true, "match": ["y"] }]);
     assert!(site.refused(&twice).contains("two rules have the name `a`"));
-    assert!(site.refused(&json!([])).contains("there are no rules"));
+    assert!(site.refused(&json!([])).contains("there is nothing to do; add a `[[config.rule]]`"));
     let ungranted = site.refused(&json!([{ "root": "other", "age": { "older_than": "1d" } }]));
     assert!(ungranted.contains("other"), "{ungranted}");
     let group = serde_json::from_str::<Cleanup>(&config(&json!([{ "count": { "keep": 1, "group_by": "x" } }])));
@@ -55,6 +57,8 @@ fn the_schema_wants_one_kind() {
     assert!(keys.values().all(|it| it["description"].is_string()), "{keys:?}");
     assert_eq!(keys["age"]["$ref"], "#/$defs/AgeSettings");
     assert_eq!((&keys["all"]["type"], keys["age"].get("anyOf")), (&json!("boolean"), None));
+    assert_eq!(schema["properties"]["journal"]["$ref"], "#/$defs/JournalSettings");
+    assert_eq!(schema["$defs"]["JournalSettings"]["minProperties"], 1);
 }
 
 #[test]
@@ -89,7 +93,7 @@ fn a_run_tells_what_went() {
     let done = config.execute(&site.context(), step.clone()).unwrap();
     let outcome = upkeep_plugin::Outcome { step, output: Ok(done) };
     let report = config.finish(&site.context(), vec![outcome]).unwrap();
-    assert_eq!(report.summary, "2 removed, 1.95 KiB freed; 1 kept");
+    assert_eq!(report.summary, "2 files removed; 1.95 KiB freed; 1 kept");
     assert_eq!(report.tables[0].rows, [["data", "3, 2.93 KiB", "2, 1.95 KiB", "-", "1 changed", "1.95 KiB", "-"]]);
     let rules = [["data", "old", "3", "2.93 KiB", "-", "-"], ["data", "none", "-", "-", "-", "-"]];
     assert_eq!(report.tables[1].rows, rules);
@@ -115,7 +119,7 @@ fn what_blocks_a_run_is_a_finding_and_no_failure() {
         assert_eq!((finding.key.as_str(), finding.severity), (key, Severity::High));
         assert!(finding.title.starts_with("nothing was removed from data"), "{}", finding.title);
         assert_eq!(finding.detail, "look with `--dry-run`\nPlanned was: remove 1 file, 10 B.");
-        assert_eq!(report.summary, "0 removed, 0 B freed; nothing removed from data");
+        assert_eq!(report.summary, "nothing removed from data");
         assert_eq!(report.tables[0].rows[0][2..4], ["nothing", "-"]);
         assert_eq!(site.left(), ["a"]);
     }
@@ -134,7 +138,7 @@ fn what_may_not_go_or_could_not_is_told() {
         ..Planned::default()
     };
     let title = "data: nothing to remove; 2,000 paths may not go (app.db: it is protected)";
-    assert_eq!(crate::report::title(&planned), title);
+    assert_eq!(crate::report::files::title(&planned), title);
     let total = |items, bytes| Total { items, bytes };
     let carried = removal::Done {
         removed: total(5, 5_000),
@@ -147,11 +151,12 @@ fn what_may_not_go_or_could_not_is_told() {
         failed: total(4, 4),
         problems: vec!["x.log: nginx (812) writes to it".to_owned()],
     };
-    let done = crate::Done { carried: removal::Outcome::Done(carried), expired: total(7, 300) };
-    let outcome = upkeep_plugin::Outcome { step: Step::new("data", planned), output: Ok(done) };
+    let done = files::Done { carried: removal::Outcome::Done(carried), expired: total(7, 300) };
+    let step = Step::new("data", Work::Files(planned));
+    let outcome = upkeep_plugin::Outcome { step, output: Ok(Done::Files(done)) };
     let report = config.finish(&site.context(), vec![outcome]).unwrap();
     // What can be had back still takes its room.
-    assert_eq!(report.summary, "5 removed, 1000 B freed; 1 file compressed; 4.88 KiB moved aside; 10 kept");
+    assert_eq!(report.summary, "5 files moved aside, 4.88 KiB; 1 file compressed; 1000 B freed; 10 kept");
     let row = ["data", "-", "5, 4.88 KiB", "1", "1 changed, 2 in use, 3 not empty, 4 failed", "1000 B", "5, 4.88 KiB"];
     assert_eq!(report.tables[0].rows, [row]);
     let findings: Vec<_> =
@@ -160,6 +165,8 @@ fn what_may_not_go_or_could_not_is_told() {
     assert!(findings[0].2.starts_with("app.db: it is protected\nand 1,999 more\n"), "{}", findings[0].2);
     assert_eq!((findings[1].0, findings[2].0, findings[2].1), ("unreadable/data", "failed/data", Severity::Medium));
     assert!(report.text.contains("- x.log: nginx (812) writes to it"));
+    let undo = format!("can be had back with `upkeep undo {}`, for as long as", site.context().run);
+    assert!(report.text.contains(&undo), "{}", report.text);
 }
 
 #[test]
