@@ -49,7 +49,7 @@ fn write(path: &Path, days: u64) {
 }
 
 fn age(path: &Path, days: u64) {
-    let then = UNIX_EPOCH + Duration::from_millis(now().unsigned_abs()) - Duration::from_secs(days * DAY);
+    let then = UNIX_EPOCH + Duration::from_secs(now().unsigned_abs()) - Duration::from_secs(days * DAY);
     fs::File::options().append(true).open(path).unwrap().set_modified(then).unwrap();
 }
 
@@ -377,7 +377,8 @@ fn a_run_that_was_killed_goes_on_and_takes_nothing_else() {
     let run = site.api().run("cleanup");
     // As soon as something has gone.
     within(Duration::from_secs(60), "the first file to go", || {
-        server.app(".upkeep-undo").join(&run).join("0").read_dir().ok()?.next().map(|_| ())
+        let shards = server.app(".upkeep-undo").read_dir().ok()?.flatten().filter_map(|it| it.path().read_dir().ok());
+        shards.flatten().flatten().filter_map(|it| it.path().read_dir().ok()).flatten().next().map(|_| ())
     });
     daemon.kill();
     let then = server.listing();
