@@ -106,10 +106,13 @@ fn all_examples_are_right() {
         };
         let stage = Stage::new();
         stage.write("srv/app/app.db", "SQLite format 3\0");
-        std::fs::create_dir(stage.path("srv/backup")).expect("a folder");
+        for folder in ["srv/backup", "var/cache/apt", "var/log/nginx", "var/tmp"] {
+            std::fs::create_dir_all(stage.path(folder)).expect("a folder");
+        }
         stage.write(&format!("plugins/{plugin}.wasm"), &manifest);
         let example = example
             .replace("\"/srv/", "\"{root}/srv/")
+            .replace("\"/var/", "\"{root}/var/")
             .replace("/etc/upkeep/secrets/backup\" }", "{root}/secrets/main\" }");
         stage.write(&format!("etc/tasks.d/{task}.toml"), &example);
         assert_eq!(stage.examine().diagnostics.to_string(), "", "{name}");

@@ -129,7 +129,7 @@ impl Planned {
         // Rows are aligned with each other, so that many of them come in parts.
         let mut items = plan.items()?.take(most).peekable();
         while items.peek().is_some() {
-            let mut table = Table::new(["", "RULE", "SIZE", "MODIFIED", "WHY", "PATH"], 5);
+            let mut table = Table::new(["", "RULE", "SIZE", "MODIFIED", "WHY", "PATH"], 4);
             for item in items.by_ref().take(1_000) {
                 table.row(row(screen, &item?));
             }

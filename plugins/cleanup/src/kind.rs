@@ -192,7 +192,7 @@ impl By {
         match self {
             Self::Modified => format!("{length} old"),
             Self::Accessed => format!("not used for {length}"),
-            Self::Name => format!("its name is {length} old"),
+            Self::Name => format!("{length} old by its name"),
         }
     }
 }

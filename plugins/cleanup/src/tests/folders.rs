@@ -53,7 +53,7 @@ fn the_date_in_a_name_counts_by_the_clock_of_the_task() {
         site.going(&rules),
         ["2026-11-16.xlsx", "2026/11/16/a.xlsx", "export-20261116-1830.xlsx", "export-20261117-1759.xlsx"]
     );
-    assert!(site.reasons(&rules).contains(&"2026-11-16.xlsx: rule 0: its name is 7 days old".to_owned()));
+    assert!(site.reasons(&rules).contains(&"2026-11-16.xlsx: rule 0: 7 days old by its name".to_owned()));
 }
 
 #[test]
