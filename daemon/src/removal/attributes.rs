@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
-/// Where Linux keeps the access control list of a file.
-const ACCESS_LIST: &str = "system.posix_acl_access";
+/// Where Linux keeps the access control list of a file or folder, and the one that a folder hands down.
+const ACCESS_LISTS: [&str; 2] = ["system.posix_acl_access", "system.posix_acl_default"];
 
 /// The longest list of names, and the longest value, that Linux takes.
 const LONGEST: usize = 1 << 16;
@@ -46,9 +46,10 @@ pub(super) fn write(file: impl AsFd, attributes: &Attributes) -> Result<(), Errn
         }
     }
     // It may have got a list from the folder that it stands in, which lets in others than the mode says.
-    if !attributes.iter().any(|(name, _)| name == ACCESS_LIST) {
-        match rustix::fs::fremovexattr(&file, ACCESS_LIST) {
-            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+    for list in ACCESS_LISTS.iter().filter(|list| !attributes.iter().any(|(name, _)| name == **list)) {
+        match rustix::fs::fremovexattr(&file, *list) {
+            // A file has no list that it hands down, which some filesystems call forbidden.
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::ACCESS) => {}
             Err(errno) => failed = failed.and(Err(errno)),
         }
     }
