@@ -299,11 +299,10 @@ impl<'a> Worker<'a> {
             return Ok(fate);
         }
         // Before it is looked at: to ask all processes takes longer than anything else that happens here.
-        if item.kind == Kind::File
-            && let Some(writer) = self.shared.writers().of(item.inode)
-        {
-            return Ok(Fate::InUse(format!("{writer} writes to it")));
-        }
+        let writer = match item.kind {
+            Kind::File => self.shared.writers().of(item.inode).map(str::to_owned),
+            Kind::Folder | Kind::Link => None,
+        };
         let place = match self.parents.place(&path) {
             Ok(place) => place,
             Err(error) => return Ok(no_place(error)),
@@ -314,6 +313,10 @@ impl<'a> Worker<'a> {
             Err(Errno::NOENT) => return Ok(Fate::Gone),
             Err(errno) => return Ok(failed(errno)),
         };
+        // Only now: of a file that is gone, the number may be another one's.
+        if let Some(writer) = writer {
+            return Ok(Fate::InUse(format!("{writer} writes to it")));
+        }
         if item.action != Action::Remove {
             let shared = self.shared;
             let mut may_go = || may_go(shared.root, place, &path, item, &mut shared.writers());
