@@ -182,3 +182,6 @@ fn sync_folder(file: &Path) -> Result<(), RemovalError> {
     let folder = file.parent().unwrap_or(file);
     std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(RemovalError::state(folder))
 }
+
+#[cfg(test)]
+mod tests;

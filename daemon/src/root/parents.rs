@@ -15,7 +15,7 @@ use crate::root::{BENEATH, NO_FOLLOW, Root, RootError};
 
 /// How long a folder is taken to stand where it was found. What is moved out of the root meanwhile is not followed for
 /// longer, and looking for it some fifty times a second costs nothing.
-const FOUND: Duration = Duration::from_millis(20);
+pub(super) const FOUND: Duration = Duration::from_millis(20);
 
 /// Finds the folders of many paths. That of the last one stays open for a moment, since the next one mostly stands beside it.
 #[derive(Debug)]

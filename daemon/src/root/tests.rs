@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::exclude::Exclude;
+use super::parents::FOUND;
 use super::walk::{Walk, WalkOptions};
 use super::*;
 
@@ -186,6 +187,7 @@ fn no_link_is_followed_on_the_way_to_what_is_changed() {
     let (place, root) = place();
     symlink("..", place.path().join("root/out")).unwrap();
     symlink("folder", place.path().join("root/inside")).unwrap();
+    let begun = std::time::Instant::now();
     let mut parents = root.parents();
     assert_eq!(parents.place(Path::new("folder/file")).unwrap().stat().unwrap().st_size, 6);
     assert!(matches!(parents.place(Path::new("out/secret")), Err(RootError::Invalid { .. })));
@@ -197,11 +199,16 @@ fn no_link_is_followed_on_the_way_to_what_is_changed() {
         0o120_000,
         "the link itself"
     );
-    // A folder that was found stays the one that was found.
+    // A folder that was found stays the one that was found, and for a moment only: whoever moves it out of the root takes it away.
     parents.place(Path::new("folder/file")).unwrap();
     fs::rename(place.path().join("root/folder"), place.path().join("elsewhere")).unwrap();
     symlink(place.path(), place.path().join("root/folder")).unwrap();
-    assert!(parents.place(Path::new("folder/secret")).unwrap().stat().is_err());
+    assert!(
+        parents.place(Path::new("folder/secret")).is_ok_and(|place| place.stat().is_err()) || begun.elapsed() > FOUND
+    );
+    std::thread::sleep(FOUND);
+    assert!(matches!(parents.place(Path::new("folder/file")), Err(RootError::Invalid { .. })));
+    assert!(matches!(parents.place(Path::new("folder/file")), Err(RootError::Invalid { .. })), "and stays away");
 }
 
 #[test]
@@ -217,5 +224,10 @@ fn a_link_is_told_where_it_leads_as_long_as_that_is_inside() {
     assert_eq!(root.resolve(Path::new("folder/file")).unwrap(), Path::new("folder/file"));
     for nowhere in ["out", "dangling"] {
         assert!(matches!(root.resolve(Path::new(nowhere)), Err(RootError::NotFound(_))), "{nowhere}");
+        assert_eq!(root.end_of(Path::new(nowhere)).unwrap(), None);
     }
+    // Nothing is one answer, not to know another.
+    symlink("n".repeat(300), inside.join("unknown")).unwrap();
+    assert!(root.end_of(Path::new("unknown")).is_err());
+    assert!(matches!(root.resolve(Path::new("unknown")), Err(RootError::NotFound(_))));
 }

@@ -114,3 +114,72 @@ async fn a_folder_that_is_not_there_is_named_by_its_key() {
         matches!(missing, Err(HostError::Guest(Error::NotFound(message))) if message.contains("grant.files.data.path"))
     );
 }
+
+#[tokio::test]
+async fn what_is_kept_to_be_had_back_is_closed() {
+    let (folder, mut host) = place(&[FilesAccess::Read, FilesAccess::Write], Limits::default()).await;
+    let data = folder.path().join("data");
+    for aside in [".upkeep-undo/RUN-data/0", "sub/.upkeep-undo/RUN-sub/0"] {
+        fs::create_dir_all(data.join(aside)).unwrap();
+        fs::write(data.join(aside).join("0-secret"), "removed").unwrap();
+    }
+    // Somebody who may write to the folder lends a hand.
+    symlink(".upkeep-undo/RUN-data", data.join("way")).unwrap();
+    symlink(".upkeep-undo/RUN-data/0/0-secret", data.join("to file")).unwrap();
+    let root = abi::HostRoot::open(&mut host, "data".into()).await.unwrap();
+    let walker = abi::HostRoot::walk(&mut host, again(&root), all("")).await.unwrap();
+    let mut paths = Vec::new();
+    loop {
+        let batch = host.next(again(&walker), 3).await.unwrap();
+        if batch.is_empty() {
+            break;
+        }
+        paths.extend(batch.into_iter().map(|entry| entry.path));
+    }
+    assert_eq!(paths, ["out", "sub", "sub/file", "to file", "way"]);
+    assert!(host.problems(again(&walker)).await.unwrap().is_empty());
+
+    let key = "upkeep keeps for itself";
+    for path in [".upkeep-undo/RUN-data/0/0-secret", "to file", "way/0/0-secret", "sub/.upkeep-undo/RUN-sub/0/0-secret"]
+    {
+        let denied = host.read(again(&root), path.into()).await;
+        host.expect_denied(denied, key);
+        if path == "to file" {
+            // The link itself is nobody's secret, and goes with a write.
+            assert_eq!(host.stat(again(&root), path.into()).await.unwrap().kind, abi::Kind::Link);
+            continue;
+        }
+        let denied = host.stat(again(&root), path.into()).await;
+        host.expect_denied(denied, key);
+        let denied = host.write(again(&root), path.into(), b"mine".to_vec()).await;
+        host.expect_denied(denied, key);
+        let denied = host.make_directory(again(&root), path.into()).await;
+        host.expect_denied(denied, key);
+    }
+    for path in [".upkeep-undo", "sub/.upkeep-undo"] {
+        let denied = abi::HostRoot::walk(&mut host, again(&root), all(path)).await;
+        host.expect_denied(denied, key);
+        let denied = host.stat(again(&root), path.into()).await;
+        host.expect_denied(denied, key);
+        let denied = host.write(again(&root), path.into(), vec![]).await;
+        host.expect_denied(denied, key);
+        let denied = host.make_directory(again(&root), path.into()).await;
+        host.expect_denied(denied, key);
+    }
+    let denied = abi::HostRoot::walk(&mut host, again(&root), all("way")).await;
+    host.expect_denied(denied, key);
+    for path in [".upkeep-undo", "way", "to file"] {
+        let nothing = host.resolve(again(&root), path.into()).await;
+        assert!(matches!(nothing, Err(HostError::Guest(Error::NotFound(_)))), "{path}");
+    }
+    // Through the link's own place, the link is replaced, and what it led to is as it was.
+    host.write(again(&root), "to file".into(), b"mine".to_vec()).await.unwrap();
+    assert_eq!(fs::read_to_string(data.join(".upkeep-undo/RUN-data/0/0-secret")).unwrap(), "removed");
+    assert_eq!(fs::read_dir(data.join(".upkeep-undo/RUN-data/0")).unwrap().count(), 1);
+
+    // A backup saves it: what was removed may be all that is left of it.
+    let (_, whole) = open(&mut host, "data").await.unwrap();
+    let options = WalkOptions { exclude: Exclude::new(&[]).unwrap(), max_depth: None, one_filesystem: true };
+    let saved = whole.walk(std::path::Path::new(""), options).unwrap();
+    assert_eq!(saved.filter(|found| found.name() == "0-secret").count(), 2);
+}
