@@ -122,11 +122,20 @@ pub fn clear_incoming(state_dir: &Path) {
     }
 }
 
-/// The runs of which something is kept, but nothing that could be had back.
+/// How long a run may take, in milliseconds, from its plan to its entry in the journal.
+const SETTLES: u64 = 3_600_000;
+
+/// The runs of which something is kept, but nothing that could be had back. Not those of the last hour: a run is given its plan
+/// before the journal knows of it, and who does not find it there must not take the plan away.
 pub fn kept_runs(state_dir: &Path) -> Vec<String> {
+    let now = u64::try_from(clock::now().0).unwrap_or(0);
+    let is_settled = |name: &String| {
+        let queued = ulid::Ulid::from_string(name).map(|id| id.timestamp_ms());
+        queued.is_ok_and(|queued| queued.saturating_add(SETTLES) <= now)
+    };
     let entries = std::fs::read_dir(folder(state_dir)).into_iter().flatten().flatten();
     let names = entries.filter(|entry| !aside::has_ledger(&entry.path())).map(|entry| entry.file_name());
-    names.filter_map(|name| name.into_string().ok()).filter(|name| !name.starts_with(INCOMING)).collect()
+    names.filter_map(|name| name.into_string().ok()).filter(is_settled).collect()
 }
 
 /// Forgets the plans of a run.

@@ -172,3 +172,21 @@ fn a_plan_that_cannot_be_written_is_not_completed() {
     assert!(writer.finish().is_err());
     assert!(Plan::open(&run, "data").unwrap().is_none());
 }
+
+/// A run has its plan before the journal knows the run.
+#[test]
+fn the_plan_of_a_run_that_is_yet_to_be_noted_is_not_taken_for_a_forgotten_one() {
+    let place = Place::new();
+    let state = place.state();
+    let ago = |ms| RunId::new(Timestamp(clock::now().0 - ms)).to_string();
+    let (young, old) = (ago(60_000), ago(SETTLES.cast_signed() + 60_000));
+    for run in [&young, &old] {
+        let given = incoming(&state);
+        fs::create_dir_all(&given).unwrap();
+        assign(&given, &state, run).unwrap();
+    }
+    fs::create_dir_all(incoming(&state)).unwrap();
+    assert_eq!(kept_runs(&state), [old.clone()]);
+    forget(&state, &old);
+    assert!(folder(&state).join(young).exists() && !folder(&state).join(old).exists());
+}
