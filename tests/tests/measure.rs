@@ -161,7 +161,8 @@ fn walk_beside_find() {
         best[0] = best[0].min(begin.elapsed());
         let begin = Instant::now();
         let root = Root::open(place.path()).unwrap();
-        let options = WalkOptions { exclude: Exclude::new(&[]).unwrap(), max_depth: None, one_filesystem: true };
+        let options =
+            WalkOptions { exclude: Exclude::new(&[]).unwrap(), max_depth: None, one_filesystem: true, together: 1 };
         let count = root.walk(Path::new(""), options).unwrap().count();
         best[1] = best[1].min(begin.elapsed());
         assert_eq!(count, 1_001_010);

@@ -21,6 +21,9 @@ use crate::root::{self, RootError, path};
 /// Most entries that one call gives, whatever the guest asks for.
 const MOST_ENTRIES: usize = 16_384;
 
+/// Entries that are looked at together; a walk has as many for each folder that it is in.
+const LOOKED_AT_TOGETHER: usize = 512;
+
 /// What one entry takes in a call beside its path, in bytes.
 const ENTRY_SIZE: usize = 80;
 
@@ -166,6 +169,7 @@ impl abi::HostRoot for Host {
             exclude: Exclude::new(&options.exclude).map_err(HostError::invalid)?,
             max_depth: options.max_depth,
             one_filesystem: options.one_filesystem,
+            together: LOOKED_AT_TOGETHER,
         };
         match blocking(move || root.walk(&start, options)).await? {
             Ok(walk) => self.push(Walker::new(name, walk)),

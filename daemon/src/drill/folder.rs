@@ -85,7 +85,7 @@ impl Restored {
         let top = self.path.strip_prefix("/").unwrap_or(&self.path);
         let mut tally = Tally::default();
         let exclude = Exclude::new(&[]).map_err(DrillError::Invalid)?;
-        let options = WalkOptions { exclude, max_depth: None, one_filesystem: false };
+        let options = WalkOptions { exclude, max_depth: None, one_filesystem: false, together: 1 };
         if self.root.stat(top).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile) {
             tally.add(&self.root.stat(top)?);
             return Ok(tally);

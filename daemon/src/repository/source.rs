@@ -35,7 +35,7 @@ pub struct FolderSource {
 impl FolderSource {
     /// The folder `root` without what `exclude` matches and without files of more than `max_size` bytes.
     pub fn new(root: Root, exclude: Exclude, max_size: Option<u64>, one_filesystem: bool, watch: Arc<Watch>) -> Self {
-        let options = WalkOptions { exclude, max_depth: None, one_filesystem };
+        let options = WalkOptions { exclude, max_depth: None, one_filesystem, together: 1 };
         Self { root: Arc::new(root), options, max_size, watch }
     }
 

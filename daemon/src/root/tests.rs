@@ -23,7 +23,7 @@ fn content(root: &Root, path: &str) -> Result<String, RootError> {
 }
 
 fn all() -> WalkOptions {
-    WalkOptions { exclude: Exclude::new(&[]).unwrap(), max_depth: None, one_filesystem: false }
+    WalkOptions { exclude: Exclude::new(&[]).unwrap(), max_depth: None, one_filesystem: false, together: 1 }
 }
 
 fn paths(walk: Walk) -> Vec<String> {
@@ -152,6 +152,47 @@ fn what_cannot_be_read_is_told_and_the_walk_goes_on() {
     assert_eq!(paths_of(&mut walk), ["folder", "folder/file"]);
     assert_eq!(walk.take_problems(), ["a: it was exchanged for something else meanwhile"]);
     assert!(walk.take_problems().is_empty(), "each is told once");
+}
+
+#[test]
+fn looking_at_many_entries_together_changes_nothing() {
+    let (place, root) = place();
+    for folder in 0..3 {
+        fs::create_dir_all(place.path().join(format!("root/many/{folder}/below"))).unwrap();
+        for file in 0..700 {
+            fs::write(place.path().join(format!("root/many/{folder}/{file}")), vec![0; file]).unwrap();
+        }
+    }
+    for folder in 0..300 {
+        fs::create_dir_all(place.path().join(format!("root/wide/{folder}/below"))).unwrap();
+        fs::write(place.path().join(format!("root/wide/{folder}/below/file")), "x").unwrap();
+    }
+    let seen = |together| -> Vec<(String, u64, i64)> {
+        let walk = root.walk(Path::new(""), WalkOptions { together, ..all() }).unwrap();
+        walk.map(|found| (path::escape(&found.path), found.stat.st_ino, found.stat.st_size)).collect()
+    };
+    let one_by_one = seen(1);
+    assert!(one_by_one.len() > 3_000);
+    for together in [64, 512, 100_000] {
+        assert_eq!(seen(together), one_by_one, "{together}");
+    }
+    // What is gone when its turn to be looked at has come was never there.
+    let mut walk = root.walk(Path::new("many/0"), WalkOptions { together: 128, ..all() }).unwrap();
+    let first = walk.next().unwrap();
+    fs::remove_file(place.path().join("root/many/0/99")).unwrap();
+    assert!(first.name() == "0" && walk.all(|found| found.name() != "99"));
+    assert!(walk.take_problems().is_empty());
+    // What is left out is left out, and a folder that becomes another one before it is opened is told.
+    let exclude = Exclude::new(&["/wide/1*".to_owned()]).unwrap();
+    let options = WalkOptions { exclude, together: 512, ..all() };
+    let mut walk = root.walk(Path::new(""), options).unwrap();
+    let wide = walk.find(|found| path::escape(&found.path) == "wide/0").unwrap();
+    fs::rename(place.path().join("root/wide/299"), place.path().join("old")).unwrap();
+    fs::create_dir_all(place.path().join("root/wide/299/below")).unwrap();
+    let left = paths_of(&mut walk);
+    assert!(wide.kind() == FileType::Directory && !left.iter().any(|path| path.starts_with("wide/1")));
+    assert_eq!(left.iter().filter(|path| path.ends_with("/below/file")).count(), 300 - 111 - 1, "{left:?}");
+    assert_eq!(walk.take_problems(), ["wide/299: it was exchanged for something else meanwhile"]);
 }
 
 fn paths_of(walk: &mut Walk) -> Vec<String> {

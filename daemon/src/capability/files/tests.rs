@@ -179,7 +179,8 @@ async fn what_is_kept_to_be_had_back_is_closed() {
 
     // A backup saves it: what was removed may be all that is left of it.
     let (_, whole) = open(&mut host, "data").await.unwrap();
-    let options = WalkOptions { exclude: Exclude::new(&[]).unwrap(), max_depth: None, one_filesystem: true };
+    let options =
+        WalkOptions { exclude: Exclude::new(&[]).unwrap(), max_depth: None, one_filesystem: true, together: 1 };
     let saved = whole.walk(std::path::Path::new(""), options).unwrap();
     assert_eq!(saved.filter(|found| found.name() == "0-secret").count(), 2);
 }

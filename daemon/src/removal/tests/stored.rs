@@ -186,7 +186,7 @@ fn the_plan_of_a_run_that_is_yet_to_be_noted_is_not_taken_for_a_forgotten_one() 
         assign(&given, &state, run).unwrap();
     }
     fs::create_dir_all(incoming(&state)).unwrap();
-    assert_eq!(kept_runs(&state), [old.clone()]);
+    assert_eq!(kept_runs(&state), [old.as_str()]);
     forget(&state, &old);
     assert!(folder(&state).join(young).exists() && !folder(&state).join(old).exists());
 }
