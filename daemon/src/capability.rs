@@ -24,6 +24,7 @@ pub mod journal;
 pub mod limiter;
 pub mod log;
 pub mod metrics;
+pub mod purge;
 pub mod removal;
 pub mod repository;
 pub mod sql;
@@ -47,6 +48,7 @@ pub fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     abi::dump::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::drill::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::sql::add_to_linker::<_, Own>(linker, |host| host)?;
+    abi::purge::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::system::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::journal::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::metrics::add_to_linker::<_, Own>(linker, |host| host)?;

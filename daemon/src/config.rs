@@ -31,5 +31,6 @@ pub mod secret;
 pub mod shape;
 pub mod size;
 pub mod source;
+pub mod sql;
 pub mod suggest;
 pub mod task;

@@ -24,6 +24,7 @@ pub mod reload;
 pub mod removal;
 pub mod repository;
 pub mod root;
+pub mod rows;
 pub mod run;
 pub mod sandbox;
 pub mod schedule;

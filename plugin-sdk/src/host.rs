@@ -4,11 +4,13 @@
 
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::bindings::upkeep::plugin::{
-    drill, dump, files, journal, log, metrics, removal, repository, sql, state, system,
+    drill, dump, files, journal, log, metrics, purge, removal, repository, sql, state, system,
 };
 
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use crate::test::{drill, dump, files, journal, log, metrics, removal, repository, sql, state, system};
+pub(crate) use crate::test::{
+    drill, dump, files, journal, log, metrics, purge, removal, repository, sql, state, system,
+};
 
 pub use crate::bindings::upkeep::plugin::types::Error as HostError;
 

@@ -1,6 +1,6 @@
 //! An in-memory host for tests on the author's machine (`cargo test`, no sandbox, no daemon).
 //!
-//! Log, state, metrics and the files of a journal are kept in memory; a root is a folder of the author's
+//! Log, state, metrics, the files of a journal and tables with old rows are kept in memory; a root is a folder of the author's
 //! choice. SQL, repositories and the facts of the server need the real host: here they answer [`HostError::Unavailable`].
 //! It checks grants of roots but is no sandbox: do not point it at files that a test must not touch.
 //!
@@ -29,6 +29,7 @@ use std::path::PathBuf;
 use crate::bindings::exports::upkeep::plugin::task as wit;
 use crate::journal::JournalFile;
 use crate::log::Level;
+use crate::sql::Value;
 use crate::{Context, Entry, Error, HostError, Report, Result};
 
 pub(crate) mod absent;
@@ -36,6 +37,7 @@ pub(crate) mod files;
 pub(crate) mod journal;
 pub(crate) mod log;
 pub(crate) mod metrics;
+pub(crate) mod purge;
 pub(crate) mod removal;
 pub(crate) mod state;
 pub(crate) use absent::{drill, dump, repository, sql, system};
@@ -55,6 +57,7 @@ struct World {
     blocks: Vec<crate::removal::Block>,
     journal: Option<Vec<JournalFile>>,
     /// By database and table.
+    tables: BTreeMap<(String, String), purge::Table>,
     /// That of the task which ran last, in milliseconds since 1970.
     now: i64,
 }
@@ -120,6 +123,42 @@ impl Host {
         files.sort_by_key(|it| it.modified_ms);
         with(|world| world.journal = Some(files));
         self
+    }
+
+    /// Grants a table whose old rows may go. A row is made of columns with their values; times are in milliseconds since
+    /// 1970, whatever the selection says of them.
+    ///
+    /// ```
+    /// use upkeep_plugin::purge::{self, Options, Outcome, Selection};
+    /// use upkeep_plugin::test::Host;
+    ///
+    /// # fn main() -> upkeep_plugin::Result<()> {
+    /// let rows = [10, 20, 30].map(|time| [("seen_at", time.into()), ("user", "mai".into())]);
+    /// let host = Host::new().table("app", "sessions", rows);
+    /// let Outcome::Done(done) =
+    ///     purge::carry_out(&Selection::new("app", "sessions", "seen_at", 25), &Options::default(), None, &[])?
+    /// else {
+    ///     panic!("blocked")
+    /// };
+    /// assert_eq!((done.removed, host.rows("app", "sessions").len()), (2, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn table<'a, R>(self, database: &str, table: &str, rows: impl IntoIterator<Item = R>) -> Self
+    where
+        R: IntoIterator<Item = (&'a str, Value)>,
+    {
+        let row = |row: R| row.into_iter().map(|(column, value)| (column.to_owned(), value)).collect();
+        let rows = purge::Table::new(rows.into_iter().map(row).collect());
+        with(|world| world.tables.insert((database.to_owned(), table.to_owned()), rows));
+        self
+    }
+
+    /// The rows that a table has now; none when there is no such table.
+    pub fn rows(&self, database: &str, table: &str) -> Vec<BTreeMap<String, Value>> {
+        let key = (database.to_owned(), table.to_owned());
+        with(|world| world.tables.get(&key).map(|it| it.rows().to_vec()).unwrap_or_default())
     }
 
     /// Lets nothing be removed, as when the plan is above a ceiling.

@@ -25,7 +25,7 @@ use crate::removal::{self, RemovalError, Total};
 use crate::repository::Counter;
 use crate::root::{Root, RootError, path};
 
-mod backup;
+pub(super) mod backup;
 
 /// The removals of one run.
 #[derive(Debug, Default)]

@@ -23,7 +23,7 @@ use wasmtime::component::Resource;
 
 use crate::abi::sql as abi;
 use crate::capability::{Host, HostError, blocking};
-use crate::config::grant::SqlAccess;
+use crate::config::sql::SqlAccess;
 
 mod guard;
 
@@ -229,7 +229,9 @@ impl abi::HostConnection for Host {
             SqliteConnectOptions::new().filename(file).create_if_missing(true).journal_mode(SqliteJournalMode::Wal)
         } else {
             let Some(file) = grant.sqlite else {
-                return Err(HostError::invalid(format!("`grant.sql.{name}.sqlite` is missing in the task file")));
+                return Err(HostError::invalid(format!(
+                    "`grant.sql.{name}` is not SQLite; statements of plugins reach only SQLite"
+                )));
             };
             let looked_for = file.clone();
             if !blocking(move || looked_for.try_exists()).await?.is_ok_and(|found| found) {

@@ -13,6 +13,7 @@ pub(crate) mod removal;
 pub(crate) mod repositories;
 pub(crate) mod secrets;
 pub(crate) mod settings;
+pub(crate) mod sql;
 pub(crate) mod timing;
 
 use std::collections::BTreeSet;
@@ -169,6 +170,7 @@ pub(crate) fn task(file: &mut TaskFile<'_>, plugin: Option<&Plugin>, site: &Site
     if file.is_sound("grant") {
         places::check(file, site);
         databases::check(file, site);
+        sql::check(file, site);
         secrets::check(file, site);
     }
     schedule

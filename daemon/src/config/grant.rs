@@ -15,6 +15,7 @@ use crate::config::rate::Rate;
 use crate::config::removal::RemovalGrant;
 use crate::config::secret::Secret;
 use crate::config::size::Size;
+use crate::config::sql::SqlGrant;
 
 /// All that a task may touch, by capability and name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -212,31 +213,6 @@ impl Default for JournalGrant {
     fn default() -> Self {
         Self { folder: None, keep: Size(100 << 20), keep_time: Duration::from_secs(2 * 86_400) }
     }
-}
-
-/// A database to query.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SqlGrant {
-    /// The SQLite database file; absolute. Left out for `private`.
-    pub sqlite: Option<PathBuf>,
-    /// Rights; reading by default.
-    #[serde(default = "read_sql")]
-    pub access: Vec<SqlAccess>,
-}
-
-/// A right on a database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum SqlAccess {
-    /// Query.
-    Read,
-    /// Change rows and tables.
-    Write,
-}
-
-fn read_sql() -> Vec<SqlAccess> {
-    vec![SqlAccess::Read]
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub const CAPABILITIES: &[(&str, &[&str])] = &[
     ("journal", &[]),
     ("metrics", &[]),
     ("repository", &["append", "list", "prune", "check", "restore"]),
-    ("sql", &["read", "write"]),
+    ("sql", &["read", "write", "remove", "maintain"]),
     ("state", &[]),
     ("system", &["os", "disks", "memory", "load", "packages", "sockets", "services"]),
 ];

@@ -7,9 +7,9 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection, SqlitePool};
 
 use super::error::StoreError;
 
@@ -27,7 +27,17 @@ const CACHE: &str = "-8192";
 const ROW_BUFFER: usize = 1_000;
 /// Prepared statements that the writer keeps: all kinds in all sizes.
 const STATEMENTS: usize = 256;
-static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// The migrations, in order. They are listed by hand: sqlx's macro for it would compile SQLite once more, for the macro.
+fn migrations() -> Migrator {
+    let migration = |version, name: &'static str, text: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, text.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![
+        migration(1, "journal", include_str!("../../migrations/0001_journal.sql")),
+        migration(2, "holds", include_str!("../../migrations/0002_holds.sql")),
+    ])
+}
 
 /// Where the journal of a state directory lies.
 pub fn path(state_dir: &Path) -> PathBuf {
@@ -48,7 +58,7 @@ pub(super) async fn open(path: &Path) -> Result<SqliteConnection, StoreError> {
     let sqlite = |error| StoreError::sqlite(path, error);
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(sqlite)?;
     check(&mut connection, path).await?;
-    MIGRATIONS.run(&mut connection).await.map_err(|error| migration(path, error))?;
+    migrations().run(&mut connection).await.map_err(|error| migration(path, error))?;
     Ok(connection)
 }
 

@@ -12,7 +12,7 @@ use crate::store::{RunFilter, StoreError};
 const MOST: u32 = 200;
 
 /// Why the backup that is wanted does not count; none when it does.
-pub(super) async fn missing(
+pub(in crate::capability) async fn missing(
     run: &Run,
     wanted: &BackupRequirement,
     now: Timestamp,

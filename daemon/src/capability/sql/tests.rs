@@ -1,9 +1,10 @@
 use super::abi::{HostConnection as _, HostRows as _, Value};
 use super::*;
 use crate::abi::types::Error;
-use crate::config::grant::{Grants, SqlGrant};
+use crate::config::grant::Grants;
 use crate::config::limits::Limits;
 use crate::config::size::Size;
+use crate::config::sql::SqlGrant;
 
 fn again<T: 'static>(handle: &Resource<T>) -> Resource<T> {
     Resource::new_borrow(handle.rep())
@@ -21,10 +22,11 @@ async fn place(limits: Limits) -> (tempfile::TempDir, Host) {
         )
         .unwrap();
     let mut grants = Grants::default();
-    let grant = |access: &[SqlAccess]| SqlGrant { sqlite: Some(path.clone()), access: access.to_vec() };
+    let grant =
+        |access: &[SqlAccess]| SqlGrant { sqlite: Some(path.clone()), access: access.to_vec(), ..SqlGrant::default() };
     grants.sql.insert("shop".into(), grant(&[SqlAccess::Read]));
     grants.sql.insert("books".into(), grant(&[SqlAccess::Read, SqlAccess::Write]));
-    grants.sql.insert("private".into(), SqlGrant { sqlite: None, access: vec![SqlAccess::Read] });
+    grants.sql.insert("private".into(), SqlGrant { access: vec![SqlAccess::Read], ..SqlGrant::default() });
     let host = Host::of(folder.path(), grants, limits).await;
     (folder, host)
 }

@@ -31,12 +31,9 @@ fn check_server(file: &mut TaskFile<'_>, site: &Site<'_>, key: &KeyPath, server:
     let ServerGrant { host, port, socket, user, password, databases, globals, tools } = server;
     let at = Address { host: host.as_deref(), port: *port, socket: socket.as_deref() };
     check_address(file, key, &at, suite.socket);
-    if user.as_deref().is_some_and(|user| user.is_empty() || user.contains(['\0', '\n'])) {
-        file.error(key.key("user"), "this is not the name of an account", "write the account, or leave the key out");
-    }
+    check_account(file, key, user.as_deref());
     if host.is_some() && password.is_none() && suite.name == tools::MARIADB.name {
-        let help = "add `password = { file = \"/etc/upkeep/secrets/NAME\" }`, if the account has one";
-        file.warning(key.clone(), "an account that comes over the network without a password", help);
+        warn_of_no_password(file, key);
     }
     let Some(databases) = databases else { return check_tools(file, site, key, tools.as_deref(), suite) };
     let place = key.key("databases");
@@ -60,13 +57,24 @@ fn check_server(file: &mut TaskFile<'_>, site: &Site<'_>, key: &KeyPath, server:
     check_tools(file, site, key, tools.as_deref(), suite);
 }
 
-struct Address<'a> {
-    host: Option<&'a str>,
-    port: Option<u16>,
-    socket: Option<&'a Path>,
+pub(super) fn check_account(file: &mut TaskFile<'_>, key: &KeyPath, user: Option<&str>) {
+    if user.is_some_and(|user| user.is_empty() || user.contains(['\0', '\n'])) {
+        file.error(key.key("user"), "this is not the name of an account", "write the account, or leave the key out");
+    }
 }
 
-fn check_address(file: &mut TaskFile<'_>, key: &KeyPath, at: &Address<'_>, usual: &str) {
+pub(super) fn warn_of_no_password(file: &mut TaskFile<'_>, key: &KeyPath) {
+    let help = "add `password = { file = \"/etc/upkeep/secrets/NAME\" }`, if the account has one";
+    file.warning(key.clone(), "an account that comes over the network without a password", help);
+}
+
+pub(super) struct Address<'a> {
+    pub(super) host: Option<&'a str>,
+    pub(super) port: Option<u16>,
+    pub(super) socket: Option<&'a Path>,
+}
+
+pub(super) fn check_address(file: &mut TaskFile<'_>, key: &KeyPath, at: &Address<'_>, usual: &str) {
     if let Some(host) = at.host {
         if at.socket.is_some() {
             let help = "remove one of them: `host` for the network, `socket` for this machine";

@@ -113,6 +113,9 @@ fn lines_to_add(capability: &str, request: &Request) -> String {
         // Writing into a string does not fail.
         let _ = write!(lines, "\naccess = [{}]", rights.join(", "));
     }
+    if capability == "sql" && request.access.contains("remove") {
+        lines.push_str("\nremoval = { tables = [\"TABLE\"] }");
+    }
     lines
 }
 

@@ -47,21 +47,6 @@ pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
             file.error_at_key(key, "there is no journalctl on this machine", help);
         }
     }
-    for (name, sql) in &grant.sql {
-        let key = KeyPath::of(["grant", "sql", name, "sqlite"]);
-        match &sql.sqlite {
-            Some(_) if name == "private" => {
-                let message = "`private` is the task's own database; the daemon keeps its file";
-                file.error(key, message, "remove this key, or give the database another name");
-            }
-            None if name != "private" => {
-                let message = "`sqlite` is missing: which database is meant?";
-                file.error(KeyPath::of(["grant", "sql", name]), message, "add `sqlite = \"/path/of/the/file.db\"`");
-            }
-            Some(path) => check_database(file, site, &key, path),
-            None => {}
-        }
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -44,14 +44,21 @@ pub(crate) fn check(file: &mut TaskFile<'_>) -> Vec<Requirement> {
                 file.error(key.key("protect").index(index), message, help);
             }
         }
-        if let Some(wanted) = &files.removal.require_backup {
-            let key = key.key("require_backup").key("task");
-            let span = file.document.value_span(&key);
-            let source = file.document.source().clone();
-            requirements.push(Requirement { task: file.name.clone(), wanted: wanted.clone(), key, source, span });
-        }
+        requirements.extend(files.removal.require_backup.as_ref().map(|wanted| required(file, &key, wanted)));
+    }
+    for (name, sql) in &settings.grant.sql {
+        let key = KeyPath::of(["grant", "sql", name, "removal"]);
+        let wanted = sql.removal.as_ref().and_then(|removal| removal.require_backup.as_ref());
+        requirements.extend(wanted.map(|wanted| required(file, &key, wanted)));
     }
     requirements
+}
+
+fn required(file: &TaskFile<'_>, key: &KeyPath, wanted: &BackupRequirement) -> Requirement {
+    let key = key.key("require_backup").key("task");
+    let span = file.document.value_span(&key);
+    let source = file.document.source().clone();
+    Requirement { task: file.name.clone(), wanted: wanted.clone(), key, source, span }
 }
 
 /// What is wrong with the backups that are asked for, with the task that asks.
@@ -67,7 +74,7 @@ pub(crate) fn problems(
             let backups = safeguards.verifiers.keys().map(|name| &**name);
             let help = match nearest(task, backups.clone()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "name the task that saves this folder; a task is named by its file's stem".to_owned(),
+                None => "name the task that makes this backup; a task is named by its file's stem".to_owned(),
             };
             return Some((format!("there is no task \"{task}\""), help));
         };

@@ -22,15 +22,13 @@ pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
             check_secret(file, site, key, place, Purpose::Credentials);
         }
     }
-    for (name, grant) in &file.settings.grant.dump {
-        if let Some((kind, secret)) = grant.password() {
-            check_secret(
-                file,
-                site,
-                KeyPath::of(["grant", "dump", name, kind, "password"]),
-                secret,
-                Purpose::Credentials,
-            );
+    let dumps = file.settings.grant.dump.iter().map(|(name, grant)| ("dump", name, grant.password()));
+    let queried = file.settings.grant.sql.iter().map(|(name, grant)| ("sql", name, grant.password()));
+    let passwords: Vec<_> = dumps.chain(queried).collect();
+    for (capability, name, password) in passwords {
+        if let Some((kind, secret)) = password {
+            let key = KeyPath::of(["grant", capability, name, kind, "password"]);
+            check_secret(file, site, key, secret, Purpose::Credentials);
         }
     }
 }
