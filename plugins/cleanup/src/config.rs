@@ -17,6 +17,7 @@ use crate::kind::logs::LogsSettings;
 use crate::kind::releases::ReleasesSettings;
 use crate::kind::size::SizeSettings;
 use crate::pattern::Filter;
+use crate::rows::RowsSettings;
 
 /// What goes.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -29,6 +30,9 @@ pub(crate) struct Cleanup {
     #[serde(default)]
     #[schemars(transform = present)]
     pub(crate) journal: Option<JournalSettings>,
+    /// The rules for rows of databases, each a `[[config.rows]]`. Those of one database go in this order.
+    #[serde(default)]
+    pub(crate) rows: Vec<RowsSettings>,
 }
 
 /// A rule for files: where it looks, and one key that says what goes there.
@@ -125,15 +129,17 @@ pub(crate) struct Rule {
 impl Cleanup {
     /// What the schema does not say.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.rule.is_empty() && self.journal.is_none() {
-            let told = "there is nothing to do; add a `[[config.rule]]` or `[config.journal]`";
+        if self.rule.is_empty() && self.rows.is_empty() && self.journal.is_none() {
+            let told = "there is nothing to do; add a `[[config.rule]]`, `[[config.rows]]` or `[config.journal]`";
             return Err(Error::config(told));
         }
         let mut names = BTreeSet::new();
-        match self.rule.iter().map(|it| &it.name).find(|name| !names.insert(*name)) {
-            Some(twice) => Err(Error::config(format!("two rules have the name `{twice}`; give each its own"))),
-            None => Ok(()),
+        let all = self.rule.iter().map(|it| &it.name).chain(self.rows.iter().map(|it| &it.name));
+        if let Some(twice) = all.into_iter().find(|name| !names.insert(*name)) {
+            return Err(Error::config(format!("two rules have the name `{twice}`; give each its own")));
         }
+        let of_rule = |rows: &RowsSettings, why| Error::config(format!("rule `{}`: {why}", rows.name));
+        self.rows.iter().try_for_each(|rows| rows.check().map_err(|why| of_rule(rows, why)))
     }
 
     /// The rules for files by roots, both in the order of the file.

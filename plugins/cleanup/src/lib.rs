@@ -1,12 +1,12 @@
-//! Removes what a server piles up: old files, logs, releases, caches, the journal of systemd, by the rules of the task
-//! file.
+//! Removes what a server piles up: old files, logs, releases, caches, the journal of systemd and rows of databases, by the
+//! rules of the task file.
 //!
 //! It only decides. `plan` walks through the folders and proposes what is to go; the host writes that down, which is all
 //! that a dry run does. `execute` has the host carry it out, root by root: what has changed since stays, and so does what
 //! is protected, beyond a ceiling, or without the backup that the task file wants. None of that is decided here.
 //!
-//! [`files`] brings rules and walks together; each rule is of one kind, and each kind a module of [`kind`]. [`journal`]
-//! stands beside them. [`report`] tells of both.
+//! [`files`] brings rules and walks together; each rule is of one kind, and each kind a module of [`kind`]. [`journal`] and
+//! [`rows`] stand beside them. [`report`] tells of all three.
 
 use serde::{Deserialize, Serialize};
 use upkeep_plugin::journal::Vacuumed;
@@ -23,6 +23,7 @@ mod journal;
 mod kind;
 mod pattern;
 mod report;
+mod rows;
 
 /// What a step is to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +31,7 @@ mod report;
 enum Work {
     Files(files::Planned),
     Journal(journal::Planned),
+    Rows(rows::Planned),
 }
 
 /// What it did.
@@ -38,6 +40,7 @@ enum Work {
 enum Done {
     Files(files::Done),
     Journal(Vacuumed),
+    Rows(rows::Done),
 }
 
 impl Task for Cleanup {
@@ -58,6 +61,11 @@ impl Task for Cleanup {
             let (title, weight) = (report::journal::title(&planned), planned.going.files);
             steps.push(Step::new("journal/vacuum", Work::Journal(planned)).title(title).weight(weight));
         }
+        for planned in rows::plan(&self.rows, ctx)? {
+            let (title, weight) = (report::rows::title(&planned), planned.weight());
+            let id = format!("rows/{}", planned.database);
+            steps.push(Step::new(id, Work::Rows(planned)).title(title).weight(weight.max(1)));
+        }
         Ok(steps)
     }
 
@@ -65,6 +73,7 @@ impl Task for Cleanup {
         match &step.input {
             Work::Files(planned) => files::carry_out(planned).map(Done::Files),
             Work::Journal(planned) => planned.vacuum().map(Done::Journal),
+            Work::Rows(planned) => rows::carry_out(planned).map(Done::Rows),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a plan and a run tell: a line for each step, tables, findings, metrics. Files and journal tell of themselves;
+//! What a plan and a run tell: a line for each step, tables, findings, metrics. Files, journal and rows tell of themselves;
 //! here is what they tell together.
 //!
 //! A ceiling or a missing backup that keeps everything in place is no failure of the run, which did what it was told: it is a
@@ -14,6 +14,7 @@ use crate::{Done, Work};
 
 pub(crate) mod files;
 pub(crate) mod journal;
+pub(crate) mod rows;
 
 /// A table: its title and columns.
 type Columns<const N: usize> = (&'static str, [&'static str; N]);
@@ -32,8 +33,10 @@ pub(crate) fn sum_up(run: &str, outcomes: &[Outcome<Cleanup>]) -> Result<Report>
         match (&step.input, output) {
             (Work::Files(planned), Ok(Done::Files(done))) => files::tell(&mut telling, planned, done)?,
             (Work::Journal(planned), Ok(Done::Journal(done))) => journal::tell(&mut telling, planned, *done)?,
+            (Work::Rows(planned), Ok(Done::Rows(done))) => rows::tell(&mut telling, planned, done)?,
             (Work::Files(planned), Err(why)) => files::tell_failure(&mut telling, planned, why),
             (Work::Journal(planned), Err(why)) => journal::tell_failure(&mut telling, planned, why),
+            (Work::Rows(planned), Err(why)) => rows::tell_failure(&mut telling, planned, why),
             (_, Ok(_)) => return Err(Error::permanent(format!("the step `{}` has the result of another", step.id))),
         }
     }
@@ -87,6 +90,7 @@ struct Sums {
     compressed: u64,
     /// Files of the journal.
     vacuumed: u64,
+    rows: u64,
     freed: u64,
     /// Files and folders.
     kept: u64,
@@ -106,6 +110,7 @@ impl Sums {
             named(self.aside.items, format!("{} moved aside, {}", items(self.aside.items), Size(self.aside.bytes))),
             named(self.compressed, format!("{} compressed", counted(self.compressed, "file"))),
             named(self.vacuumed, format!("{} vacuumed", counted(self.vacuumed, "journal file"))),
+            named(self.rows, format!("{} removed", counted(self.rows, "row"))),
             named(self.freed, format!("{} freed", Size(self.freed))),
             named(self.kept, format!("{} kept", grouped(self.kept))),
         ];

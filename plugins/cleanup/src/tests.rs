@@ -22,6 +22,7 @@ mod logs;
 mod order;
 mod properties;
 mod releases;
+mod rows;
 mod told;
 
 /// 2026-11-24 10:00 UTC.

@@ -57,6 +57,9 @@ fn the_schema_wants_one_kind() {
     assert!(keys.values().all(|it| it["description"].is_string()), "{keys:?}");
     assert_eq!(keys["age"]["$ref"], "#/$defs/AgeSettings");
     assert_eq!((&keys["all"]["type"], keys["age"].get("anyOf")), (&json!("boolean"), None));
+    let rows = schema["$defs"]["RowsSettings"]["properties"].as_object().unwrap();
+    assert!(rows.values().all(|it| it["description"].is_string()), "{rows:?}");
+    assert_eq!((&rows["stored_as"]["$ref"], &rows["chunk_ms"]["default"]), (&json!("#/$defs/StoredAs"), &json!(25)));
     assert_eq!(schema["properties"]["journal"]["$ref"], "#/$defs/JournalSettings");
     assert_eq!(schema["$defs"]["JournalSettings"]["minProperties"], 1);
 }
