@@ -3,13 +3,17 @@
 //! `every_guest!` calls a function of [`outcome`] for each folder there: a guest without one does not compile, and one
 //! without a guest is dead code, which is an error as well.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, inotify, renameat_with};
 use serde_json::Value;
-use upkeep_tests::{Daemon, Site, within};
+use upkeep_tests::{Daemon, Site, eventually, within};
 
 macro_rules! one_test_each {
     ($($guest:ident)*) => { $( #[test] fn $guest() { outcome::$guest(); } )* };
@@ -57,6 +61,51 @@ fn root(site: &Site) {
     fs::write(site.path("root/harmless"), "harmless").unwrap();
     fs::write(site.path("secret"), CANARY).unwrap();
     fs::write(site.path("canary/secret"), CANARY).unwrap();
+}
+
+/// All that stands beneath a folder: inode, size and time of change; links are not followed.
+fn listing(folder: &Path) -> BTreeMap<String, (u32, u64, u64, i64)> {
+    let (mut all, mut waiting) = (BTreeMap::new(), vec![folder.to_owned()]);
+    while let Some(above) = waiting.pop() {
+        for entry in fs::read_dir(above).unwrap() {
+            let path = entry.unwrap().path();
+            let seen = path.symlink_metadata().unwrap();
+            // A folder changes with what is in it.
+            let own =
+                if seen.is_dir() { (0, 0) } else { (seen.len(), seen.mtime() * 1_000_000_000 + seen.mtime_nsec()) };
+            let name = path.strip_prefix(folder).unwrap().display().to_string();
+            all.insert(name, (seen.mode(), seen.ino(), own.0, own.1));
+            if seen.is_dir() {
+                waiting.push(path);
+            }
+        }
+    }
+    all
+}
+
+/// A filesystem of its own, as long as this lasts.
+struct Mount(PathBuf);
+
+impl Mount {
+    /// None, said loudly, where nothing can be mounted.
+    fn on(folder: &Path) -> Option<Self> {
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "upkeep-test"]).arg(folder).output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self(folder.to_owned()));
+        }
+        // Directly, since the test harness hides what a passing test prints.
+        let _ = writeln!(
+            std::io::stderr(),
+            "\nSKIPPED in part: no other filesystem can be mounted here (that takes root)\n"
+        );
+        None
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
 }
 
 const CANARY: &str = "the canary sings";
@@ -284,6 +333,30 @@ mod outcome {
         assert_eq!(seen.next().err(), Some(rustix::io::Errno::WOULDBLOCK), "somebody opened the canary");
     }
 
+    pub(super) fn purge_rows() {
+        let site = Site::new(&["purge-rows", "noop"]);
+        let database = rusqlite::Connection::open(site.path("app.db")).unwrap();
+        database
+            .execute_batch(
+                "CREATE TABLE t (at INTEGER); INSERT INTO t VALUES (1700000000), (1700000001), (1800000000), (0)",
+            )
+            .unwrap();
+        let config = "database = \"app\"\ntable = \"t\"\ncolumn = \"at\"\nclock = \"s\"\nbefore = 1700000001000";
+        let grant = format!(
+            "[grant.sql.app]\nsqlite = {:?}\naccess = [\"remove\", \"maintain\"]\nremoval = {{ tables = [\"t\"] }}",
+            site.path("app.db")
+        );
+        site.task("purge-rows", &format!("plugin = \"purge-rows\"\n[config]\n{config}\n{grant}"));
+        site.task("bystander", "plugin = \"noop\"");
+        let _daemon = site.start();
+        let run = run(&site, "purge-rows");
+        assert_eq!(run["outcome"]["outcome"], "succeeded", "{run}");
+        assert!(run["report"]["text"].as_str().unwrap().contains("\"removed\":1,"), "{run}");
+        let left: i64 =
+            database.query_row("SELECT count(*) FROM t WHERE at <> 1700000000", [], |row| row.get(0)).unwrap();
+        assert_eq!(left, 3);
+    }
+
     /// Whoever may append and list can neither remove nor free nor read anything, and is told which right is missing.
     pub(super) fn hostile_backup() {
         let site = Site::new(&["hostile-backup", "noop"]);
@@ -331,6 +404,128 @@ mod outcome {
         }
         assert!(!traces.contains("correct horse"), "the password is nowhere");
         assert_eq!(fs::read_dir(site.path("repository/snapshots")).unwrap().count(), 2);
+    }
+
+    /// Whatever it asks for: of all that it proposes, the one file goes that may go, and each refusal says why.
+    pub(super) fn hostile_cleanup() {
+        let site = Site::new(&["hostile-cleanup", "noop"]);
+        root(&site);
+        let inside = |path: &str| site.path("root").join(path);
+        for folder in ["swap", "keep", "deep/.ssh", "folder", "mounted"] {
+            fs::create_dir_all(inside(folder)).unwrap();
+        }
+        for file in
+            ["swap/mine", "keep/file", "deep/.ssh/id", "lied", "changed", "exchanged", "folder/own", "fair", "later"]
+        {
+            fs::write(inside(file), "0123456789").unwrap();
+        }
+        rustix::fs::mknodat(CWD, inside("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        symlink("../canary/secret", inside("link")).unwrap();
+        symlink(site.path("canary"), inside("way")).unwrap();
+        symlink(".upkeep-undo", inside("into")).unwrap();
+        fs::create_dir_all(inside(".upkeep-undo/RUN/0")).unwrap();
+        fs::write(inside(".upkeep-undo/RUN/0/0-x"), "kept").unwrap();
+        fs::set_permissions(inside(".upkeep-undo"), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::create_dir(site.path("other")).unwrap();
+        fs::write(site.path("other/own"), "0123456789").unwrap();
+        let mount = Mount::on(&inside("mounted"));
+        if let Some(mount) = &mount {
+            fs::write(mount.0.join("file"), "0123456789").unwrap();
+        }
+        let secret = fs::metadata(site.path("canary/secret")).unwrap();
+        let config = format!(
+            "[config]\nroot = \"data\"\noutside = \"{}\"\nknown = {{ device = {}, inode = {}, size = {}, modified_ns = {} }}",
+            site.path("canary/secret").display(),
+            secret.dev(),
+            secret.ino(),
+            secret.len(),
+            secret.mtime() * 1_000_000_000 + secret.mtime_nsec()
+        );
+        let grant = grant(&site, r#"["read", "write", "remove"]"#);
+        site.task(
+            "hostile-cleanup",
+            &format!("plugin = \"hostile-cleanup\"\n{config}\n{grant}removal = {{ protect = [\"/keep\"] }}\n"),
+        );
+        site.task("bystander", "plugin = \"noop\"");
+        let outside = || [listing(&site.path("canary")), listing(&site.path("other")), listing(&site.path("etc"))];
+        let _daemon = site.start();
+        let (before, whole) = (outside(), listing(&site.path("root")));
+
+        let run = std::thread::scope(|scope| {
+            let run = scope.spawn(|| run(&site, "hostile-cleanup"));
+            eventually("the plan", || inside("planned").exists().then_some(()));
+            // What was planned as a folder is a link to the canary now, and what was a file is another one.
+            for (folder, to) in [("swap", "canary"), ("folder", "other")] {
+                fs::rename(inside(folder), inside(&format!("{folder} as it was"))).unwrap();
+                symlink(site.path(to), inside(folder)).unwrap();
+            }
+            fs::write(inside("changed"), "longer than it was").unwrap();
+            let modified = fs::metadata(inside("exchanged")).unwrap().modified().unwrap();
+            fs::rename(inside("exchanged"), inside("the old one")).unwrap();
+            fs::write(inside("exchanged"), "9876543210").unwrap();
+            fs::File::options().append(true).open(inside("exchanged")).unwrap().set_modified(modified).unwrap();
+            fs::write(inside("go"), "").unwrap();
+            run.join().unwrap()
+        });
+        assert_eq!(run["outcome"]["outcome"], "denied", "{}", traces(&site, &run));
+        let traces = traces(&site, &run);
+        assert_eq!(outside(), before, "nothing outside has changed");
+        assert!(!traces.contains(CANARY));
+        if let Some(mount) = &mount {
+            assert_eq!(fs::read_to_string(mount.0.join("file")).unwrap(), "0123456789");
+        }
+
+        let leads_out = "leads out of the folder `data`";
+        let mut told = vec![
+            ("slash", leads_out),
+            ("dotdot", leads_out),
+            ("dotdot-file", leads_out),
+            ("dotdot-within", leads_out),
+            ("dotdot-escaped", leads_out),
+            ("slash-escaped", leads_out),
+            ("absolute", leads_out),
+            ("passwd", leads_out),
+            ("root-itself", "refused, the root itself stays"),
+            ("root-by-dot", "refused, the root itself stays"),
+            ("pipe", "refused, devices, pipes and sockets"),
+            ("protected", "refused, it is protected"),
+            ("key", "refused, what is in a `.ssh`"),
+            ("kept", "refused, what is in a `.upkeep-undo`"),
+            ("compress-folder", "only a file can be compressed"),
+            ("fair", "taken"),
+            ("propose-late", "for the plan"),
+            ("carry-out `other`", "grant.files.other"),
+            ("carry-out `/`", "grant.files./"),
+            ("carry-out `..`", "grant.files..."),
+            ("expire `other`", "grant.files.other"),
+            ("write .upkeep-undo/x", "upkeep keeps for itself"),
+            ("write .upkeep-undo", "upkeep keeps for itself"),
+            ("write into/x", "upkeep keeps for itself"),
+            ("make into/x", "upkeep keeps for itself"),
+            ("read what is kept", "upkeep keeps for itself"),
+            ("root `other`", "grant.files.other"),
+            ("root ``", "grant.files."),
+        ];
+        let mut kept =
+            vec!["link", "way/secret", "swap/secret", "swap", "pipe", "lied", "changed", "exchanged", "folder/own"];
+        if mount.is_some() {
+            told.push(("device", "refused, it is on another filesystem"));
+            kept.extend(["mounted/file", "mounted"]);
+        }
+        for (attempt, answer) in told {
+            let line = traces.lines().find(|line| line.contains(&format!("attempt {attempt}: ")));
+            assert!(line.is_some_and(|line| line.contains(answer)), "{attempt}: {line:?}\n{traces}");
+        }
+        for path in kept {
+            assert!(traces.contains(&format!("first kept {path}: ")), "{path} in {traces}");
+        }
+        assert!(!traces.contains("it was done"), "{traces}");
+        assert!(traces.contains("first: removed 1, kept "), "{traces}");
+        // Inside, too, all is as it was, but for what the test and the guest wrote and the one file that may go.
+        let after = listing(&site.path("root"));
+        let gone: Vec<_> = whole.iter().filter(|(path, seen)| after.get(*path) != Some(*seen)).map(|it| it.0).collect();
+        assert_eq!(gone, ["changed", "exchanged", "fair", "folder", "folder/own", "swap", "swap/mine"]);
+        assert_eq!(listing(&inside("swap as it was")).len() + listing(&inside("folder as it was")).len(), 2);
     }
 
     pub(super) fn ungranted() {

@@ -108,6 +108,27 @@ pub(crate) const REMOVAL: &[Case] = cases! {
     "a removal from a folder that is only read": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/app\"\nremoval = { undo = \"7d\" }\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/main\" }\n";
 };
 
+/// What is wrong with the databases of `[grant.sql]`.
+pub(crate) const ROWS: &[Case] = cases! {
+    "rights that are missing": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n[grant.sql.app]\nsqlite = \"{root}/srv/shop.db\"\n";
+    "a plugin that needs them, and no grant": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n";
+    "from which tables?": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n[grant.sql.app]\nsqlite = \"{root}/srv/shop.db\"\naccess = [\"remove\", \"maintain\"]\n";
+    "no table": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n[grant.sql.app]\nsqlite = \"{root}/srv/shop.db\"\naccess = [\"remove\", \"maintain\"]\nremoval = { tables = [] }\n";
+    "tables that are none": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n[grant.sql.app]\nsqlite = \"{root}/srv/shop.db\"\naccess = [\"remove\", \"maintain\"]\nremoval = { tables = [\"*\", \"\", \"events\", \"events\"] }\n";
+    "ceilings at which nothing goes": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n[grant.sql.app]\nsqlite = \"{root}/srv/shop.db\"\naccess = [\"remove\", \"maintain\"]\n[grant.sql.app.removal]\ntables = [\"events\"]\nmax_rows = 0\nmax_share = \"0%\"\n";
+    "a share that is none": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n[grant.sql.app]\nsqlite = \"{root}/srv/shop.db\"\naccess = [\"remove\", \"maintain\"]\n[grant.sql.app.removal]\ntables = [\"events\"]\nmax_share = \"half\"\n";
+    "a mistyped ceiling": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n[grant.sql.app]\nsqlite = \"{root}/srv/shop.db\"\naccess = [\"remove\", \"maintain\"]\n[grant.sql.app.removal]\ntables = [\"events\"]\nmax_row = 5\n";
+    "a backup that nobody makes": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n[grant.sql.app]\nsqlite = \"{root}/srv/shop.db\"\naccess = [\"remove\", \"maintain\"]\n[grant.sql.app.removal]\ntables = [\"events\"]\nrequire_backup = { task = \"save\", max_age = \"26h\" }\n";
+    "two kinds at once": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n[grant.sql.app]\nsqlite = \"{root}/srv/shop.db\"\naccess = [\"remove\", \"maintain\"]\nremoval = { tables = [\"events\"] }\n[grant.sql.app.mariadb]\ndatabase = \"shop\"\n";
+    "a server without its database": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n[grant.sql.app]\naccess = [\"remove\", \"maintain\"]\nremoval = { tables = [\"events\"] }\n[grant.sql.app.postgresql]\nhost = \"127.0.0.1\"\n";
+    "what belongs to the server itself": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n[grant.sql.app]\naccess = [\"remove\", \"maintain\"]\nremoval = { tables = [\"events\"] }\n[grant.sql.app.mariadb]\ndatabase = \"mysql\"\n";
+    "host and socket, no port": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n[grant.sql.app]\naccess = [\"remove\", \"maintain\"]\nremoval = { tables = [\"events\"] }\n[grant.sql.app.postgresql]\ndatabase = \"shop\"\nhost = \"127.0.0.1\"\nsocket = \"/run/postgresql\"\nport = 0\n";
+    "the password of a server itself": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n[grant.sql.app]\naccess = [\"remove\", \"maintain\"]\nremoval = { tables = [\"events\"] }\n[grant.sql.app.postgresql]\ndatabase = \"shop\"\npassword = \"hunter2\"\n";
+    "a secret that is not there": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n[grant.sql.app]\naccess = [\"remove\", \"maintain\"]\nremoval = { tables = [\"events\"] }\n[grant.sql.app.postgresql]\ndatabase = \"shop\"\nhost = \"db.internal\"\npassword = { file = \"{root}/secrets/mian\" }\n";
+    "a table for what may not be removed": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n[grant.sql.app]\nsqlite = \"{root}/srv/shop.db\"\naccess = [\"maintain\"]\nremoval = { tables = [\"events\"] }\n";
+    "the private database": "etc/tasks.d/site.toml" = "plugin = \"purger\"\n[grant.sql.private]\naccess = [\"remove\", \"maintain\"]\nremoval = { tables = [\"events\"] }\n";
+};
+
 /// Folders, repositories and databases that are not what they should be.
 pub(crate) const PLACES: &[Case] = cases! {
     "a mistyped folder": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}/srv/ap\"\n[grant.repository.main]\nurl = \"{root}/backup/main\"\npassword = { file = \"{root}/secrets/main\" }\n";

@@ -23,7 +23,7 @@ url = "{root}/backup/main"
 password = { file = "{root}/secrets/main" }
 "#;
 
-const PLUGINS: [(&str, &str); 7] = [
+const PLUGINS: [(&str, &str); 8] = [
     (
         "backup",
         r#"{"format": 1, "name": "backup", "version": "0.1.0", "summary": "Saves folders", "author": "upkeep", "license": "MIT",
@@ -56,6 +56,12 @@ const PLUGINS: [(&str, &str); 7] = [
                 "system": {"reason": "warn before a disk is full.", "access": ["os", "disks"]},
                 "state": {"reason": "compare with the day before"},
                 "sql": {"reason": "keep a history", "access": ["read", "write"], "optional": true}}}"#,
+    ),
+    (
+        "purger",
+        r#"{"format": 1, "name": "purger", "version": "0.1.0", "summary": "Removes rows", "author": "upkeep", "license": "MIT",
+            "api": "0.1", "capabilities": {
+                "sql": {"reason": "remove rows that are old", "access": ["remove", "maintain"]}}}"#,
     ),
     (
         "future",

@@ -23,6 +23,8 @@ pub(crate) fn all(daemon: &Value, task: &Value) -> Vec<(&'static str, String)> {
         ("server", table(task, definition("ServerGrant"))),
         ("redis", table(task, definition("RedisGrant"))),
         ("sql", table(task, definition("SqlGrant"))),
+        ("sql-server", table(task, definition("SqlServer"))),
+        ("row-removal", table(task, definition("RowRemoval"))),
         ("limits", table(task, definition("Limits"))),
     ]
 }
