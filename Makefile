@@ -70,7 +70,7 @@ doc: check-toolchain
 deny:
 	for it in $(WORKSPACES); do cargo deny --locked --manifest-path $$it check --config $(CURDIR)/deny.toml || exit 1; done
 
-## Measure sandbox and daemon, backups beside restic and borg, and a million files; our own crates are optimised for it
+## Measure sandbox and daemon, backups beside restic and borg, a million files and rows; our own crates are optimised for it
 bench: export CARGO_PROFILE_DEV_OPT_LEVEL = 2
 bench: setup-bench plugins guests
 	cargo bench --locked --workspace --profile dev --bench '*'
@@ -78,6 +78,7 @@ bench: setup-bench plugins guests
 	UPKEEP=$(UPKEEP) tests/benches/many.sh
 	UPKEEP=$(UPKEEP) tests/benches/databases.sh
 	UPKEEP=$(UPKEEP) tests/benches/cleanup.sh
+	UPKEEP=$(UPKEEP) tests/benches/rows.sh
 
 ## What is installed on a server, as dist/upkeep-VERSION.tar.gz
 package: plugins
