@@ -4,10 +4,13 @@
 //! Objects may gain keys within one version of the API; a reader ignores those that it does not know. What is sent to
 //! the daemon is checked: an unknown key is an error, since it is most likely a misspelt one.
 
+use chrono::NaiveDate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{CommandError, TaskStatus};
+use crate::record::egress::Egress;
+use crate::record::finding::Life;
 use crate::record::{LogRecord, Metric, Report, Run, RunId, Slot, Step};
 use crate::store::{Hold, Reader, StoreError};
 
@@ -67,6 +70,8 @@ pub struct RunDetail {
     pub report: Option<Report>,
     /// Its metrics; present when it is over.
     pub metrics: Vec<Metric>,
+    /// Its documents, each with its name and its size in bytes.
+    pub documents: Vec<(String, u64)>,
 }
 
 impl RunDetail {
@@ -79,7 +84,8 @@ impl RunDetail {
         let steps = journal.steps(&run.id).await?;
         let report = journal.report(&run.id).await?;
         let metrics = journal.metrics(&run.id).await?;
-        Ok(Self { run, steps, report, metrics })
+        let documents = journal.documents(&run.id).await?;
+        Ok(Self { run, steps, report, metrics, documents })
     }
 }
 
@@ -118,6 +124,43 @@ pub struct Slots {
     pub slots: Vec<Slot>,
 }
 
+/// Answer to `GET /v1/findings`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Findings {
+    /// What is known of findings, what changed last first; those that are fixed too.
+    pub findings: Vec<Life>,
+}
+
+/// `POST /v1/findings/ignore`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IgnoreRequest {
+    /// The finding, or the beginning of its identifier.
+    pub finding: String,
+    /// Why.
+    pub reason: String,
+    /// The last day: `2027-03-31`.
+    #[schemars(with = "String")]
+    pub until: NaiveDate,
+}
+
+/// `POST /v1/findings/heed`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeedRequest {
+    /// The finding, or the beginning of its identifier.
+    pub finding: String,
+}
+
+/// Answer to `GET /v1/egress`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Requests {
+    /// Requests to other servers, newest first.
+    pub requests: Vec<Egress>,
+    /// What to give as `before` to go on; none at the end.
+    pub next: Option<String>,
+}
+
 /// Any answer that is not 2xx.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBody {
@@ -139,6 +182,10 @@ pub enum ErrorCode {
     NoTask,
     /// 404: no such run.
     NoRun,
+    /// 404: no such finding.
+    NoFinding,
+    /// 404: the run has no such document.
+    NoDocument,
     /// 404: the run has no plan, or none any more.
     NoPlan,
     /// 404: nothing that the run removed can be had back.
@@ -147,6 +194,8 @@ pub enum ErrorCode {
     Method,
     /// 409: several runs begin with the abbreviated identifier.
     AmbiguousRun,
+    /// 409: several findings begin with the abbreviated identifier.
+    AmbiguousFinding,
     /// 409: the run is over already.
     RunOver,
     /// 409: the run is not over yet.
@@ -173,9 +222,15 @@ impl ErrorCode {
     pub fn status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
-            Self::NoPath | Self::NoTask | Self::NoRun | Self::NoPlan | Self::NothingAside => 404,
+            Self::NoPath
+            | Self::NoTask
+            | Self::NoRun
+            | Self::NoFinding
+            | Self::NoDocument
+            | Self::NoPlan
+            | Self::NothingAside => 404,
             Self::Method => 405,
-            Self::AmbiguousRun | Self::RunOver | Self::RunNotOver => 409,
+            Self::AmbiguousRun | Self::AmbiguousFinding | Self::RunOver | Self::RunNotOver => 409,
             Self::Config => 422,
             Self::TooManyFollowers => 429,
             Self::Stopping | Self::Busy => 503,

@@ -20,6 +20,7 @@ use crate::store::Store;
 pub mod drill;
 pub mod dump;
 pub mod files;
+pub mod http;
 pub mod journal;
 pub mod limiter;
 pub mod log;
@@ -39,6 +40,7 @@ pub mod system;
 pub fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     type Own = HasSelf<Host>;
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     abi::types::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::log::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::state::add_to_linker::<_, Own>(linker, |host| host)?;
@@ -84,6 +86,8 @@ pub struct Run {
     pub events: Events,
     /// Budget of the log.
     pub log: log::Budget,
+    /// Requests to other servers.
+    pub outgoing: http::Outgoing,
     /// Metrics so far.
     pub metrics: Mutex<metrics::Registry>,
     /// What was denied so far: a run that fails after it is `denied`.
@@ -108,6 +112,7 @@ impl Run {
             task,
             grants,
             log: log::Budget::new(&limits),
+            outgoing: http::Outgoing::default(),
             metrics: Mutex::new(metrics::Registry::new(limits.metrics)),
             limits,
             store,
@@ -137,6 +142,17 @@ impl Run {
     /// What was denied so far, in order.
     pub fn denials(&self) -> Vec<String> {
         self.denials.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers that something was denied, and logs it.
+    pub fn deny(&self, what: &str) {
+        let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        // A guest that asks the same thing for ever is told each time, and written down once.
+        if denials.len() < MOST_DENIALS && !denials.iter().any(|known| known == what) {
+            denials.push(what.to_owned());
+            drop(denials);
+            self.say(crate::clock::now(), Level::Warn, format!("denied: {what}"));
+        }
     }
 
     /// Writes to the run's log in the name of the host.
@@ -179,6 +195,7 @@ pub struct Host {
     /// Its memory and tables.
     pub limiter: crate::capability::limiter::Limiter,
     wasi: Option<wasmtime_wasi::WasiCtx>,
+    http: Option<http::Http>,
 }
 
 impl Host {
@@ -187,19 +204,13 @@ impl Host {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(run.limits.handles).unwrap_or(usize::MAX));
         let limiter = crate::capability::limiter::Limiter::new(&run.limits);
-        Self { run, call, table, limiter, wasi: None }
+        Self { run, call, table, limiter, wasi: None, http: None }
     }
 
     /// Answers `denied` and remembers it: what was asked for, and the key of the task file that would grant it.
     pub fn deny<T>(&self, what: impl Into<String>) -> Result<T, HostError> {
         let what = what.into();
-        let mut denials = self.run.denials.lock().unwrap_or_else(PoisonError::into_inner);
-        // A guest that asks the same thing for ever is told each time, and written down once.
-        if denials.len() < MOST_DENIALS && !denials.contains(&what) {
-            denials.push(what.clone());
-            drop(denials);
-            self.run.say(crate::clock::now(), Level::Warn, format!("denied: {what}"));
-        }
+        self.run.deny(&what);
         Err(HostError::Guest(abi::types::Error::Denied(what)))
     }
 

@@ -17,7 +17,9 @@
 pub mod backup;
 mod cancel;
 pub mod check;
+mod egress;
 pub mod failure;
+mod findings;
 mod history;
 mod list;
 mod logs;
@@ -72,6 +74,8 @@ enum Verb {
     History(history::HistoryArgs),
     Show(show::ShowArgs),
     Logs(logs::LogsArgs),
+    Findings(findings::FindingsArgs),
+    Egress(egress::EgressArgs),
     Reload(reload::ReloadArgs),
     Check(check::CheckArgs),
     Schedule(schedule::ScheduleArgs),
@@ -114,6 +118,8 @@ impl Verb {
             Self::History(args) => wait(args.run(place, out)),
             Self::Show(args) => wait(args.run(place, out)),
             Self::Logs(args) => wait(args.run(place, out)),
+            Self::Findings(args) => wait(args.run(place, out)),
+            Self::Egress(args) => wait(args.run(place, out)),
             Self::Reload(args) => wait(args.run(place, out)),
             Self::Check(args) => check(&args, place, out),
             Self::Schedule(args) => schedule(&args, place, out),

@@ -18,12 +18,13 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::api::{
-    Cancelling, ErrorBody, ErrorCode, Holds, LogLine, Queued, ReleaseRequest, RunDetail, RunRequest, Runs, Slots,
-    Tasks, VERSION,
+    Cancelling, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, LogLine, Queued, ReleaseRequest, Requests, RunDetail, RunRequest, Runs,
+    Slots, Tasks, VERSION,
 };
 use crate::command::{Reloaded, Status};
 use crate::event::Event;
 use crate::record::RunId;
+use crate::record::finding::Life;
 use crate::removal::aside::Undone;
 
 /// Bytes of a piece of a large body.
@@ -65,6 +66,19 @@ pub struct RunQuery {
     pub task: Option<String>,
     /// Only with this outcome.
     pub outcome: Option<String>,
+    /// At most so many.
+    pub limit: Option<u32>,
+    /// Only those before this one.
+    pub before: Option<String>,
+}
+
+/// Which requests [`Client::egress`] asks for. The default is the newest of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EgressQuery {
+    /// Only those of this task.
+    pub task: Option<String>,
+    /// Only those of this run; the beginning of an identifier will do.
+    pub run: Option<String>,
     /// At most so many.
     pub limit: Option<u32>,
     /// Only those before this one.
@@ -139,9 +153,15 @@ impl Client {
         let RunQuery { task, outcome, limit, before } = query;
         let limit = limit.map(|limit| limit.to_string());
         let pairs = [("task", task), ("outcome", outcome), ("limit", &limit), ("before", before)];
-        let pairs: Vec<String> =
-            pairs.iter().filter_map(|(key, value)| Some(format!("{key}={}", escape(value.as_deref()?)))).collect();
-        self.get(&format!("runs?{}", pairs.join("&"))).await
+        self.get(&format!("runs?{}", query_string(&pairs))).await
+    }
+
+    /// Requests to other servers, newest first.
+    pub async fn egress(&self, query: &EgressQuery) -> Result<Requests, ClientError> {
+        let EgressQuery { task, run, limit, before } = query;
+        let limit = limit.map(|limit| limit.to_string());
+        let pairs = [("task", task), ("run", run), ("limit", &limit), ("before", before)];
+        self.get(&format!("egress?{}", query_string(&pairs))).await
     }
 
     /// All that is known of a run but its log. `run` may be the beginning of an identifier.
@@ -163,6 +183,26 @@ impl Client {
     pub async fn slots(&self, task: Option<&str>, limit: u32) -> Result<Slots, ClientError> {
         let task = task.map(|task| format!("&task={}", escape(task))).unwrap_or_default();
         self.get(&format!("slots?limit={limit}{task}")).await
+    }
+
+    /// What is known of findings.
+    pub async fn findings(&self) -> Result<Findings, ClientError> {
+        self.get("findings").await
+    }
+
+    /// Ignores a finding; gives it.
+    pub async fn ignore(&self, request: &IgnoreRequest) -> Result<Life, ClientError> {
+        self.post("findings/ignore", request).await
+    }
+
+    /// Heeds a finding again; gives it.
+    pub async fn heed(&self, finding: &str) -> Result<Life, ClientError> {
+        self.post("findings/heed", &HeedRequest { finding: finding.to_owned() }).await
+    }
+
+    /// A document of a run.
+    pub async fn document(&self, run: &str, name: &str) -> Result<Bytes, ClientError> {
+        collect(self.send(Method::GET, &format!("runs/{}/documents/{}", escape(run), escape(name)), empty()).await?).await
     }
 
     /// The holds on backup repositories.
@@ -255,6 +295,12 @@ async fn read<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, Cl
 async fn collect(response: Response<Incoming>) -> Result<Bytes, ClientError> {
     let body = response.into_body().collect().await.map_err(|error| ClientError::Broken(error.to_string()))?;
     Ok(body.to_bytes())
+}
+
+/// The pairs that have a value.
+fn query_string(pairs: &[(&str, &Option<String>)]) -> String {
+    let pairs = pairs.iter().filter_map(|(key, value)| Some(format!("{key}={}", escape(value.as_deref()?))));
+    pairs.collect::<Vec<_>>().join("&")
 }
 
 /// Escapes what is not plain in a path segment or a value of a query.

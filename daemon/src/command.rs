@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Timestamp;
+use crate::record::finding::IgnoredFinding;
 use crate::record::{Run, RunId};
 use crate::store::Hold;
 
@@ -50,6 +51,22 @@ pub enum Command {
         by: String,
         /// The holds that were ended.
         reply: oneshot::Sender<Result<Vec<Hold>, CommandError>>,
+    },
+    /// Ignore a finding.
+    Ignore {
+        /// Which, why, until when, who says so.
+        entry: IgnoredFinding,
+        /// When it is durable.
+        reply: oneshot::Sender<Result<(), CommandError>>,
+    },
+    /// Heed a finding again.
+    Heed {
+        /// The finding.
+        id: String,
+        /// Who asks.
+        by: String,
+        /// Whether it was ignored.
+        reply: oneshot::Sender<Result<bool, CommandError>>,
     },
     /// Read the configuration again.
     Reload(oneshot::Sender<Result<Reloaded, CommandError>>),

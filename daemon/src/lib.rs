@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod database;
 pub mod drill;
 pub mod event;
+pub mod findings;
 pub mod memory;
 pub mod outcome;
 pub mod plugin;

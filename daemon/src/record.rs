@@ -9,6 +9,11 @@ use ulid::Ulid;
 use crate::clock::Timestamp;
 use crate::outcome::Outcome;
 
+pub mod egress;
+pub mod finding;
+
+pub use finding::Finding;
+
 /// Identifier of a run: a ULID, so that runs sort by the time they were queued.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -248,19 +253,23 @@ pub struct Report {
     pub tables: Vec<Table>,
     /// Markdown.
     pub text: String,
+    /// How the keys of findings begin that the run did not look for: they are not fixed because they were not found.
+    #[serde(skip)]
+    pub unseen: Vec<String>,
+    /// What programs take from the run; the journal keeps it apart.
+    #[serde(skip)]
+    pub documents: Vec<Document>,
 }
 
-/// Something that the operator should know or do.
+/// A file that a run made for other programs, such as a list of components.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Finding {
-    /// The same finding has the same key in each run.
-    pub key: String,
-    /// How bad it is.
-    pub severity: Severity,
-    /// One line.
-    pub title: String,
-    /// What it means and what to do.
-    pub detail: String,
+pub struct Document {
+    /// A file name, unique in the run.
+    pub name: String,
+    /// Its kind: `application/vnd.cyclonedx+json`.
+    pub media_type: String,
+    /// Text.
+    pub content: String,
 }
 
 /// How bad a finding is.
@@ -273,6 +282,19 @@ pub enum Severity {
     Medium,
     High,
     Critical,
+}
+
+impl Severity {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
 }
 
 /// A table of a report.

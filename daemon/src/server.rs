@@ -12,13 +12,17 @@
 //! | `peer`    | who is at the other end                                    |
 //! | `ask`     | one command and its answer                                 |
 //! | `tasks`   | status, tasks, slots, reload                               |
+//! | `egress`  | requests to other servers                                  |
 //! | `holds`   | what must stay in backup repositories                      |
 //! | `plans`   | what is to be removed, and what was moved aside            |
 //! | `runs`    | runs: start, cancel, list, show                            |
+//! | `findings` | what is wrong beyond single runs, and what is ignored      |
 //! | `follow`  | streams of a run: its log and its events, until it is over |
 //! | `reply`   | answers: JSON, or an error with its status                 |
 
 mod ask;
+mod egress;
+mod findings;
 mod follow;
 mod holds;
 mod peer;
@@ -97,6 +101,11 @@ fn router(state: ServerState) -> Router {
         .route("/runs/{id}/logs", get(follow::logs))
         .route("/runs/{id}/events", get(follow::events))
         .route("/slots", get(tasks::slots))
+        .route("/runs/{id}/documents/{name}", get(runs::document))
+        .route("/findings", get(findings::list))
+        .route("/findings/ignore", post(findings::ignore))
+        .route("/findings/heed", post(findings::heed))
+        .route("/egress", get(egress::list))
         .route("/holds", get(holds::list))
         .route("/holds/release", post(holds::release))
         .route("/reload", post(tasks::reload));

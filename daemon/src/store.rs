@@ -18,12 +18,16 @@
 //! | `log_buffer`   | log records that wait for a commit                                  |
 //! | `state`        | the tasks' keys and values                                          |
 //! | `hold`         | what must stay in backup repositories                               |
+//! | `egress`       | requests to other servers                                           |
+//! | `finding`      | findings beyond one run                                             |
 //! | `read`         | the questions that can be asked                                     |
 //! | [`retention`]  | what is forgotten, and when                                         |
 
 mod apply;
 mod database;
+mod egress;
 mod error;
+mod finding;
 mod hold;
 mod lock;
 mod log_buffer;
@@ -48,6 +52,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::record::LogRecord;
 
 pub use self::database::{FORMAT, path};
+pub use self::egress::EgressFilter;
 pub use self::error::{StateError, StoreError};
 pub use self::hold::Hold;
 pub use self::lock::StateLock;

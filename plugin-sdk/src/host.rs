@@ -3,13 +3,16 @@
 //! Both have the same functions, so that the wrappers are written once. The types are always those of the WIT.
 
 #[cfg(target_family = "wasm")]
+pub(crate) mod http;
+
+#[cfg(target_family = "wasm")]
 pub(crate) use crate::bindings::upkeep::plugin::{
     drill, dump, files, journal, log, metrics, purge, removal, repository, sql, state, system,
 };
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::test::{
-    drill, dump, files, journal, log, metrics, purge, removal, repository, sql, state, system,
+    drill, dump, files, http, journal, log, metrics, purge, removal, repository, sql, state, system,
 };
 
 pub use crate::bindings::upkeep::plugin::types::Error as HostError;

@@ -17,7 +17,7 @@
 //! ```
 //!
 //! A function is enough for a task of one step; [`Task`] is for tasks with steps that run in parallel and are not done
-//! again after a crash. Each capability has its module: [`mod@log`], [`state`], [`files`], [`removal`], [`repository`],
+//! again after a crash. Each capability has its module: [`mod@log`], [`state`], [`files`], [`removal`], [`http`], [`repository`],
 //! [`dump`], [`drill`], [`sql`], [`purge`], [`journal`], [`system`], [`metrics`]; [`config`] has values that operators write. Calls
 //! of the host fail with a [`HostError`], which `?` turns into an [`Error`].
 //!
@@ -37,6 +37,7 @@ pub mod config;
 pub mod drill;
 pub mod dump;
 pub mod files;
+pub mod http;
 pub mod journal;
 pub mod log;
 pub mod metrics;
@@ -54,5 +55,5 @@ pub use error::{Error, Result};
 #[doc(hidden)]
 pub use export::glue as __export;
 pub use host::{HostError, HostResult};
-pub use report::{Finding, Report, Severity, Table};
+pub use report::{Document, Finding, Place, Report, Severity, Table};
 pub use task::{Context, Outcome, Step, Task};

@@ -1,6 +1,6 @@
 //! What a run tells at its end: one line, findings, tables, text.
 
-pub use crate::bindings::exports::upkeep::plugin::task::{Finding, Report, Severity, Table};
+pub use crate::bindings::exports::upkeep::plugin::task::{Document, Finding, Place, Report, Severity, Table};
 
 impl Report {
     /// A report of one line.
@@ -14,7 +14,14 @@ impl Report {
     /// assert_eq!(report.findings[0].key, "cert/example.org");
     /// ```
     pub fn new(summary: impl Into<String>) -> Self {
-        Self { summary: summary.into(), findings: Vec::new(), tables: Vec::new(), text: String::new() }
+        Self {
+            summary: summary.into(),
+            findings: Vec::new(),
+            tables: Vec::new(),
+            text: String::new(),
+            unseen: Vec::new(),
+            documents: Vec::new(),
+        }
     }
 
     /// Adds a finding. The same finding must have the same `key` in each run: that is how the host knows what is new
@@ -27,7 +34,7 @@ impl Report {
         title: impl Into<String>,
         detail: impl Into<String>,
     ) -> Self {
-        self.findings.push(Finding { key: key.into(), severity, title: title.into(), detail: detail.into() });
+        self.findings.push(Finding::new(severity, key, title, detail));
         self
     }
 
@@ -43,6 +50,19 @@ impl Report {
     pub fn text(mut self, text: impl Into<String>) -> Self {
         self.text = text.into();
         self
+    }
+}
+
+impl Finding {
+    /// A finding without rule, place and fix; see [`Report::finding`].
+    pub fn new(
+        severity: Severity,
+        key: impl Into<String>,
+        title: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Self {
+        let (key, title, detail) = (key.into(), title.into(), detail.into());
+        Self { key, severity, title, detail, rule: None, place: None, fix: None }
     }
 }
 

@@ -30,10 +30,11 @@ use crate::bindings::exports::upkeep::plugin::task as wit;
 use crate::journal::JournalFile;
 use crate::log::Level;
 use crate::sql::Value;
-use crate::{Context, Entry, Error, HostError, Report, Result};
+use crate::{Context, Entry, Error, HostError, HostResult, Report, Result};
 
 pub(crate) mod absent;
 pub(crate) mod files;
+pub(crate) mod http;
 pub(crate) mod journal;
 pub(crate) mod log;
 pub(crate) mod metrics;
@@ -56,6 +57,7 @@ struct World {
     plans: BTreeMap<String, Vec<crate::removal::Candidate>>,
     blocks: Vec<crate::removal::Block>,
     journal: Option<Vec<JournalFile>>,
+    http: Option<http::Answerer>,
     /// By database and table.
     tables: BTreeMap<(String, String), purge::Table>,
     /// That of the task which ran last, in milliseconds since 1970.
@@ -122,6 +124,13 @@ impl Host {
         let mut files: Vec<_> = files.into_iter().collect();
         files.sort_by_key(|it| it.modified_ms);
         with(|world| world.journal = Some(files));
+        self
+    }
+
+    /// Lets requests to all addresses out, and answers them with this function.
+    #[must_use]
+    pub fn http(self, answerer: impl FnMut(&crate::http::Request) -> HostResult<crate::http::Response> + 'static) -> Self {
+        with(|world| world.http = Some(Box::new(answerer)));
         self
     }
 

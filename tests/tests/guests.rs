@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, inotify, renameat_with};
@@ -81,6 +83,54 @@ fn listing(folder: &Path) -> BTreeMap<String, (u32, u64, u64, i64)> {
         }
     }
     all
+}
+
+/// What the names of a hosts file lead to. It is written in its place: another file would not be seen through a mount.
+fn resolves_to(hosts: &Path, address: &str) {
+    let text = format!("127.0.0.1 localhost\n::1 localhost\n{address} moving.test\n127.0.0.1 here.test\n");
+    fs::write(hosts, text).unwrap();
+}
+
+/// A web server on all addresses of this machine; gives its port. Before it answers it tells the request line, and afterwards
+/// it closes the connection.
+fn answering(tell: impl Fn(&str) + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("[::]:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let mut lines = BufReader::new(&connection).lines().map_while(Result::ok);
+            let line = lines.next().unwrap_or_default();
+            let _ = lines.find(String::is_empty);
+            tell(&line);
+            let head = match line.split_once("?to=").and_then(|(_, to)| to.split_whitespace().next()) {
+                Some(to) => format!("302 Found\r\nlocation: {to}"),
+                None => "200 OK".to_owned(),
+            };
+            let body = if line.contains("secret") { CANARY } else { "public" };
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+            let _ = (&connection).write_all(answer.as_bytes());
+        }
+    });
+    port
+}
+
+/// The daemon, for which names resolve as `hosts` says. None, said loudly, where nothing can be mounted.
+fn own_names(site: &Site, hosts: &Path) -> Option<Daemon> {
+    let command = |program: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(hosts);
+        command.arg(program);
+        command
+    };
+    if !command("true").status().is_ok_and(|status| status.success()) {
+        let _ = writeln!(std::io::stderr(), "\nSKIPPED: nothing can be mounted here (that takes root)\n");
+        return None;
+    }
+    let program = upkeep_tests::program();
+    let mut command = command(&program.display().to_string());
+    command.env("UPKEEP_CONFIG", site.config()).env("TZ", "UTC").arg("daemon");
+    Some(site.spawn_with(&mut command))
 }
 
 /// A filesystem of its own, as long as this lasts.
@@ -526,6 +576,85 @@ mod outcome {
         let gone: Vec<_> = whole.iter().filter(|(path, seen)| after.get(*path) != Some(*seen)).map(|it| it.0).collect();
         assert_eq!(gone, ["changed", "exchanged", "fair", "folder", "folder/own", "swap", "swap/mine"]);
         assert_eq!(listing(&inside("swap as it was")).len() + listing(&inside("folder as it was")).len(), 2);
+    }
+
+    /// Of all that it asks for it gets what is granted and nothing else, by whatever spelling, name or redirect, and each
+    /// attempt is in the ledger.
+    pub(super) fn hostile_http() {
+        let site = Site::new(&["hostile-http", "noop"]);
+        let hosts = site.path("hosts");
+        resolves_to(&hosts, "127.0.0.2");
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (seen, names) = (Arc::clone(&asked), hosts.clone());
+        let port = answering(move |line| {
+            if line.contains("/public/move") {
+                resolves_to(&names, "127.0.0.1");
+            }
+            seen.lock().unwrap().push(line.to_owned());
+        });
+        let denied = [
+            format!("http://127.0.0.1:{port}/secret"),
+            format!("http://2130706433:{port}/secret"),
+            format!("http://0x7f.1:{port}/secret"),
+            format!("http://0177.0.0.1:{port}/secret"),
+            format!("http://[::1]:{port}/secret"),
+            format!("http://[::ffff:127.0.0.1]:{port}/secret"),
+            format!("http://[::ffff:7f00:1]:{port}/secret"),
+            format!("http://[64:ff9b::7f00:1]:{port}/secret"),
+            format!("http://localhost:{port}/secret"),
+            format!("http://here.test:{port}/secret"),
+            "http://169.254.169.254/latest/meta-data/".to_owned(),
+            format!("http://127.0.0.2:{port}/else/where"),
+            format!("http://127.0.0.2:{port}/public/%2e%2e%2fsecret"),
+            format!("http://127.0.0.2:{port}@127.0.0.1:{port}/secret"),
+            format!("http://127.0.0.2:{port}/public/redirect?to=http://127.0.0.1:{port}/else"),
+        ];
+        let reached = format!("http://127.0.0.2:{port}/public/fine?token=hush");
+        // The same name again and again: the server moves it to 127.0.0.1 as soon as it was asked.
+        let moving = format!("http://moving.test:{port}/public/move");
+        let mut urls: Vec<&str> = denied.iter().map(String::as_str).collect();
+        urls.insert(0, &reached);
+        urls.extend([moving.as_str(), &moving]);
+        let allow: Vec<String> = ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "localhost", "here.test"]
+            .iter()
+            .map(|host| format!("http://{host}:{port}/"))
+            .chain(["http://169.254.169.254/".to_owned()])
+            .chain(["127.0.0.2", "moving.test"].iter().map(|host| format!("http://{host}:{port}/public/")))
+            .collect();
+        site.task(
+            "hostile-http",
+            &format!(
+                "plugin = \"hostile-http\"\nconfig.urls = {urls:?}\n[grant.http]\nallow = {allow:?}\nnetworks = [\"127.0.0.2\"]\n"
+            ),
+        );
+        site.task("bystander", "plugin = \"noop\"");
+        let Some(mut daemon) = own_names(&site, &hosts) else { return };
+        daemon.await_notice("READY=1");
+        let run = run(&site, "hostile-http");
+        let asked = asked.lock().unwrap().clone();
+        assert!(!asked.iter().any(|line| line.contains("secret")), "{asked:?}");
+        assert_eq!(run["outcome"]["outcome"], "denied", "{}", traces(&site, &run));
+        let traces = traces(&site, &run);
+        assert!(traces.contains(&format!("attempt {reached}: reached, 200 public")), "{traces}");
+        assert_eq!(traces.matches(&format!("attempt {moving}: reached")).count(), 1, "{traces}");
+        for url in &denied {
+            let told = traces.lines().find(|line| line.contains(&format!("attempt {url}: ")));
+            assert!(told.is_some_and(|line| line.contains("is not let out")), "{url}: {told:?} {traces}");
+        }
+
+        let ledger = site.cli(&["egress", "hostile-http", "--json", "-n", "100"]).json();
+        let requests = ledger["requests"].as_array().unwrap();
+        let with = |result: &str| requests.iter().filter(|it| it["result"] == result).count();
+        assert_eq!((with("denied"), with("answered"), with("open")), (denied.len() + 1, 3, 0), "{ledger:#}");
+        assert_eq!(requests.len(), denied.len() + 4);
+        assert!(requests.iter().all(|it| it["result"] != "denied" || it["reason"].is_string()));
+        let first = requests.last().unwrap();
+        assert_eq!((&first["status"], &first["received"]), (&200.into(), &6.into()), "{first}");
+        assert_eq!(first["address"], format!("127.0.0.2:{port}"));
+        assert_eq!(first["url"], format!("http://127.0.0.2:{port}/public/fine"), "no query, no secret");
+        assert!(!ledger.to_string().contains("hush"));
+        let told = site.cli(&["egress", "hostile-http"]);
+        assert!(told.stdout.contains("denied") && told.stdout.contains("is no public address"), "{}", told.stdout);
     }
 
     pub(super) fn ungranted() {

@@ -4,27 +4,16 @@ use std::io::{self, Write};
 
 use super::screen::{Ink, Screen, line, plain};
 use super::table::{Cell, Table};
-use crate::record::{Report, Severity};
+use crate::record::finding::FindingState;
+use crate::record::{Finding, Report, Severity};
 
-/// Writes summary, findings (worst first), tables and text; what is empty is left out.
+/// Writes summary, findings, tables and text; what is empty is left out.
 pub(super) fn write(screen: &Screen, report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let Report { summary, findings, tables, text } = report;
+    let Report { summary, findings, tables, text, unseen: _, documents: _ } = report;
     if !summary.is_empty() {
         writeln!(out, "\n{}", line(summary))?;
     }
-    if !findings.is_empty() {
-        writeln!(out, "\n{}", screen.ink(Ink::Bold, "Findings"))?;
-        let mut findings: Vec<_> = findings.iter().collect();
-        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-        for finding in findings {
-            let (name, ink) = severity(finding.severity);
-            let title = line(&finding.title);
-            writeln!(out, "  {} {title} ({})", screen.ink(ink, &format!("{name:<8}")), line(&finding.key))?;
-            for detail in plain(&finding.detail).lines() {
-                writeln!(out, "           {}", detail.trim_end())?;
-            }
-        }
-    }
+    write_findings(screen, findings, out)?;
     for table in tables {
         writeln!(out, "\n{}", screen.ink(Ink::Bold, &line(&table.title)))?;
         let mut shown = Table::new(table.columns.iter().map(String::as_str), widest(&table.rows));
@@ -39,6 +28,48 @@ pub(super) fn write(screen: &Screen, report: &Report, out: &mut dyn Write) -> io
     Ok(())
 }
 
+/// What changed since the run before first; in each part the worst first.
+fn write_findings(screen: &Screen, findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
+    let mut findings: Vec<_> = findings.iter().collect();
+    findings.sort_by_key(|finding| (finding.rank(), std::cmp::Reverse(finding.severity)));
+    for part in findings.chunk_by(|one, other| one.rank() == other.rank()) {
+        let heading = match (&part[0].ignored, part[0].state) {
+            (Some(_), _) => "Ignored",
+            (None, Some(FindingState::New)) => "New findings",
+            (None, Some(FindingState::Returned)) => "Findings that have returned",
+            (None, Some(FindingState::Known)) => "Known findings",
+            (None, Some(FindingState::Fixed)) => "Fixed since the last run",
+            (None, None) => "Findings",
+        };
+        writeln!(out, "\n{}", screen.ink(Ink::Bold, heading))?;
+        for finding in part {
+            let (name, ink) = severity(finding.severity);
+            let title = headline(finding);
+            writeln!(out, "  {} {title} ({})", screen.ink(ink, &format!("{name:<8}")), line(&finding.key))?;
+            let detail = match &finding.ignored {
+                Some(ignored) => format!("Until {}: {}", ignored.until, ignored.reason),
+                None if finding.state == Some(FindingState::Fixed) => String::new(),
+                None => finding.detail.clone(),
+            };
+            for detail in plain(&detail).lines() {
+                writeln!(out, "           {}", detail.trim_end())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a finding is, and where, on one line.
+pub(super) fn headline(finding: &Finding) -> String {
+    let place = finding.place.as_ref().map(|place| match place.line {
+        Some(number) => format!("{}:{number}: ", place.path),
+        None => format!("{}: ", place.path),
+    });
+    // Many titles name the file themselves.
+    let place = place.filter(|_| !finding.place.as_ref().is_some_and(|place| finding.title.contains(&place.path)));
+    line(&format!("{}{}", place.unwrap_or_default(), finding.title)).into_owned()
+}
+
 /// The column with the longest cell: it gives way.
 fn widest(rows: &[Vec<String>]) -> usize {
     let longest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
@@ -46,7 +77,7 @@ fn widest(rows: &[Vec<String>]) -> usize {
     (0..columns).max_by_key(|column| longest(*column)).unwrap_or(0)
 }
 
-fn severity(severity: Severity) -> (&'static str, Ink) {
+pub(super) fn severity(severity: Severity) -> (&'static str, Ink) {
     match severity {
         Severity::Info => ("info", Ink::Dim),
         Severity::Low => ("low", Ink::None),
@@ -60,16 +91,11 @@ fn severity(severity: Severity) -> (&'static str, Ink) {
 pub(super) mod tests {
     use super::*;
     use crate::cli::screen::tests::terminal;
-    use crate::record::{Finding, Table};
+    use crate::record::Table;
 
     /// A report with something of everything.
     pub(in crate::cli) fn report() -> Report {
-        let finding = |key: &str, severity, title: &str, detail: &str| Finding {
-            key: key.into(),
-            severity,
-            title: title.into(),
-            detail: detail.into(),
-        };
+        let finding = |key: &str, severity, title: &str, detail: &str| Finding::new(key, severity, title, detail);
         Report {
             summary: "20,000 files and 1 database, 1.25 GiB, of which 14.2 MiB are new".into(),
             findings: vec![
@@ -90,6 +116,7 @@ pub(super) mod tests {
                 ],
             }],
             text: "Restore with `upkeep backup restore latest`.\n".into(),
+            ..Report::default()
         }
     }
 

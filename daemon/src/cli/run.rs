@@ -312,7 +312,7 @@ mod tests {
     fn tells_how_it_ended() {
         let now = terminal().now.0;
         let run = ended(run_at(1, "backup-app", now - 131_000), Outcome::Succeeded);
-        let succeeded = RunDetail { run, steps: vec![], report: Some(report()), metrics: vec![] };
+        let succeeded = RunDetail { run, steps: vec![], report: Some(report()), metrics: vec![], documents: vec![] };
         insta::assert_snapshot!("succeeded", shown(&succeeded));
 
         let message = "the repository /srv/backup is locked".into();

@@ -7,7 +7,7 @@ use clap::Args;
 use super::failure::Exit;
 use super::place::Place;
 use super::plan::Planned;
-use super::screen::{Ink, Screen, duration, line};
+use super::screen::{Ink, Screen, duration, line, size};
 use super::table::{Cell, Table};
 use super::{history, report, stdout_screen, write_json};
 use crate::api::RunDetail;
@@ -21,6 +21,9 @@ pub(super) struct ShowArgs {
     /// All that it planned to remove, instead
     #[arg(long)]
     plan: bool,
+    /// One of its documents, instead
+    #[arg(long, value_name = "NAME", conflicts_with = "plan")]
+    document: Option<String>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -30,6 +33,10 @@ impl ShowArgs {
     pub(super) async fn run(self, place: &Place, out: &mut (dyn Write + Send)) -> anyhow::Result<Exit> {
         if self.plan {
             return self.plan(place, out).await;
+        }
+        if let Some(name) = &self.document {
+            out.write_all(&place.client()?.document(&self.run, name).await?)?;
+            return Ok(Exit::Done);
         }
         let detail = place.client()?.show(&self.run).await?;
         if self.json {
@@ -55,7 +62,7 @@ impl ShowArgs {
 }
 
 fn write(screen: &Screen, detail: &RunDetail, out: &mut dyn Write) -> io::Result<()> {
-    let RunDetail { run, steps, report: summed_up, metrics } = detail;
+    let RunDetail { run, steps, report: summed_up, metrics, documents } = detail;
     let mut pair = |key: &str, value: String| writeln!(out, "{} {value}", screen.ink(Ink::Bold, &format!("{key:<8}")));
     pair("run", run.id.to_string())?;
     pair("task", line(&run.task).into_owned())?;
@@ -93,7 +100,11 @@ fn write(screen: &Screen, detail: &RunDetail, out: &mut dyn Write) -> io::Result
         }
         table.write(screen, 2, out)?;
     }
-    writeln!(out, "\nLog: upkeep logs {}", run.id)
+    writeln!(out)?;
+    for (name, bytes) in documents {
+        writeln!(out, "{} ({}): upkeep show {} --document {}", line(name), size(*bytes), run.id, line(name))?;
+    }
+    writeln!(out, "Log: upkeep logs {}", run.id)
 }
 
 fn why(run: &Run) -> String {
@@ -171,7 +182,7 @@ mod tests {
             Metric { name: "files".into(), labels, value: MetricValue::Counter(20_000.0) },
             Metric { name: "seconds".into(), labels: vec![], value: seconds },
         ];
-        insta::assert_snapshot!(shown(&RunDetail { run, steps, report: Some(report()), metrics }));
+        insta::assert_snapshot!(shown(&RunDetail { run, steps, report: Some(report()), metrics, documents: vec![("sbom.cdx.json".into(), 48_213)] }));
     }
 
     #[test]
@@ -191,6 +202,6 @@ mod tests {
             step(1, "app.db", StepPhase::Running, None),
             step(2, "logs of the web server, of which there are many", StepPhase::Pending, None),
         ];
-        insta::assert_snapshot!(shown(&RunDetail { run, steps, report: None, metrics: vec![] }));
+        insta::assert_snapshot!(shown(&RunDetail { run, steps, report: None, metrics: vec![], documents: vec![] }));
     }
 }

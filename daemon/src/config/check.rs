@@ -5,7 +5,9 @@
 
 pub(crate) mod chain;
 pub(crate) mod databases;
+pub(crate) mod findings;
 pub(crate) mod grants;
+pub(crate) mod http;
 pub(crate) mod limits;
 pub(crate) mod places;
 pub(crate) mod plugin_config;
@@ -167,10 +169,14 @@ pub(crate) fn task(file: &mut TaskFile<'_>, plugin: Option<&Plugin>, site: &Site
         plugin_config::check(file, plugin);
         grants::check(file, plugin);
     }
+    if file.is_sound("findings") {
+        findings::check(file);
+    }
     if file.is_sound("grant") {
         places::check(file, site);
         databases::check(file, site);
         sql::check(file, site);
+        http::check(file);
         secrets::check(file, site);
     }
     schedule

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::dump::DumpGrant;
+use crate::config::http::HttpGrant;
 use crate::config::rate::Rate;
 use crate::config::removal::RemovalGrant;
 use crate::config::secret::Secret;
@@ -33,6 +35,8 @@ pub struct Grants {
     pub repository: BTreeMap<String, RepositoryGrant>,
     /// Databases to dump, by name.
     pub dump: BTreeMap<String, DumpGrant>,
+    /// Requests to other servers.
+    pub http: Option<Arc<HttpGrant>>,
     /// Where snapshots are restored on trial.
     pub drill: Option<DrillGrant>,
     /// The journal of systemd.

@@ -17,6 +17,7 @@ use crate::config::daemon::DaemonSettings;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::config::digest::Digest;
 use crate::config::files::{self, TaskPath};
+use crate::config::findings::FindingsSettings;
 use crate::config::grant::Grants;
 use crate::config::limits::Limits;
 use crate::config::plugin::{Plugin, Plugins, Unusable};
@@ -59,7 +60,7 @@ pub struct Task {
     /// A run that takes longer is ended.
     pub timeout: Duration,
     /// What happens after a failure that may pass.
-    pub retry: Retry,
+    pub retry: Arc<Retry>,
     /// Tasks of one group never run at the same time.
     pub group: Option<Arc<str>>,
     /// Steps of one run that are executed at the same time; 0 for as many as there are cores.
@@ -68,6 +69,8 @@ pub struct Task {
     pub plugin: Arc<Plugin>,
     /// The `[config]` for the plugin, as JSON that is valid against the plugin's schema.
     pub config_json: Arc<str>,
+    /// Which findings fail a run, and which are left alone.
+    pub findings: Arc<FindingsSettings>,
     /// What it may touch. The plugin asks for all of it: these are the effective rights.
     pub grants: Arc<Grants>,
     /// What it may use.
@@ -211,6 +214,8 @@ impl Reader<'_> {
 struct Shared {
     texts: BTreeSet<Arc<str>>,
     triggers: BTreeMap<String, Arc<ScheduleSettings>>,
+    retries: BTreeMap<String, Arc<Retry>>,
+    findings: BTreeMap<String, Arc<FindingsSettings>>,
     grants: BTreeMap<String, Arc<Grants>>,
     limits: BTreeMap<String, Arc<Limits>>,
 }
@@ -241,11 +246,12 @@ impl Shared {
             schedule,
             triggers: one(&mut self.triggers, settings.schedule),
             timeout: settings.timeout,
-            retry: settings.retry,
+            retry: one(&mut self.retries, settings.retry),
             group: settings.group.map(|group| self.text(group)),
             parallel: settings.parallel,
             plugin,
             config_json: self.text(config),
+            findings: one(&mut self.findings, settings.findings),
             grants: one(&mut self.grants, settings.grant),
             limits: one(&mut self.limits, settings.limits),
             safeguards: Arc::default(),

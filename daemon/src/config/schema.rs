@@ -10,6 +10,12 @@ pub const DURATION: &str = "upkeep-duration";
 pub const SIZE: &str = "upkeep-size";
 /// Format of a rate: `500 KiB/s`, `10 MiB/s`.
 pub const RATE: &str = "upkeep-rate";
+/// Format of the beginning of an address: `https://api.example.com/v1/`.
+pub const ORIGIN: &str = "upkeep-address";
+/// Format of a network: `10.0.0.5`, `192.168.0.0/16`.
+pub const NETWORK: &str = "upkeep-network";
+/// Format of a day: `2027-03-31`.
+pub const DAY: &str = "upkeep-day";
 /// Format of a share: `50%`.
 pub const PERCENT: &str = "upkeep-percent";
 /// Format of a span of local time: `22:00-06:00`.

@@ -13,7 +13,7 @@ use crate::config::mask;
 use crate::config::schedule::Window;
 use crate::config::source::{KeyPath, Segment};
 use crate::config::suggest::{list, nearest};
-use crate::config::{duration, percent, rate, schema, size};
+use crate::config::{duration, findings, http, percent, rate, schema, size};
 
 /// A schema, ready to compare with.
 #[derive(Debug)]
@@ -54,6 +54,9 @@ impl Shape {
             .with_format(schema::DURATION, |text: &str| duration::parse(text).is_ok())
             .with_format(schema::SIZE, |text: &str| text.parse::<size::Size>().is_ok())
             .with_format(schema::RATE, |text: &str| text.parse::<rate::Rate>().is_ok())
+            .with_format(schema::ORIGIN, |text: &str| text.parse::<http::Origin>().is_ok())
+            .with_format(schema::NETWORK, |text: &str| text.parse::<http::Network>().is_ok())
+            .with_format(schema::DAY, |text: &str| findings::day(text).is_ok())
             .with_format(schema::PERCENT, |text: &str| text.parse::<percent::Percent>().is_ok())
             .with_format(schema::WINDOW, |text: &str| text.parse::<Window>().is_ok())
             .build(&schema)
@@ -109,6 +112,9 @@ impl Shape {
                 let message = match format.as_str() {
                     schema::DURATION => duration::parse(text).err(),
                     schema::RATE => text.parse::<rate::Rate>().err(),
+                    schema::ORIGIN => text.parse::<http::Origin>().err(),
+                    schema::NETWORK => text.parse::<http::Network>().err(),
+                    schema::DAY => findings::day(text).err(),
                     schema::PERCENT => text.parse::<percent::Percent>().err(),
                     schema::SIZE => text.parse::<size::Size>().err(),
                     schema::WINDOW => text.parse::<Window>().err(),

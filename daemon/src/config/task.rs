@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::findings::FindingsSettings;
 use crate::config::grant::Grants;
 use crate::config::limits::Limits;
 use crate::config::schedule::ScheduleSettings;
@@ -42,6 +43,9 @@ pub struct TaskSettings {
     /// What the plugin needs to know; the plugin's own schema says which keys there are.
     #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,
+    /// Which findings fail a run, and which are left alone.
+    #[serde(default)]
+    pub findings: FindingsSettings,
     /// What it may touch.
     #[serde(default)]
     pub grant: Grants,

@@ -8,6 +8,7 @@ use crate::command::{CommandError, NextSlot, Running, Status, TaskStatus};
 use crate::config::load::Task;
 use crate::outcome::Outcome;
 use crate::record::Phase;
+use crate::record::finding::IgnoredFinding;
 use crate::store::{Hold, Store, StoreError};
 use tokio::sync::oneshot;
 
@@ -80,14 +81,47 @@ impl Dispatcher {
         reply: oneshot::Sender<Result<Vec<Hold>, CommandError>>,
     ) {
         let store = self.runner.store.clone();
-        tokio::spawn(async move {
-            let released = release(&store, &task, url.as_deref()).await;
-            if let Ok(holds) = &released {
-                holds.iter().for_each(|hold| tracing::info!(%task, repository = %hold.url, %by, "a hold was released"));
-            }
-            drop(reply.send(released.map_err(|error| CommandError::Journal { message: error.to_string() })));
-        });
+        let work = async move {
+            let holds = release(&store, &task, url.as_deref()).await?;
+            holds.iter().for_each(|hold| tracing::info!(%task, repository = %hold.url, %by, "a hold was released"));
+            Ok(holds)
+        };
+        have_done(work, reply);
     }
+
+    /// Ignores a finding.
+    pub(super) fn ignore(&self, entry: IgnoredFinding, reply: oneshot::Sender<Result<(), CommandError>>) {
+        let store = self.runner.store.clone();
+        let work = async move {
+            store.ignore(&entry).await?;
+            let IgnoredFinding { id, task, until, by, .. } = entry;
+            tracing::info!(%task, finding = %id, %until, %by, "a finding is ignored");
+            Ok(())
+        };
+        have_done(work, reply);
+    }
+
+    /// Heeds a finding again.
+    pub(super) fn heed(&self, id: String, by: String, reply: oneshot::Sender<Result<bool, CommandError>>) {
+        let store = self.runner.store.clone();
+        let work = async move {
+            let was = store.heed(&id).await?;
+            tracing::info!(finding = %id, %by, "a finding is heeded again");
+            Ok(was)
+        };
+        have_done(work, reply);
+    }
+}
+
+/// Has the journal do something, and answers when it is durable. Nobody here waits for it.
+fn have_done<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    reply: oneshot::Sender<Result<T, CommandError>>,
+) {
+    tokio::spawn(async move {
+        let done = work.await.map_err(|error| CommandError::Journal { message: error.to_string() });
+        drop(reply.send(done));
+    });
 }
 
 /// Ends the holds of a task, all of them or those at an address, and gives them.

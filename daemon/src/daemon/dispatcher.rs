@@ -321,6 +321,8 @@ impl Dispatcher {
             Command::Run { task, dry_run, plan, by, reply } => self.manual(&task, dry_run, plan.as_deref(), by, reply),
             Command::Cancel { run, by, reply } => drop(reply.send(self.cancel(run, by))),
             Command::Release { task, url, by, reply } => self.release(task, url, by, reply),
+            Command::Ignore { entry, reply } => self.ignore(entry, reply),
+            Command::Heed { id, by, reply } => self.heed(id, by, reply),
             Command::Reload(reply) => self.reload(vec![reply]),
         }
     }

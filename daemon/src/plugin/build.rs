@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use crate::plugin::manifest::{CAPABILITIES, Manifest, ManifestError, RIGHTS};
+use crate::plugin::manifest::{CAPABILITIES, Manifest, ManifestError, RIGHTS, WASI};
 use crate::plugin::schema::{self, SchemaError};
 use crate::plugin::section::{self, SectionError};
 use crate::plugin::toolchain::{self, ToolchainError};
@@ -301,10 +301,14 @@ fn finish(
 }
 
 /// The capabilities among the imports, or the import that this host API does not have. The log is nobody's to ask for,
-/// and WASI is there but empty.
+/// and of WASI only `http` is more than an empty shell.
 fn capabilities_of<'a>(imports: impl Iterator<Item = &'a str>, api: &str) -> Result<Vec<&'a str>, String> {
     let mut used = BTreeSet::new();
-    for import in imports.filter(|it| !it.starts_with("wasi:")) {
+    for import in imports {
+        if import.starts_with("wasi:") {
+            used.extend(WASI.iter().filter(|(start, _)| import.starts_with(start)).map(|(_, capability)| *capability));
+            continue;
+        }
         let interface = import.strip_prefix("upkeep:plugin/").and_then(|it| it.split_once('@'));
         match interface {
             Some((name, version)) if version.strip_prefix(api).is_some_and(|it| it.starts_with('.')) => {
@@ -375,6 +379,7 @@ mod tests {
         let all =
             ["upkeep:plugin/log@0.1.0", "upkeep:plugin/files@0.1.0", "upkeep:plugin/types@0.1.0", "wasi:io/poll@0.2.0"];
         assert_eq!(of(&all), Ok(vec!["files"]));
+        assert_eq!(of(&["wasi:http/types@0.2.12", "wasi:clocks/wall-clock@0.2.12"]), Ok(vec!["http"]));
         assert_eq!(of(&["upkeep:plugin/removal@0.1.0", "upkeep:plugin/files@0.1.0"]), Ok(vec!["files"]));
         assert_eq!(of(&["upkeep:plugin/files@0.2.0"]), Err("upkeep:plugin/files@0.2.0".to_owned()));
         assert_eq!(of(&["upkeep:plugin/files@0.10.0"]), Err("upkeep:plugin/files@0.10.0".to_owned()));

@@ -21,6 +21,7 @@ pub const CAPABILITIES: &[(&str, &[&str])] = &[
     ("drill", &[]),
     ("dump", &[]),
     ("files", &["read", "write", "remove"]),
+    ("http", &[]),
     ("journal", &[]),
     ("metrics", &[]),
     ("repository", &["append", "list", "prune", "check", "restore"]),
@@ -31,6 +32,9 @@ pub const CAPABILITIES: &[(&str, &[&str])] = &[
 
 /// Interfaces that are a right of a capability instead of one of their own.
 pub const RIGHTS: &[(&str, &str)] = &[("purge", "sql"), ("removal", "files")];
+
+/// What the names of the interfaces of WASI begin with that are a capability. The rest of WASI is there, and empty.
+pub const WASI: &[(&str, &str)] = &[("wasi:http/", "http")];
 
 /// A plugin's manifest, as it is stored in the component.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -304,7 +308,7 @@ optional = true
             ("optional = true", "access = [\"read\"]"),
             ("optional = true", "optional = \"yes\""),
             ("[capabilities.state]", "[capabilities.log]"),
-            ("[capabilities.state]", "[capabilities.http]"),
+            ("[capabilities.state]", "[capabilities.network]"),
             ("[capabilities.state]", "[capability.state]"),
         ];
         let all: Vec<_> = cases

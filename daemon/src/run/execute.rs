@@ -14,7 +14,9 @@ use crate::capability;
 use crate::clock::{self, Timestamp};
 use crate::config::load::Task;
 use crate::event::{Event, Events};
+use crate::findings::{self, Ignore};
 use crate::outcome::{Failure, Outcome};
+use crate::record::finding::Life;
 use crate::record::{Level, Phase, Report, Run, Step, StepPhase, Table};
 use crate::removal::document::{self, Origin, PlannedStep};
 use crate::run::cancel::{Cancel, Reason};
@@ -119,11 +121,16 @@ impl Runner {
                 (Outcome::Interrupted { message: format!("the journal could not be written: {error}") }, None)
             })),
         };
+        shared.outgoing.settle().await;
         // What is missing was not made, or is somebody's open file that goes with its last handle.
         let _ = std::fs::remove_dir_all(&scratch);
         let Some((outcome, report)) = conclusion else { return Ended::Left };
+        let (outcome, report, lives) = match report {
+            Some(report) if !job.run.dry_run => self.settle(&job, outcome, report).await,
+            report => (outcome, report, Vec::new()),
+        };
         self.conclude(&shared, started.elapsed(), &outcome, report.as_ref());
-        self.record_end(&job, &shared, &outcome, report).await
+        self.record_end(&job, &shared, &outcome, report, lives).await
     }
 
     fn scratch(&self, job: &Job) -> PathBuf {
@@ -323,6 +330,39 @@ impl Runner {
         self.events.send(Event::StepEnded { run, ordinal: step.ordinal, weight: step.weight, error });
     }
 
+    /// Sees what was found against what is known. Findings may fail a run that went well.
+    async fn settle(&self, job: &Job, outcome: Outcome, report: Report) -> (Outcome, Option<Report>, Vec<Life>) {
+        let (task, at) = (&*job.task.name, clock::now());
+        let journal = self.store.read();
+        let (lives, ignores) = match (journal.lives(Some(task)).await, journal.ignores(Some(task)).await) {
+            (Ok(lives), Ok(ignores)) => (lives, ignores),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::error!(task, "what is known of its findings cannot be read; they stay as they are: {error}");
+                return (outcome, Some(report), Vec::new());
+            }
+        };
+        let mut entries = Ignore::of(&job.task.findings);
+        entries.extend(ignores.into_iter().map(Ignore::from));
+        let settled = findings::settle(
+            findings::Round {
+                task,
+                run: &job.run.id,
+                at,
+                today: at.utc().with_timezone(&job.timezone).date_naive(),
+                known: lives,
+                ignores: &entries,
+                settings: &job.task.findings,
+                complete: outcome == Outcome::Succeeded,
+            },
+            report,
+        );
+        let outcome = match settled.gate {
+            Some(message) if outcome == Outcome::Succeeded => Outcome::Failed { failure: Failure::Permanent, message },
+            _ => outcome,
+        };
+        (outcome, Some(settled.report), settled.lives)
+    }
+
     /// Says how it ended, in the run's log.
     fn conclude(&self, shared: &capability::Run, took: Duration, outcome: &Outcome, report: Option<&Report>) {
         let now = clock::now();
@@ -343,12 +383,13 @@ impl Runner {
         shared: &capability::Run,
         outcome: &Outcome,
         report: Option<Report>,
+        lives: Vec<Life>,
     ) -> Ended {
         let metrics = shared.metrics.lock().unwrap_or_else(std::sync::PoisonError::into_inner).snapshot();
         let finish =
             Transition::Finish { run: job.run.id.clone(), at: clock::now(), outcome: outcome.clone(), report, metrics };
         tokio::select! {
-            () = self.insist(finish) => {}
+            () = self.insist(vec![Transition::Lives(lives), finish]) => {}
             Reason::Shutdown = job.cancel.cancelled() => return Ended::Left,
         }
         self.events.send(Event::Ended {
@@ -364,15 +405,15 @@ impl Runner {
         let at = clock::now();
         let finish =
             Transition::Finish { run: run.id.clone(), at, outcome: outcome.clone(), report: None, metrics: Vec::new() };
-        self.insist(finish).await;
+        self.insist(vec![finish]).await;
         self.events.send(Event::Ended { run: run.id.clone(), task: run.task.clone(), outcome: outcome.clone() });
         Ended::Over(outcome)
     }
 
     /// Commits an end, again and again while the journal cannot be written.
-    async fn insist(&self, finish: Transition) {
+    async fn insist(&self, end: Vec<Transition>) {
         let mut pause = FIRST_PAUSE;
-        while let Err(error) = self.store.commit(vec![finish.clone()]).await {
+        while let Err(error) = self.store.commit(end.clone()).await {
             if pause == FIRST_PAUSE {
                 tracing::error!("the end of a run cannot be recorded; it is tried again until it can: {error}");
             }

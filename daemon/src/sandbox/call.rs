@@ -9,7 +9,8 @@ use crate::abi::task;
 use crate::abi::v0_1;
 use crate::capability::{Call, Host, Run};
 use crate::outcome::{Failure, Outcome};
-use crate::record::{Finding, Report, Severity, Step, StepPhase, Table};
+use crate::record::finding::Place;
+use crate::record::{Document, Finding, Report, Severity, Step, StepPhase, Table};
 
 /// What the plugin is told about the run.
 pub type Context = task::Context;
@@ -203,10 +204,10 @@ fn report(report: task::Report) -> Report {
             .findings
             .into_iter()
             .map(|finding| Finding {
-                key: finding.key,
-                severity: severity(finding.severity),
-                title: finding.title,
-                detail: finding.detail,
+                rule: finding.rule,
+                place: finding.place.map(|place| Place { path: place.path, line: place.line }),
+                fix: finding.fix,
+                ..Finding::new(finding.key, severity(finding.severity), finding.title, finding.detail)
             })
             .collect(),
         tables: report
@@ -215,5 +216,11 @@ fn report(report: task::Report) -> Report {
             .map(|table| Table { title: table.title, columns: table.columns, rows: table.rows })
             .collect(),
         text: report.text,
+        unseen: report.unseen,
+        documents: report
+            .documents
+            .into_iter()
+            .map(|it| Document { name: it.name, media_type: it.media_type, content: it.content })
+            .collect(),
     }
 }

@@ -1,8 +1,10 @@
 //! Runs: start one, cancel one, list them, show one.
 
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::ServerState;
@@ -93,4 +95,17 @@ pub(super) async fn list(State(state): State<ServerState>, Asked(query): Asked<R
 pub(super) async fn show(State(state): State<ServerState>, Named(name): Named) -> Reply<RunDetail> {
     let run = state.find(&name).await?;
     Ok(Json(RunDetail::read(&state.journal, run).await?))
+}
+
+/// `GET /v1/runs/{id}/documents/{name}`
+pub(super) async fn document(
+    State(state): State<ServerState>,
+    Path((run, name)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let run = state.find(&run).await?;
+    let Some(document) = state.journal.document(&run.id, &name).await? else {
+        let message = format!("run {} has no document `{name}`; `upkeep show {}` names those it has", run.id, run.id);
+        return Err(ApiError::new(ErrorCode::NoDocument, message));
+    };
+    Ok(([(CONTENT_TYPE, document.media_type)], document.content).into_response())
 }

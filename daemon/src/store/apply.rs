@@ -4,12 +4,14 @@
 //! that is over is started again, a run that is done is finished again), and nothing of the wave may stay: the writer
 //! rolls back.
 
+use super::finding;
 use super::row;
 use super::rows::{Statement, Value};
 use super::wave::Wave;
 use crate::clock::Timestamp;
 use crate::outcome::Outcome;
-use crate::record::{LogRecord, RunId, StepPhase};
+use crate::record::finding::Life;
+use crate::record::{Document, LogRecord, RunId, StepPhase};
 
 /// The statements that record a wave, in their order.
 pub(super) fn statements<'a>(wave: &Wave<'a>) -> Vec<Statement<'a>> {
@@ -23,6 +25,7 @@ pub(super) fn statements<'a>(wave: &Wave<'a>) -> Vec<Statement<'a>> {
     to.finish_steps(wave);
     to.start_steps(&wave.steps_next);
     to.finish(wave);
+    to.live(wave);
     to.log(wave.logs.iter().copied());
     to.0
 }
@@ -201,7 +204,10 @@ impl<'a> Statements<'a> {
             INSERT INTO reports (run, summary, text, tables) \
             SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
         const FINDING: &str = "\
-            INSERT INTO findings (run, ordinal, key, severity, title, detail) \
+            INSERT INTO findings (run, ordinal, id, key, severity, title, detail, rule, path, line, fix, state, ignored) \
+            SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
+        const DOCUMENT: &str = "\
+            INSERT OR REPLACE INTO documents (run, name, media_type, content) \
             SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
         const METRIC: &str = "\
             INSERT OR REPLACE INTO metrics (run, name, labels, kind, value, count, min, max) \
@@ -214,12 +220,18 @@ impl<'a> Statements<'a> {
         self.run(REPORT, texts);
         let findings = reports().flat_map(|(run, report)| {
             (0u32..).zip(&report.findings).map(move |(ordinal, finding)| {
-                let severity = Value::name(&finding.severity);
-                let (key, title, detail) = (&finding.key, &finding.title, &finding.detail);
-                [run.into(), ordinal.into(), key.into(), severity, title.into(), detail.into()]
+                let [id, key, severity, title, detail, rule, path, line, fix, state, ignored] = finding::columns(finding);
+                [run.into(), ordinal.into(), id, key, severity, title, detail, rule, path, line, fix, state, ignored]
             })
         });
         self.run(FINDING, findings);
+        let documents = reports().flat_map(|(run, report)| {
+            report.documents.iter().map(move |document| {
+                let Document { name, media_type, content } = document;
+                [run.into(), name.into(), media_type.into(), content.into()]
+            })
+        });
+        self.run(DOCUMENT, documents);
         let metrics = wave.finished.iter().flat_map(|end| {
             end.metrics.iter().map(|metric| {
                 let [kind, value, count, min, max] = row::metric(&metric.value);
@@ -227,6 +239,23 @@ impl<'a> Statements<'a> {
             })
         });
         self.run(METRIC, metrics);
+    }
+
+    fn live(&mut self, wave: &Wave<'a>) {
+        const UPSERT: &str = "\
+            INSERT OR REPLACE INTO lives (task, id, key, severity, title, detail, rule, path, line, fix, state, ignored, \
+                                          first_seen, last_seen, changed, run) \
+            SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
+
+        let rows = wave.lives.iter().map(|life| {
+            let [id, key, severity, title, detail, rule, path, line, fix, state, ignored] =
+                finding::columns(&life.finding);
+            let Life { task, finding: _, first_seen, last_seen, changed, run } = life;
+            let (task, first, last, changed) = (task.into(), (*first_seen).into(), (*last_seen).into(), (*changed).into());
+            let run = run.into();
+            [task, id, key, severity, title, detail, rule, path, line, fix, state, ignored, first, last, changed, run]
+        });
+        self.run(UPSERT, rows);
     }
 
     fn log(&mut self, records: impl Iterator<Item = &'a LogRecord>) {

@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection, SqlitePool}
 use super::error::StoreError;
 
 /// The newest format that this binary reads and writes: the number of the last migration.
-pub const FORMAT: i64 = 2;
+pub const FORMAT: i64 = 4;
 
 const FILE: &str = "upkeep.db";
 const APPLICATION: i64 = 0x7570_6b70;
@@ -36,6 +36,8 @@ fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         migration(1, "journal", include_str!("../../migrations/0001_journal.sql")),
         migration(2, "holds", include_str!("../../migrations/0002_holds.sql")),
+        migration(3, "egress", include_str!("../../migrations/0003_egress.sql")),
+        migration(4, "findings", include_str!("../../migrations/0004_findings.sql")),
     ])
 }
 

@@ -12,11 +12,12 @@ use sqlx::{AssertSqlSafe, SqlitePool};
 
 use super::database;
 use super::error::StoreError;
+use super::finding;
 use super::retention::Sweep;
 use super::row::{self, get};
 use super::state::StateValue;
 use crate::clock::Timestamp;
-use crate::record::{Finding, LogRecord, Metric, Phase, Report, Run, RunId, Slot, Step};
+use crate::record::{Document, LogRecord, Metric, Phase, Report, Run, RunId, Slot, Step};
 
 /// The journal, open for reading. Works beside a running daemon and without one; clones share the connections.
 #[derive(Debug, Clone)]
@@ -165,24 +166,34 @@ impl Reader {
                 summary: get(row, "summary")?,
                 text: get(row, "text")?,
                 tables: row::from_json(get(row, "tables")?)?,
-                findings: Vec::new(),
+                ..Report::default()
             })
         });
         let Some(mut report) = report.await?.pop() else {
             return Ok(None);
         };
-        let query = sqlx::query("SELECT key, severity, title, detail FROM findings WHERE run = ?1 ORDER BY ordinal")
-            .bind(&*run.0);
-        let findings = self.all(query, |row| {
-            Ok(Finding {
-                key: get(row, "key")?,
-                severity: row::name(get(row, "severity")?)?,
-                title: get(row, "title")?,
-                detail: get(row, "detail")?,
-            })
-        });
-        report.findings = findings.await?;
+        let sql = format!("SELECT {} FROM findings WHERE run = ?1 ORDER BY ordinal", finding::FINDING);
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(&*run.0);
+        report.findings = self.all(query, finding::read_finding).await?;
         Ok(Some(report))
+    }
+
+    /// The documents of a run without their content: names and sizes in bytes.
+    pub async fn documents(&self, run: &RunId) -> Result<Vec<(String, u64)>, StoreError> {
+        let query = sqlx::query("SELECT name, octet_length(content) AS size FROM documents WHERE run = ?1 ORDER BY name");
+        self.all(query.bind(&*run.0), |row| Ok((get(row, "name")?, row::unsigned(get(row, "size")?)))).await
+    }
+
+    /// One document of a run.
+    pub async fn document(&self, run: &RunId, name: &str) -> Result<Option<Document>, StoreError> {
+        let query = sqlx::query("SELECT name, media_type, content FROM documents WHERE run = ?1 AND name = ?2");
+        let mut found = self
+            .all(query.bind(&*run.0).bind(name), |row| {
+                let (name, media_type) = (get(row, "name")?, get(row, "media_type")?);
+                Ok(Document { name, media_type, content: get(row, "content")? })
+            })
+            .await?;
+        Ok(found.pop())
     }
 
     /// The metrics of a run, by name and labels.

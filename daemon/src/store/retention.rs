@@ -1,7 +1,7 @@
 //! What is forgotten, and when. The decision is pure: it takes `now`.
 //!
 //! A run goes when it ended longer ago than the retention keeps, unless it is among the newest of its task. With it go
-//! its steps, log, report, findings and metrics. A slot goes when it was due longer ago. Task state and cursors stay.
+//! its steps, log, report, findings, documents, requests and metrics. A slot goes when it was due longer ago. Task state and cursors stay.
 //! Rows are removed in small commits, between which the others of the writer have their turn.
 
 use std::time::Duration;
@@ -81,6 +81,7 @@ impl Store {
         loop {
             let slots = self.read().expired_slots(retention.cutoff(now), SLOTS).await?;
             if slots.is_empty() {
+                self.forget_lives(retention.cutoff(now)).await?;
                 return Ok(pruned);
             }
             for slots in slots.chunks(ROWS as usize) {
@@ -89,6 +90,14 @@ impl Store {
                 pruned.slots += self.remove(Statement::new(DELETE, slots)).await?;
             }
         }
+    }
+
+    /// Forgets findings that nobody has seen since then, and that have not changed either.
+    async fn forget_lives(&self, cutoff: Timestamp) -> Result<(), StoreError> {
+        const DELETE: &str = "\
+            DELETE FROM lives WHERE EXISTS (SELECT 1 FROM (VALUES {rows}) v \
+            WHERE lives.last_seen < v.column1 AND lives.changed < v.column1)";
+        self.remove(Statement::new(DELETE, [[cutoff.into()]].into_iter())).await.map(drop)
     }
 
     /// Removes runs. What they may have thousands of goes first, in commits of its own.

@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::outcome::Outcome;
+use crate::record::finding::Life;
 use crate::record::{LogRecord, Metric, Report, Run, RunId, Slot, Step};
 
 /// One change of the journal. A change is durable before anything acts on it.
@@ -77,6 +78,8 @@ pub enum Transition {
         /// Its metrics.
         metrics: Vec<Metric>,
     },
+    /// What is known of findings from now on; with the end of the run that found them.
+    Lives(Vec<Life>),
     /// Log records.
     Log(Vec<LogRecord>),
 }
@@ -102,6 +105,7 @@ impl std::fmt::Display for Transition {
             }
             Self::Resume { run, .. } => write!(f, "that run {run} goes on"),
             Self::Finish { run, outcome, .. } => write!(f, "the end of run {run} as {}", outcome.name()),
+            Self::Lives(lives) => write!(f, "what is known of {} findings", lives.len()),
             Self::Log(records) => write!(f, "{} log records", records.len()),
         }
     }

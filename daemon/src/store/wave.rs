@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use super::transition::Transition;
 use crate::clock::Timestamp;
 use crate::outcome::Outcome;
+use crate::record::finding::Life;
 use crate::record::{LogRecord, Metric, Report, Run, RunId, Slot, Step};
 
 /// Transitions that are recorded together, in the order of these fields.
@@ -24,6 +25,7 @@ pub(super) struct Wave<'a> {
     pub(super) steps_finished: Vec<(&'a RunId, u32, Timestamp, &'a Result<String, Outcome>)>,
     pub(super) steps_next: Vec<(&'a RunId, u32, Timestamp)>,
     pub(super) finished: Vec<Finished<'a>>,
+    pub(super) lives: Vec<&'a Life>,
     pub(super) logs: Vec<&'a LogRecord>,
     places: Places<'a>,
 }
@@ -110,7 +112,11 @@ impl<'a> Wave<'a> {
         let places = &mut self.places;
         match transition {
             // Nothing of a run can come before it is queued; slots, cursors and log records have no order to keep.
-            Transition::Queue(_) | Transition::Decide(_) | Transition::Observe { .. } | Transition::Log(_) => true,
+            Transition::Queue(_)
+            | Transition::Decide(_)
+            | Transition::Observe { .. }
+            | Transition::Lives(_)
+            | Transition::Log(_) => true,
             Transition::Start { run, .. } => places.take(run, Place::Started),
             Transition::Resume { run, .. } => places.take(run, Place::Resumed),
             Transition::Plan { run, .. } => places.take(run, Place::Planned),
@@ -139,6 +145,7 @@ impl<'a> Wave<'a> {
             Transition::Finish { run, at, outcome, report, metrics } => {
                 self.finished.push(Finished { run, at: *at, outcome, report: report.as_ref(), metrics });
             }
+            Transition::Lives(lives) => self.lives.extend(lives),
             Transition::Log(records) => self.logs.extend(records),
         }
     }

@@ -61,7 +61,7 @@ impl Telling {
     }
 
     fn finding(&mut self, severity: Severity, key: String, title: String, detail: impl Into<String>) {
-        self.report.findings.push(Finding { key, severity, title, detail: detail.into() });
+        self.report.findings.push(Finding::new(severity, key, title, detail));
     }
 
     /// Nothing was removed from `place`, which findings call `key`.

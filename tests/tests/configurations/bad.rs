@@ -190,6 +190,17 @@ pub(crate) const DATABASES: &[Case] = cases! {
     "the password of a server that others can read": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.redis]\npassword = { file = \"{root}/secrets/open\" }\ntools = \"{root}/tools\"\n";
 };
 
+/// What is wrong with `[grant.http]`.
+pub(crate) const HTTP: &[Case] = cases! {
+    "no grant": "etc/tasks.d/site.toml" = "plugin = \"asker\"\n";
+    "nothing that may be asked": "etc/tasks.d/site.toml" = "plugin = \"asker\"\n[grant.http]\nallow = []\n";
+    "a name instead of an address": "etc/tasks.d/site.toml" = "plugin = \"asker\"\n[grant.http]\nallow = [\"api.example.com\"]\n";
+    "any server": "etc/tasks.d/site.toml" = "plugin = \"asker\"\n[grant.http]\nallow = [\"https://*/\"]\n";
+    "an account in the address": "etc/tasks.d/site.toml" = "plugin = \"asker\"\n[grant.http]\nallow = [\"https://me:hunter2@api.example.com/\"]\n";
+    "a network that is none": "etc/tasks.d/site.toml" = "plugin = \"asker\"\n[grant.http]\nallow = [\"https://api.example.com/\"]\nnetworks = [\"10.0.0.0/33\", \"localhost\"]\n";
+    "certificates that are not there": "etc/tasks.d/site.toml" = "plugin = \"asker\"\n[grant.http]\nallow = [\"https://api.example.com/\"]\nca = \"{root}/own.pem\"\nmax_response = \"0 B\"\ntimeout = \"0s\"\n";
+};
+
 /// What is wrong with `upkeep.toml`.
 pub(crate) const DAEMON: &[Case] = cases! {
     "a mistyped key": "etc/upkeep.toml" = "plugin-dir = \"plugins\"\n";
@@ -211,6 +222,7 @@ pub(crate) const FILES: &[Case] = cases! {
 
 /// What is allowed, but likely not meant.
 pub(crate) const WARNINGS: &[Case] = cases! {
+    "a server that is asked without TLS": "etc/tasks.d/site.toml" = "plugin = \"asker\"\n[grant.http]\nallow = [\"http://api.example.com/\"]\n";
     "the state and the secret in the folder": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}\"\n[grant.repository.main]\nurl = \"/tmp/elsewhere\"\npassword = { file = \"{root}/secrets/main\" }\n";
     "a watched path that is not there": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nwatch = [\"{root}/uploads\"]\n";
 };

@@ -23,7 +23,7 @@ url = "{root}/backup/main"
 password = { file = "{root}/secrets/main" }
 "#;
 
-const PLUGINS: [(&str, &str); 8] = [
+const PLUGINS: [(&str, &str); 9] = [
     (
         "backup",
         r#"{"format": 1, "name": "backup", "version": "0.1.0", "summary": "Saves folders", "author": "upkeep", "license": "MIT",
@@ -71,7 +71,12 @@ const PLUGINS: [(&str, &str); 8] = [
     (
         "courier",
         r#"{"format": 1, "name": "courier", "version": "0.1.0", "summary": "Sends", "author": "upkeep", "license": "MIT",
-            "api": "0.1", "capabilities": {"http": {"reason": "send the report"}}}"#,
+            "api": "0.1", "capabilities": {"pigeon": {"reason": "send the report"}}}"#,
+    ),
+    (
+        "asker",
+        r#"{"format": 1, "name": "asker", "version": "0.1.0", "summary": "Asks", "author": "upkeep", "license": "MIT",
+            "api": "0.1", "capabilities": {"http": {"reason": "ask a server how it is"}}}"#,
     ),
     (
         "muddled",

@@ -17,6 +17,7 @@ pub(crate) fn all(daemon: &Value, task: &Value) -> Vec<(&'static str, String)> {
         ("files", table(task, definition("FilesGrant"))),
         ("removal", table(task, definition("RemovalGrant"))),
         ("require_backup", table(task, definition("BackupRequirement"))),
+        ("http", table(task, definition("HttpGrant"))),
         ("journal", table(task, definition("JournalGrant"))),
         ("repository", table(task, definition("RepositoryGrant"))),
         ("dump", table(task, definition("DumpGrant"))),
@@ -89,7 +90,7 @@ fn kind(root: &Value, schema: &Value) -> String {
 }
 
 fn plural(kind: &str) -> String {
-    format!("{kind}s")
+    if kind.ends_with('s') { format!("{kind}es") } else { format!("{kind}s") }
 }
 
 /// The words that are possible, with what each means.

@@ -125,5 +125,5 @@ fn finding(damage: &Damage) -> Finding {
         Severity::Critical => crate::record::Severity::Critical,
     };
     let Damage { key, title, detail, .. } = damage.clone();
-    Finding { key, severity, title, detail }
+    Finding::new(key, severity, title, detail)
 }

@@ -103,6 +103,7 @@ fn lines_to_add(capability: &str, request: &Request) -> String {
         "state" | "metrics" => return format!("[grant]\n{capability} = true"),
         "system" => return format!("[grant]\nsystem = [{}]", rights.join(", ")),
         "journal" => return "[grant.journal]\nkeep = \"100 MiB\"".to_owned(),
+        "http" => return "[grant.http]\nallow = [\"https://HOST/PATH/\"]".to_owned(),
         "drill" => return "[grant.drill]\nfolder = \"/var/tmp\"".to_owned(),
         "files" => "[grant.files.NAME]\npath = \"/FOLDER\"".to_owned(),
         "repository" => "[grant.repository.main]\nurl = \"/FOLDER\"\npassword = { file = \"/FILE\" }".to_owned(),
@@ -129,6 +130,9 @@ fn given(grants: &Grants) -> BTreeMap<&'static str, Given> {
     }
     if grants.drill.is_some() {
         all.entry("drill").or_default();
+    }
+    if grants.http.is_some() {
+        all.entry("http").or_default();
     }
     if grants.journal.is_some() {
         all.entry("journal").or_default();

@@ -12,6 +12,9 @@ use crate::clock::Timestamp;
 use crate::command::{Command, CommandError, NextSlot, Reloaded, Running, Status, TaskStatus};
 use crate::event::Events;
 use crate::outcome::Outcome;
+use crate::findings::identifier;
+use crate::record::egress::{Egress, EgressResult};
+use crate::record::finding::{FindingState, Life};
 use crate::record::{
     Finding, Level, LogRecord, Metric, MetricValue, Phase, Report, Run, RunId, Severity, Slot, SlotDecision, Step,
     StepPhase, Trigger,
@@ -133,12 +136,7 @@ impl Fixture {
         let done = |ordinal, next| Transition::FinishStep { run: run(), ordinal, at, result: Ok("{}".into()), next };
         let report = Report {
             summary: "2 files, 3 new".into(),
-            findings: vec![Finding {
-                key: "unreadable".into(),
-                severity: Severity::Low,
-                title: "1 file could not be read".into(),
-                detail: String::new(),
-            }],
+            findings: vec![finding()],
             ..Report::default()
         };
         let metrics = vec![Metric { name: "files".into(), labels: vec![], value: MetricValue::Counter(2.0) }];
@@ -159,11 +157,13 @@ impl Fixture {
                 done(1, None),
                 Transition::Finish { run: run(), at, outcome, report: Some(report), metrics },
                 Transition::Decide(slots),
+                Transition::Lives(vec![life()]),
             ])
             .await
             .unwrap();
         self.queue(2).await;
         assert!(self.store.hold(&hold()).await.unwrap());
+        self.store.egress(&request()).await.unwrap();
         self.removed();
     }
 
@@ -241,6 +241,14 @@ async fn answer(mut questions: mpsc::Receiver<Command>, heard: Arc<Mutex<Vec<Str
                 hear(format!("release {task} {url:?} by={by}"));
                 drop(reply.send(Ok(if task == "backup-app" { vec![hold()] } else { vec![] })));
             }
+            Command::Ignore { entry, reply } => {
+                hear(format!("ignore {} until={} by={}", entry.id, entry.until, entry.by));
+                drop(reply.send(Ok(())));
+            }
+            Command::Heed { id, by, reply } => {
+                hear(format!("heed {id} by={by}"));
+                drop(reply.send(Ok(true)));
+            }
             Command::Reload(reply) => {
                 let changed = vec!["backup-app".to_owned()];
                 drop(reply.send(Ok(Reloaded { changed, ..Reloaded::default() })));
@@ -256,6 +264,39 @@ fn hold() -> Hold {
         url: "/srv/backup/main".into(),
         reason: "uploads: 812 of 1,000 files were removed".into(),
         since: Timestamp(DUE + 1_500),
+    }
+}
+
+fn finding() -> Finding {
+    Finding {
+        id: identifier("backup-app", "unreadable"),
+        state: Some(FindingState::New),
+        ..Finding::new("unreadable", Severity::Low, "1 file could not be read", "")
+    }
+}
+
+fn life() -> Life {
+    let at = Timestamp(DUE + 2_000);
+    let (task, finding, run) = ("backup-app".into(), finding(), run_id(1));
+    Life { task, finding, first_seen: at, last_seen: at, changed: at, run }
+}
+
+fn request() -> Egress {
+    Egress {
+        id: "01KAV2E1TA0000000000000001".into(),
+        run: run_id(1),
+        task: "backup-app".into(),
+        step: Some(0),
+        at: Timestamp(DUE + 1_200),
+        method: "GET".into(),
+        url: "https://osv.example/npm/all.zip".into(),
+        address: Some("198.51.100.7:443".into()),
+        result: EgressResult::Answered,
+        status: Some(200),
+        sent: 0,
+        received: 5_312_044,
+        took_ms: Some(4_210),
+        reason: None,
     }
 }
 

@@ -165,7 +165,7 @@ async fn outcomes_end_what_still_runs() {
 #[tokio::test]
 async fn report_and_metrics() {
     let mut fixture = Fixture::new().await;
-    let finding = |key: &str, severity| Finding { key: key.into(), severity, title: "t".into(), detail: "d\nd".into() };
+    let finding = |key: &str, severity| Finding::new(key, severity, "t", "d\nd");
     let report = Report {
         summary: "2 of 3".into(),
         findings: vec![
@@ -181,6 +181,7 @@ async fn report_and_metrics() {
             rows: vec![vec!["1".into()], vec!["中".into()]],
         }],
         text: "# Text".into(),
+        ..Report::default()
     };
     let metric = |name: &str, label: &str, value| Metric {
         name: name.into(),

@@ -1,0 +1,409 @@
+//! `wasi:http` toward the addresses that the task file names, and to no others.
+//!
+//! A request goes through these gates, in this order: its address is one of `grant.http.allow`; it is in the ledger; what its
+//! name resolves to, or the address itself, is public or granted. The connection goes to an address that was looked at, and to
+//! no other: names are resolved once for each connection, by [`Resolver`], and whatever it gives is checked on the way out. A
+//! redirect is an answer as any other; whoever follows it makes another request.
+//!
+//! The grant's limits on sizes and time hold for each request, the number of requests for the run.
+
+use std::error::Error as _;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::Client;
+use tokio_util::task::TaskTracker;
+use ulid::Ulid;
+use url::{Host as UrlHost, Url};
+use wasmtime_wasi_http::{
+    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
+
+use crate::capability::{Call, Host, Run};
+use crate::clock;
+use crate::config::http::HttpGrant;
+use crate::record::egress::{Egress, EgressResult};
+
+/// What all instances of a run share: the client, and how many requests there were.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    client: OnceLock<Result<Client, String>>,
+    requests: AtomicU32,
+    /// Ends that are being written down.
+    endings: TaskTracker,
+}
+
+impl Outgoing {
+    /// Waits until the ledger knows how each request ended. Nobody makes one any more.
+    pub async fn settle(&self) {
+        self.endings.close();
+        self.endings.wait().await;
+    }
+}
+
+/// `wasi:http` of one instance.
+pub struct Http {
+    ctx: WasiHttpCtx,
+    sender: Sender,
+}
+
+impl Http {
+    /// For an instance of the run that was made for `call`.
+    pub fn new(run: &Arc<Run>, call: Call) -> Self {
+        Self { ctx: WasiHttpCtx::new(), sender: Sender { run: Arc::clone(run), call } }
+    }
+}
+
+impl WasiHttpView for Host {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        // Most guests never ask for anything.
+        let Http { ctx, sender } = self.http.get_or_insert_with(|| Http::new(&self.run, self.call));
+        WasiHttpCtxView { hooks: sender, table: &mut self.table, ctx }
+    }
+}
+
+struct Sender {
+    run: Arc<Run>,
+    call: Call,
+}
+
+/// What came of a request: the answer, and what goes on while its body is read (here: nothing).
+type Sent = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+
+impl WasiHttpHooks for Sender {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
+        let (run, call) = (Arc::clone(&self.run), self.call);
+        Box::new(async move {
+            let response = send(run, call, request, options.unwrap_or_default()).await?;
+            let nothing: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(std::future::ready(Ok(())));
+            Ok((response, nothing))
+        })
+    }
+}
+
+/// Why a request is not answered.
+enum Refusal {
+    /// It may not be made.
+    Denied(String),
+    /// It could not be made.
+    Failed(String),
+}
+
+async fn send(
+    run: Arc<Run>,
+    call: Call,
+    request: http::Request<WasiBody>,
+    options: RequestOptions,
+) -> Result<http::Response<WasiBody>, Error> {
+    let url = Url::parse(&request.uri().to_string()).map_err(|_| Error::HttpRequestUriInvalid)?;
+    let mut entry = Entry::new(Arc::clone(&run), call, &request, &url);
+    let grant = match permission(&run, &url) {
+        Ok(grant) => grant,
+        Err(reason) => return Err(entry.deny(reason).await),
+    };
+    entry.open().await?;
+    let sent = match collect(request, grant.max_request.bytes()).await {
+        Ok(request) => {
+            entry.row.sent = request.body().len() as u64;
+            exchange(&run, &grant, &url, request, options).await
+        }
+        Err(refusal) => Err(refusal),
+    };
+    match sent {
+        Err(Refusal::Denied(reason)) => Err(entry.deny(reason).await),
+        Err(Refusal::Failed(reason)) => {
+            entry.end(EgressResult::Failed, Some(reason.clone()));
+            Err(Error::InternalError(Some(reason)))
+        }
+        Ok(response) => {
+            entry.row.status = Some(response.status().as_u16());
+            entry.row.address = response.remote_addr().map(|address| address.to_string());
+            let response: http::Response<reqwest::Body> = response.into();
+            let most = grant.max_response.0;
+            Ok(response.map(|body| Answer { body, most, entry: Some(entry) }.boxed_unsync()))
+        }
+    }
+}
+
+/// The grant under which a request to this address may be made, or why it may not.
+fn permission(run: &Run, url: &Url) -> Result<Arc<HttpGrant>, String> {
+    let Some(grant) = &run.grants.http else {
+        return Err(format!("{} (the task file has no `grant.http`)", shown(url)));
+    };
+    if !grant.allows(url) {
+        return Err(format!("{} (`grant.http.allow` does not cover it)", shown(url)));
+    }
+    if run.outgoing.requests.fetch_add(1, Ordering::Relaxed) >= grant.max_requests {
+        let most = grant.max_requests;
+        return Err(format!("{} (this run has made {most} requests: `grant.http.max_requests`)", shown(url)));
+    }
+    // A name is looked at when it is resolved.
+    let literal = match url.host() {
+        Some(UrlHost::Ipv4(address)) => Some(IpAddr::V4(address)),
+        Some(UrlHost::Ipv6(address)) => Some(IpAddr::V6(address)),
+        _ => None,
+    };
+    match literal.filter(|address| !grant.may_connect(*address)) {
+        Some(address) => Err(format!("{}: {}", shown(url), not_public(address))),
+        None => Ok(Arc::clone(grant)),
+    }
+}
+
+fn not_public(address: IpAddr) -> String {
+    format!("{address} is no public address (`grant.http.networks` does not hold it)")
+}
+
+/// An address without what may be secret in it.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Neither fails for addresses with a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.into()
+}
+
+/// Takes the whole body in.
+async fn collect(request: http::Request<WasiBody>, most: usize) -> Result<http::Request<Bytes>, Refusal> {
+    let (parts, mut body) = request.into_parts();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Refusal::Failed(format!("the body was not written to its end: {error}")))?;
+        if let Ok(data) = frame.into_data() {
+            if whole.len() + data.len() > most {
+                let message = format!("the body has more than {most} bytes (grant.http.max_request)");
+                return Err(Refusal::Failed(message));
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(http::Request::from_parts(parts, whole.freeze()))
+}
+
+async fn exchange(
+    run: &Run,
+    grant: &Arc<HttpGrant>,
+    url: &Url,
+    request: http::Request<Bytes>,
+    options: RequestOptions,
+) -> Result<reqwest::Response, Refusal> {
+    let client = run.outgoing.client.get_or_init(|| client(grant)).clone().map_err(Refusal::Failed)?;
+    let (mut parts, body) = request.into_parts();
+    // The client writes its own, from the address that was checked.
+    parts.headers.remove(http::header::HOST);
+    let wanted = [options.connect_timeout, options.first_byte_timeout].into_iter().flatten().max();
+    let patience = wanted.map_or(grant.timeout, |wanted| wanted.min(grant.timeout));
+    let asked = client.request(parts.method, url.clone()).headers(parts.headers).body(body).send();
+    match tokio::time::timeout(patience, asked).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(error)) if !error.is_timeout() => Err(refusal(url, &error)),
+        Ok(Err(_)) | Err(_) => {
+            let waited = humantime::format_duration(patience);
+            Err(Refusal::Failed(format!("{}: no answer within {waited} (grant.http.timeout)", shown(url))))
+        }
+    }
+}
+
+fn refusal(url: &Url, error: &reqwest::Error) -> Refusal {
+    let mut source = error.source();
+    let mut reason = error.to_string();
+    while let Some(cause) = source {
+        if let Some(Prohibited { address, .. }) = cause.downcast_ref() {
+            return Refusal::Denied(format!("{}: {}", shown(url), not_public(*address)));
+        }
+        reason = cause.to_string();
+        source = cause.source();
+    }
+    Refusal::Failed(format!("{}: {reason}", shown(url)))
+}
+
+fn client(grant: &Arc<HttpGrant>) -> Result<Client, String> {
+    // The daemon links one provider; that it is set already is no matter.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = Client::builder()
+        .dns_resolver(Arc::new(Resolver(Arc::clone(grant))))
+        // Variables of the daemon's environment are not what the task file grants.
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(grant.timeout)
+        .read_timeout(grant.timeout)
+        .user_agent(concat!("upkeep/", env!("CARGO_PKG_VERSION")));
+    if let Some(path) = &grant.ca {
+        let wrong = |reason: String| format!("the certificates in {} cannot be used: {reason}", path.display());
+        let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+        let certificates = reqwest::Certificate::from_pem_bundle(&text).map_err(|error| wrong(error.to_string()))?;
+        builder = builder.tls_certs_only(certificates);
+    } else if grant.allow.iter().all(|origin| !origin.is_https()) {
+        // A system without any certificates is no obstacle where none is needed.
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build().map_err(|error| {
+        let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        format!("TLS cannot be used: {reason}; apt-get install ca-certificates, or name the certificates with `grant.http.ca`")
+    })
+}
+
+/// Resolves names, and gives only addresses that may be connected to.
+struct Resolver(Arc<HttpGrant>);
+
+/// What a name resolves to may not be connected to.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} resolves to {address}, which is no public address")]
+struct Prohibited {
+    name: String,
+    address: IpAddr,
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let grant = Arc::clone(&self.0);
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let (may, may_not): (Vec<SocketAddr>, Vec<_>) = found.partition(|found| grant.may_connect(found.ip()));
+            match may_not.first() {
+                // A name that leads here too is not trusted for its other addresses.
+                Some(prohibited) => Err(Prohibited { name: name.as_str().to_owned(), address: prohibited.ip() }.into()),
+                None => Ok(Box::new(may.into_iter()) as Addrs),
+            }
+        })
+    }
+}
+
+/// The request's line in the ledger.
+struct Entry {
+    run: Arc<Run>,
+    began: Instant,
+    row: Egress,
+    /// Whether the ledger has it.
+    is_open: bool,
+}
+
+impl Entry {
+    fn new(run: Arc<Run>, call: Call, request: &http::Request<WasiBody>, url: &Url) -> Self {
+        let at = clock::now();
+        let row = Egress {
+            id: Ulid::from_datetime(std::time::UNIX_EPOCH + Duration::from_millis(at.0.try_into().unwrap_or(0))).to_string(),
+            run: run.id.clone(),
+            task: run.task.to_string(),
+            step: call.step(),
+            at,
+            method: request.method().to_string(),
+            url: shown(url),
+            address: None,
+            result: EgressResult::Open,
+            status: None,
+            sent: 0,
+            received: 0,
+            took_ms: None,
+            reason: None,
+        };
+        Self { run, began: Instant::now(), row, is_open: false }
+    }
+
+    /// Writes down that it is about to leave.
+    async fn open(&mut self) -> Result<(), Error> {
+        self.is_open = true;
+        let written = self.run.store.egress(&self.row).await;
+        written.map_err(|error| Error::InternalError(Some(format!("the ledger of requests cannot be written: {error}"))))
+    }
+
+    /// It is not let out: the run remembers it, and so does the ledger.
+    async fn deny(mut self, reason: String) -> Error {
+        self.run.deny(&format!("{} {reason}", self.row.method));
+        self.row.result = EgressResult::Denied;
+        self.row.reason = Some(reason);
+        self.row.took_ms = Some(0);
+        let store = &self.run.store;
+        let written = if self.is_open { store.egress_ended(&self.row).await } else { store.egress(&self.row).await };
+        if let Err(error) = written {
+            tracing::warn!(%error, "the ledger of requests could not be written");
+        }
+        Error::HttpRequestDenied
+    }
+
+    /// Writes down how it ended, without waiting.
+    fn end(mut self, result: EgressResult, reason: Option<String>) {
+        self.row.result = result;
+        self.row.reason = reason;
+        self.row.took_ms = Some(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let run = Arc::clone(&self.run);
+        run.outgoing.endings.spawn(async move {
+            if let Err(error) = self.run.store.egress_ended(&self.row).await {
+                tracing::warn!(%error, "the ledger of requests could not be written");
+            }
+        });
+    }
+}
+
+/// The body of an answer, within the limit.
+struct Answer {
+    body: reqwest::Body,
+    most: u64,
+    entry: Option<Entry>,
+}
+
+impl Answer {
+    fn end(&mut self, result: EgressResult, reason: Option<String>) {
+        if let Some(entry) = self.entry.take() {
+            entry.end(result, reason);
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let most = self.most;
+        let failed = match frame {
+            None => {
+                self.end(EgressResult::Answered, None);
+                return Poll::Ready(None);
+            }
+            Some(Err(error)) => error.source().map_or_else(|| error.to_string(), ToString::to_string),
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                let received = self.entry.as_mut().map_or(0, |entry| {
+                    entry.row.received += length;
+                    entry.row.received
+                });
+                if received <= most {
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                format!("the answer has more than {most} bytes (grant.http.max_response)")
+            }
+        };
+        self.end(EgressResult::Failed, Some(failed.clone()));
+        Poll::Ready(Some(Err(Error::InternalError(Some(failed)))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // Who lets go of a body has what he wanted.
+        self.end(EgressResult::Answered, None);
+    }
+}
+
+#[cfg(test)]
+mod tests;
