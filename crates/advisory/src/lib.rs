@@ -13,4 +13,5 @@
 //! [OSV format]: https://ossf.github.io/osv-schema/
 
 pub mod ecosystem;
+pub mod severity;
 pub mod version;
