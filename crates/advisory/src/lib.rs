@@ -12,6 +12,9 @@
 //!
 //! [OSV format]: https://ossf.github.io/osv-schema/
 
+pub mod advisory;
 pub mod ecosystem;
+pub mod osv;
+pub mod range;
 pub mod severity;
 pub mod version;
