@@ -18,3 +18,4 @@ pub mod osv;
 pub mod range;
 pub mod severity;
 pub mod version;
+pub mod vulnerability;
