@@ -13,6 +13,7 @@
 //! [OSV format]: https://ossf.github.io/osv-schema/
 
 pub mod advisory;
+pub mod database;
 pub mod ecosystem;
 pub mod osv;
 pub mod range;
