@@ -158,12 +158,13 @@ impl Advisory {
 
     /// Forgets listed versions that are in a range anyway, which are nearly all: the verdicts stay the same.
     pub fn trim(&mut self, family: Family) {
+        // Versions that are equal to the ecosystem need not be so to Semantic Versioning.
+        let is_own = |it: &&Range| !it.is_semver || family.scheme().is_semver();
         for Affected { ranges, versions, .. } in &mut self.affected {
-            let is_in = |it: &str| {
+            versions.retain(|it| {
                 let version = Installed::new(family, it);
-                ranges.iter().any(|range| range.contains(&version) == Ok(true))
-            };
-            versions.retain(|it| !is_in(it));
+                !ranges.iter().filter(is_own).any(|range| range.contains(&version) == Ok(true))
+            });
         }
     }
 

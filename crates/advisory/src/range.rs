@@ -189,16 +189,20 @@ mod tests {
         let versions = |list: &[&str]| list.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
         let until = Range { is_semver: false, ..range("i0 f1.0") };
         assert!(
-            matches!(evaluate(&[until.clone()], &[], &installed), Verdict::Undecided(error) if error.text == "dev-main")
+            matches!(evaluate(std::slice::from_ref(&until), &[], &installed), Verdict::Undecided(error) if error.text == "dev-main")
         );
-        assert_eq!(evaluate(&[until.clone()], &versions(&["dev-main"]), &installed), Verdict::Affected, "it is listed");
+        assert_eq!(
+            evaluate(std::slice::from_ref(&until), &versions(&["dev-main"]), &installed),
+            Verdict::Affected,
+            "it is listed"
+        );
         assert_eq!(evaluate(&[range("i0")], &[], &installed), Verdict::Affected, "all are affected");
         assert!(matches!(evaluate(&[], &versions(&["1.0"]), &installed), Verdict::Undecided(_)));
         assert_eq!(evaluate(&[], &[], &installed), Verdict::Unaffected);
         let broken = Range { is_semver: false, ..range("i0 fmain") };
         let installed = Installed::new(Family::Packagist, "1.0");
         assert!(
-            matches!(evaluate(&[broken.clone()], &[], &installed), Verdict::Undecided(error) if error.text == "main")
+            matches!(evaluate(std::slice::from_ref(&broken), &[], &installed), Verdict::Undecided(error) if error.text == "main")
         );
         assert_eq!(evaluate(&[broken, range("i0")], &[], &installed), Verdict::Affected, "another range is clear");
         assert_eq!(evaluate(&[], &versions(&["main", "v1.0.0"]), &installed), Verdict::Affected, "another spelling");
