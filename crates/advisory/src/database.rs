@@ -17,8 +17,9 @@
 //! npm with its 200,000 packages seven. No read is longer than [`PIECE`].
 //!
 //! A [`Builder`] takes records one by one and keeps of each what a scan needs, encoded, with its package's name in front:
-//! about 300 bytes, where the JSON has 2 KiB and more. 200,000 records are 60 MB in pieces of 1 MiB that are never moved, and
-//! 16 bytes each for the order; the index is made when the file is written, and takes some 40 bytes a name.
+//! about 200 bytes, where the JSON has 1 to 3 KiB. It keeps them in pieces of 1 MiB that are never moved, and 16 bytes each
+//! for their order; the index is made when the file is written. An archive of npm's size, 200,000 records of which nine in
+//! ten are about malicious packages, takes 40 MB until then and 51 MB at most, of which 36 MB are what the file will hold.
 
 mod builder;
 mod format;
