@@ -169,17 +169,23 @@ impl<R: ReadAt> Database<R> {
         packages: &[Package<'_>],
     ) -> Result<Vec<Answer>, DatabaseError<R::Error>> {
         let family = self.source.family;
-        let mut asked: Vec<_> = packages.iter().enumerate().map(|(at, it)| (family.normalise(it.name), at)).collect();
+        let mut asked: Vec<_> =
+            packages.iter().enumerate().map(|(at, it)| (family.normalise(it.name), it.version, at)).collect();
         asked.sort_unstable();
-        let mut names: Vec<&str> = asked.iter().map(|(name, _)| name.as_ref()).collect();
+        let mut names: Vec<&str> = asked.iter().map(|(name, ..)| name.as_ref()).collect();
         names.dedup();
 
         let mut answers = vec![Answer::default(); packages.len()];
         self.bundles(&names, |name, advisories| {
-            let first = asked.partition_point(|(it, _)| it.as_ref() < name);
-            for (_, at) in asked[first..].iter().take_while(|(it, _)| it == name) {
-                let installed = Installed::new(family, packages[*at].version);
-                answers[*at] = Answer::new(family, release, advisories, &installed);
+            let first = asked.partition_point(|(it, ..)| it.as_ref() < name);
+            let last = asked.partition_point(|(it, ..)| it.as_ref() <= name);
+            // Lock files of one project often have the same version.
+            for same in asked[first..last].chunk_by(|one, other| one.1 == other.1) {
+                let installed = Installed::new(family, same[0].1);
+                let answer = Answer::new(family, release, advisories, &installed);
+                for (.., at) in same {
+                    answers[*at].clone_from(&answer);
+                }
             }
         })?;
         Ok(answers)
