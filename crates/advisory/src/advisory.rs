@@ -1,6 +1,7 @@
 //! What a record says of one package: all that a scan needs, and nothing else.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,7 @@ const SUMMARY: usize = 200;
 
 /// What kind of thing an advisory is about. The graver is the greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Something to know (RustSec).
     Notice,
@@ -31,6 +33,18 @@ pub enum Kind {
     Malicious,
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Notice => "notice",
+            Self::Unmaintained => "unmaintained",
+            Self::Unsound => "unsound",
+            Self::Vulnerability => "vulnerability",
+            Self::Malicious => "malicious",
+        })
+    }
+}
+
 /// A record, as far as it is about one package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Advisory {
@@ -38,6 +52,8 @@ pub struct Advisory {
     pub id: String,
     /// Identifiers of the same in other databases.
     pub aliases: Vec<String>,
+    /// Identifiers of the vulnerabilities that a distribution's notice is about.
+    pub upstream: Vec<String>,
     /// One line of at most 200 characters.
     pub summary: String,
     /// What it is about.
@@ -88,9 +104,17 @@ impl Record {
     fn advisory(&self) -> Advisory {
         let text = if self.summary.is_empty() { &self.details } else { &self.summary };
         let line = text.lines().map(|it| it.trim_start_matches('#').trim()).find(|it| !it.is_empty());
+        let mut aliases = self.aliases.clone();
+        // `DEBIAN-CVE-…` is what Debian says of that CVE, which it does not call an alias.
+        aliases.extend(self.id.split_once('-').filter(|(_, it)| it.starts_with("CVE-")).map(|(_, it)| it.to_owned()));
+        aliases.retain(|it| *it != self.id);
+        aliases.sort_unstable();
+        aliases.dedup();
+        let upstream = self.upstream.iter().filter(|it| !aliases.contains(it)).cloned().collect();
         Advisory {
             id: self.id.clone(),
-            aliases: self.aliases.iter().chain(&self.upstream()).filter(|it| **it != self.id).cloned().collect(),
+            aliases,
+            upstream,
             summary: line.unwrap_or_default().chars().take(SUMMARY).collect(),
             kind: if self.id.starts_with("MAL-") { Kind::Malicious } else { Kind::Notice },
             is_reviewed: self.database_specific.review_status != "UNREVIEWED",
@@ -98,12 +122,6 @@ impl Record {
             imports: Vec::new(),
             affected: Vec::new(),
         }
-    }
-
-    /// `DEBIAN-CVE-…` is what Debian says of that CVE, which it does not call an alias.
-    fn upstream(&self) -> Option<String> {
-        let (_, cve) = self.id.split_once('-').filter(|(_, it)| it.starts_with("CVE-"))?;
-        Some(cve.to_owned()).filter(|it| !self.aliases.contains(it))
     }
 
     fn addresses(&self) -> Vec<String> {

@@ -22,6 +22,9 @@ pub struct Record {
     /// Identifiers of the same vulnerability in other databases.
     #[serde(default, deserialize_with = "null")]
     pub aliases: Vec<String>,
+    /// Identifiers of vulnerabilities that this record brings to a distribution: a notice such as `DSA-…` has several.
+    #[serde(default, deserialize_with = "null")]
+    pub upstream: Vec<String>,
     /// One line.
     #[serde(default, deserialize_with = "null")]
     pub summary: String,

@@ -1,5 +1,6 @@
 //! How bad it is: scores of CVSS vectors, and the words that databases use instead.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// [CVSS 3]: https://www.first.org/cvss/v3-1/specification-document#Qualitative-Severity-Rating-Scale
 /// [CVSS 4]: https://www.first.org/cvss/v4-0/specification-document#Qualitative-Severity-Rating-Scale
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Nobody has said.
     #[default]
@@ -23,6 +25,19 @@ pub enum Level {
     High,
     /// From 9.0 to 10.
     Critical,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "unknown",
+            Self::None => "none",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        })
+    }
 }
 
 /// A level, with the score where there is one. The worse is the greater.
@@ -64,6 +79,14 @@ impl Severity {
             _ => return None,
         };
         Some(Self { level, tenths: None })
+    }
+}
+
+/// `high 7.5`, or `high`.
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.level.fmt(f)?;
+        self.tenths.map_or(Ok(()), |it| write!(f, " {}.{}", it / 10, it % 10))
     }
 }
 
