@@ -54,7 +54,7 @@ pub struct Advisory {
     pub aliases: Vec<String>,
     /// Identifiers of the vulnerabilities that a distribution's notice is about.
     pub upstream: Vec<String>,
-    /// One line of at most 200 characters.
+    /// One line of at most 200 characters, none of which controls a terminal.
     pub summary: String,
     /// What it is about.
     pub kind: Kind,
@@ -104,6 +104,8 @@ impl Record {
     fn advisory(&self) -> Advisory {
         let text = if self.summary.is_empty() { &self.details } else { &self.summary };
         let line = text.lines().map(|it| it.trim_start_matches('#').trim()).find(|it| !it.is_empty());
+        // Whoever wrote it, it comes to a terminal in the end.
+        let summary = line.unwrap_or_default().chars().filter(|it| !it.is_control()).take(SUMMARY).collect();
         let mut aliases = self.aliases.clone();
         // `DEBIAN-CVE-…` is what Debian says of that CVE, which it does not call an alias.
         aliases.extend(self.id.split_once('-').filter(|(_, it)| it.starts_with("CVE-")).map(|(_, it)| it.to_owned()));
@@ -115,7 +117,7 @@ impl Record {
             id: self.id.clone(),
             aliases,
             upstream,
-            summary: line.unwrap_or_default().chars().take(SUMMARY).collect(),
+            summary,
             kind: if self.id.starts_with("MAL-") { Kind::Malicious } else { Kind::Notice },
             is_reviewed: self.database_specific.review_status != "UNREVIEWED",
             references: self.addresses(),
@@ -131,7 +133,7 @@ impl Record {
         references.iter().take(REFERENCES).map(|it| it.url.clone()).collect()
     }
 
-    /// The worst that is said, here or else of the whole.
+    /// The worst that is said here, or else of the whole; vectors before words there, since they say more.
     fn severity(&self, affected: &osv::Affected) -> Severity {
         let ratings = |of: &[Rating]| {
             let severity = |it: &Rating| match it.scale.starts_with("CVSS") {

@@ -8,6 +8,9 @@ use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// The longest name of a package that is taken for one, in bytes. Indices hold names.
+const LONGEST_NAME: usize = 1000;
+
 /// A record.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Record {
@@ -168,11 +171,15 @@ impl Record {
     /// Reads a record.
     ///
     /// # Errors
-    /// When it is no JSON, has no `id`, or says something of versions that is not understood.
+    /// When it is no JSON, has no `id` or impossible packages, or says something of versions that is not understood.
     pub fn parse(json: &[u8]) -> Result<Self, RecordError> {
         let record: Self = serde_json::from_slice(json).map_err(|error| RecordError::Form(error.to_string()))?;
         if record.id.is_empty() {
             return Err(RecordError::Nameless);
+        }
+        let mut packages = record.affected.iter().filter_map(|it| it.package.as_ref());
+        if packages.any(|it| it.name.is_empty() || it.name.len() > LONGEST_NAME) {
+            return Err(RecordError::Package { id: record.id });
         }
         let is_astray = |it: &Range| {
             it.order != Order::Other && !it.events.iter().any(|event| matches!(event, Event::Introduced(_)))
@@ -229,6 +236,12 @@ pub enum RecordError {
     /// It has no identifier.
     #[error("the record has an empty `id`; tell the database it came from")]
     Nameless,
+    /// A package without a name, or with an endless one.
+    #[error("a package of {id} has no name, or one of more than {LONGEST_NAME} bytes; tell the database it came from")]
+    Package {
+        /// The record.
+        id: String,
+    },
     /// A range that nothing opens.
     #[error("a range of {id} has no `introduced` event, which the OSV schema asks for; tell the database it came from")]
     NoBeginning {
@@ -273,6 +286,12 @@ mod tests {
             (r#"{"summary": "no id"}"#.to_owned(), "`id`"),
             (r#"{"id": ""}"#.to_owned(), "empty `id`"),
             (r#"{"id": "X-1", "affected": [{"versions": [1]}]}"#.to_owned(), "OSV schema"),
+            (
+                range(
+                    r#"{"type": "NEW", "events": []}]}, {"package": {"ecosystem": "Go", "name": ""}, "ranges": [{"type": "NEW", "events": []}"#,
+                ),
+                "package of X-1",
+            ),
             (range(r#"{"type": "SEMVER", "events": [{"ended": "1"}]}"#), "neither introduced"),
             (range(r#"{"type": "SEMVER", "events": [{"introduced": 1}]}"#), "OSV schema"),
             (range(r#"{"type": "SEMVER", "events": []}"#), "X-1 has no `introduced`"),

@@ -11,7 +11,7 @@ fn only(record: &Record, family: Family) -> Advisory {
 }
 
 const TWO: &str = r###"{
-    "id": "GHSA-aaaa-bbbb-cccc", "aliases": ["CVE-2024-0001", "GHSA-aaaa-bbbb-cccc"], "details": "\n# Overflow in *decode*\nLong.",
+    "id": "GHSA-aaaa-bbbb-cccc", "aliases": ["CVE-2024-0001", "GHSA-aaaa-bbbb-cccc"], "details": "\n# Overflow\u001b[2J in *decode*\nLong.",
     "severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:N/A:N"}],
     "references": [
         {"type": "PACKAGE", "url": "https://pypi.example/p"}, {"type": "WEB", "url": "w"}, {"type": "WEB", "url": "w2"},
@@ -32,7 +32,7 @@ fn entries_of_one_package_are_one_advisory() {
     assert_eq!(advisories.keys().collect::<Vec<_>>(), ["foo-bar"]);
     let advisory = &advisories["foo-bar"];
     assert_eq!((advisory.affected.len(), advisory.aliases.as_slice()), (2, &["CVE-2024-0001".to_owned()][..]));
-    assert_eq!((advisory.summary.as_str(), advisory.kind), ("Overflow in *decode*", Kind::Vulnerability));
+    assert_eq!((advisory.summary.as_str(), advisory.kind), ("Overflow[2J in *decode*", Kind::Vulnerability));
     assert_eq!(advisory.references, ["a", "f", "w"]);
     assert_eq!(advisory.severity(None).tenths, Some(75));
 }
