@@ -106,8 +106,8 @@ fn record(at: usize) -> String {
     )
 }
 
-/// All real advisories. Packages are those that they are about, each in the version in which one of its vulnerabilities is
-/// fixed, and others that nothing is known of.
+/// All real advisories. Packages are those that they are about, each in the version in which one of its vulnerabilities
+/// is fixed, and others that nothing is known of.
 fn real(count: usize) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/osv");
     let (mut files, mut asked) = (Vec::new(), Vec::<Vec<(String, String)>>::new());

@@ -82,7 +82,8 @@ pub struct Affected {
 }
 
 impl Record {
-    /// What it says of the packages of a family, by their [normal](Family::normalise) names. Nothing when it was withdrawn.
+    /// What it says of the packages of a family, by their [normal](Family::normalise) names. Nothing when it was
+    /// withdrawn.
     pub fn advisories(&self, family: Family) -> BTreeMap<String, Advisory> {
         let mut advisories = BTreeMap::new();
         if self.withdrawn.is_some() {
@@ -219,8 +220,8 @@ impl Advisory {
     }
 }
 
-/// The lowest version above the installed one that an advisory calls fixed and that none of them affects. None when there is
-/// none, or the installed one is no version.
+/// The lowest version above the installed one that an advisory calls fixed and that none of them affects. None when
+/// there is none, or the installed one is no version.
 pub fn first_fixed<'a>(
     family: Family,
     release: Option<&str>,

@@ -1,7 +1,7 @@
 //! Where packages come from: the ecosystems of the OSV schema, their releases, and how they spell names.
 //!
-//! A [`Family`] is what OSV has one archive for and what has one order of versions. An [`Ecosystem`] is a family and, for
-//! Linux distributions, one of its releases: `Debian:12`.
+//! A [`Family`] is what OSV has one archive for and what has one order of versions. An [`Ecosystem`] is a family and,
+//! for Linux distributions, one of its releases: `Debian:12`.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,8 +1,8 @@
 //! Records of the [OSV schema](https://ossf.github.io/osv-schema/), as far as a scan looks at them.
 //!
-//! Unknown keys, and known ones with `null`, are passed over, as is what a database puts into its own objects in another
-//! form than expected. What decides about versions has to be right: a record with an event that says nothing is refused
-//! as a whole.
+//! Unknown keys, and known ones with `null`, are passed over, as is what a database puts into its own objects in
+//! another form than expected. What decides about versions has to be right: a record with an event that says nothing is
+//! refused as a whole.
 
 use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,8 @@
 //!
 //! A version is affected when it is listed, or in one of the ranges. In a range the last event that the version has
 //! reached decides: `introduced` and `fixed` are reached by the version itself, `last_affected` by those after it.
-//! Where there are limits, a version also has to be before one of them. Of events at one version the later in the record
-//! decides, and `last_affected` after all others, so that a range can be one version.
+//! Where there are limits, a version also has to be before one of them. Of events at one version the later in the
+//! record decides, and `last_affected` after all others, so that a range can be one version.
 //!
 //! What cannot be compared is not guessed: [`Verdict::Undecided`] carries the reason. Two cases need no comparison: a
 //! listed version is found by its text, and a range that begins at `0` and has no other event holds everything.

@@ -67,8 +67,8 @@ impl Severity {
         Some(Self { level, tenths: Some(tenths) })
     }
 
-    /// From a word: those of GitHub's database, Debian's urgency, Ubuntu's priority. None for what says nothing, such as
-    /// `not yet assigned`.
+    /// From a word: those of GitHub's database, Debian's urgency, Ubuntu's priority. None for what says nothing, such
+    /// as `not yet assigned`.
     pub fn from_word(word: &str) -> Option<Self> {
         let level = match word.trim().trim_end_matches('*').to_ascii_lowercase().as_str() {
             "none" | "unimportant" => Level::None,

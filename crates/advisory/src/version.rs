@@ -1,8 +1,8 @@
 //! The order of versions, by the rules of each ecosystem.
 //!
-//! A [`Version`] is parsed once by its [`Scheme`] and then compared. Texts that a scheme does not define are errors: where
-//! they would be in the order is not guessed. Each order is total among the versions of one scheme, and versions of
-//! different schemes are not comparable.
+//! A [`Version`] is parsed once by its [`Scheme`] and then compared. Texts that a scheme does not define are errors:
+//! where they would be in the order is not guessed. Each order is total among the versions of one scheme, and versions
+//! of different schemes are not comparable.
 
 /// Gives a type the operators that follow from its `Ord::cmp`.
 macro_rules! order {
@@ -45,15 +45,15 @@ pub enum Scheme {
     /// Semantic Versioning with the liberties that npm takes: a leading `v` or `=`, zeros before numbers, and no hyphen
     /// before a pre-release.
     Npm,
-    /// Semantic Versioning as Go modules use it: with or without the leading `v`, which may be `go`, and with parts left
-    /// out at the end. What follows `+` says nothing of the order.
+    /// Semantic Versioning as Go modules use it: with or without the leading `v`, which may be `go`, and with parts
+    /// left out at the end. What follows `+` says nothing of the order.
     Go,
     /// Semantic Versioning with a fourth number and without regard to case.
     NuGet,
     /// [PEP 440](https://packaging.python.org/en/latest/specifications/version-specifiers/).
     Pep440,
-    /// [Composer](https://getcomposer.org/doc/articles/versions.md): up to four numbers, then dev, alpha, beta, RC, stable,
-    /// patch. Branches have no order.
+    /// [Composer](https://getcomposer.org/doc/articles/versions.md): up to four numbers, then dev, alpha, beta, RC,
+    /// stable, patch. Branches have no order.
     Composer,
     /// [Maven](https://maven.apache.org/pom.html#version-order-specification).
     Maven,

@@ -53,8 +53,8 @@ fn debian_is_ordered_as_dpkg_does() {
     }
 }
 
-/// Python's own library, or the one that pip brings along. What it says of each line: an order, or that one of both is no
-/// version.
+/// Python's own library, or the one that pip brings along. What it says of each line: an order, or that one of both is
+/// no version.
 const PACKAGING: &str = "
 import sys
 try:

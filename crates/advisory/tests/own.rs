@@ -1,4 +1,5 @@
-//! The records of `tests/data`, from JSON through a database to answers: each is there for a rule that a table below names.
+//! The records of `tests/data`, from JSON through a database to answers: each is there for a rule that a table below
+//! names.
 
 #![expect(clippy::unwrap_used, reason = "what fails here is a test")]
 

@@ -58,8 +58,8 @@ fn all_records_are_read() {
     for (family, count) in [(Family::CratesIo, 714), (Family::Go, 4291), (Family::Npm, 445)] {
         assert!(odd(family, count).is_none_or(|it| it == (0, Vec::new())), "{family}");
     }
-    // Python had releases before it had PEP 440, such as `0.1-bulbasaur`: they are only found by their text. Two records
-    // have such a version, or a date, where the fixed one should be.
+    // Python had releases before it had PEP 440, such as `0.1-bulbasaur`: they are only found by their text. Two
+    // records have such a version, or a date, where the fixed one should be.
     let expected = (108, vec!["2019-09-12".to_owned(), "0.2.0-n653".to_owned()]);
     if let Some(odd) = odd(Family::PyPi, 2661) {
         assert_eq!(odd, expected);
@@ -97,8 +97,8 @@ fn lists_agree_with_ranges() {
         }
     }
     assert_eq!(checked, 139_479);
-    // Three records list what their ranges leave out: a version that was fixed only in part, one under the number of the
-    // fixed one, and pre-releases of the first affected one.
+    // Three records list what their ranges leave out: a version that was fixed only in part, one under the number of
+    // the fixed one, and pre-releases of the first affected one.
     assert_eq!(outside, BTreeMap::from([("PYSEC-2021-114", 1), ("PYSEC-2023-177", 2), ("PYSEC-2023-61", 6)]));
     // Lists that end before the release of the fix, nearly all of TensorFlow.
     assert_eq!((unlisted.len(), unlisted.values().sum::<usize>()), (41, 1632));

@@ -1,5 +1,5 @@
-//! A version on the first line and a record behind it: a verdict is the same whether versions were trimmed or not, and a
-//! version that is called fixed is not affected.
+//! A version on the first line and a record behind it: a verdict is the same whether versions were trimmed or not, and
+//! a version that is called fixed is not affected.
 
 #![no_main]
 

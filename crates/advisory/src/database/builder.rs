@@ -45,7 +45,8 @@ impl Builder {
         Self { family, newest: String::new(), records: 0, chunks: Vec::new(), entries: Vec::new() }
     }
 
-    /// Takes a record, and says whether it tells something: those that were withdrawn or are about other families do not.
+    /// Takes a record, and says whether it tells something: those that were withdrawn or are about other families do
+    /// not.
     ///
     /// # Errors
     /// When the record cannot be used; others can be added all the same.
@@ -91,8 +92,9 @@ impl Builder {
         &self.chunks[entry.chunk as usize][entry.middle as usize..entry.end as usize]
     }
 
-    /// Writes the file from its beginning to its end, in pieces of at most [`PIECE`] bytes. `fetched` is when the records
-    /// were fetched, in seconds since the Unix epoch. The same records give the same file, whatever their sequence.
+    /// Writes the file from its beginning to its end, in pieces of at most [`PIECE`] bytes. `fetched` is when the
+    /// records were fetched, in seconds since the Unix epoch. The same records give the same file, whatever their
+    /// sequence.
     ///
     /// # Errors
     /// Those of `write`.

@@ -1,8 +1,8 @@
 //! Maven: tokens with what separates them, by the version order specification in Maven's POM reference.
 //!
-//! The specification pads the shorter version with nulls. Here the end is a token of its own between the words that come
-//! before a release and those after it: nulls are only left where a number follows, so that both ways give one order,
-//! and this one is total by its form.
+//! The specification pads the shorter version with nulls. Here the end is a token of its own between the words that
+//! come before a release and those after it: nulls are only left where a number follows, so that both ways give one
+//! order, and this one is total by its form.
 
 use std::cmp::Ordering;
 
