@@ -1,0 +1,1 @@
+//! Settings of this machine that invite somebody in.
