@@ -53,7 +53,8 @@ fn find_value(view: &View<'_>, start: usize, end: usize, flat: &str, telling: Te
     }
     let (from, to, is_quoted) = match between {
         Between::Element => {
-            let length = view.data[from..].iter().take(LONGEST).position(|it| matches!(it, b'<' | b'\n'))?;
+            let length = memchr::memchr2(b'<', b'\n', &view.data[from..view.data.len().min(from + LONGEST)])?;
+            view.data[from + length..].starts_with(b"</").then_some(())?;
             let text = &view.data[from..from + length];
             (from, from + text.trim_ascii_end().len(), false)
         }

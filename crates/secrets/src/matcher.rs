@@ -17,6 +17,7 @@ pub(crate) enum Matcher {
     Name,
     Chinese(Telling),
     BareKey,
+    AuthCall,
     Url,
     Dsn,
     Sas,
@@ -40,13 +41,14 @@ const URL64: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz_-";
 const DIGITS: &[u8] = b"0123456789abcdef";
 
 /// Parts of names. `pass` stands for all longer words that begin so.
-const NAMES: &[&str] = &["pass", "secret", "token", "credential", "masterauth", "salt", "auth(", "kennwort"];
+const NAMES: &[&str] = &["pass", "secret", "token", "credential", "masterauth", "salt", "kennwort"];
 
 const OTHERS: &[(&str, Matcher)] = &[
     ("密码", Matcher::Chinese(Telling::Password)),
     ("口令", Matcher::Chinese(Telling::Password)),
     ("密钥", Matcher::Chinese(Telling::Secret)),
     ("秘钥", Matcher::Chinese(Telling::Secret)),
+    (".auth(", Matcher::AuthCall),
     ("@tcp(", Matcher::Dsn),
     ("@unix(", Matcher::Dsn),
     ("&sig=", Matcher::Sas),
@@ -67,8 +69,8 @@ const OTHERS: &[(&str, Matcher)] = &[
     ("mariadb", Matcher::Flag(" -p", false)),
     ("docker login", Matcher::Flag(" -p ", false)),
     ("redis-cli", Matcher::Flag(" -a ", false)),
-    ("curl ", Matcher::Flag(" -u ", true)),
-    ("curl ", Matcher::Flag(" --user ", true)),
+    ("curl", Matcher::Flag(" -u ", true)),
+    ("curl", Matcher::Flag(" --user ", true)),
 ];
 
 /// The last letter of a scheme and what separates it from the authority.
@@ -115,6 +117,7 @@ impl Matcher {
             }
             Self::Chinese(telling) => assign::find_chinese(view, telling),
             Self::BareKey => assign::find_bare_key(&View { start: view.start + 1, end: view.end - 1, ..*view }),
+            Self::AuthCall => assign::find(&View { end: view.end - 1, ..*view }, view.start + 1, view.end - 1),
             Self::Url => url::find(view),
             Self::Dsn => url::find_dsn(view),
             Self::Sas => url::find_sas(view),

@@ -214,7 +214,6 @@ fn is_reference(value: &[u8], is_quoted: bool) -> bool {
             "getenv",
             "=>",
             "()",
-            "==",
             "&&",
             "||",
             "->",
@@ -225,19 +224,23 @@ fn is_reference(value: &[u8], is_quoted: bool) -> bool {
             "[a-z",
             "[0-9",
             "],",
-            "%s",
-            "%d",
             "{}",
             "\\u",
             "\\x",
             "@@",
             "!important",
         ])
+        || [&b"=="[..], b"%s", b"%d", b"%v"].iter().any(|it| inside_text(value, it))
         || value.first() == Some(&b'<') && value.last() == Some(&b'>')
         || value.first() == Some(&b'{') && value.last() == Some(&b'}')
         || value.first() == Some(&b'[') && value.last() == Some(&b']')
         || value.first() == Some(&b'%') && value.last() == Some(&b'%')
         || value.first() == Some(&b'_') && value.last() == Some(&b'_')
+}
+
+/// It holds `part` before its end, where base64 has padding.
+fn inside_text(value: &[u8], part: &[u8]) -> bool {
+    memchr::memmem::find(value, part).is_some_and(|at| at + part.len() < value.len())
 }
 
 /// A path, an address, a number, a version, a date, a regular expression or a selector.
@@ -318,7 +321,7 @@ impl Value<'_> {
         match (digits > 0, marks > 0) {
             (true, _) if letters > 0 => {
                 // `column2`, `step-10`: a name with a number. A password has more, or is one of the kind `woaini520`.
-                let name_like = digits == 1 && marks == 0 && is_wordy(text);
+                let name_like = digits == 1 && marks == 0 && is_wordy(text) && text[text.len() - 1].is_ascii_digit();
                 !name_like && (text.len() >= 8 || marks > 0 || digits >= 2) && !is_dotted_name(text)
             }
             (true, true) => text.len() >= 8,

@@ -194,6 +194,7 @@ impl Random {
 }
 
 /// A file, and where its secrets are.
+#[derive(Clone)]
 pub(crate) struct Sample {
     pub(crate) path: String,
     pub(crate) text: String,
