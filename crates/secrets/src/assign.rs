@@ -70,10 +70,13 @@ fn find_value(view: &View<'_>, start: usize, end: usize, flat: &str, telling: Te
     }
     let text = view.data.get(from..to)?;
     let is_doubtful = view.file.syntax == Syntax::Labels || is_minified(view);
-    let known = issuer::of(view, flat, telling, text);
     let value = Value { text, is_quoted, telling, is_doubtful };
-    let is_plausible = value.is_plausible() || issuer::accepts(known, view, flat, text);
-    is_plausible.then_some(Found { id: known, start: from, end: to })
+    let is_plausible = value.is_plausible();
+    if !is_plausible && !issuer::may_accept(text) {
+        return None;
+    }
+    let known = issuer::of(view, flat, telling, text);
+    (is_plausible || issuer::accepts(known, view, flat, text)).then_some(Found { id: known, start: from, end: to })
 }
 
 /// No line ends around the anchor, in a programming language.

@@ -10,7 +10,8 @@ use crate::view::View;
 /// The rule of a value under a name that tells. `flat` is the name in lower case, without separators.
 pub(crate) fn of(view: &View<'_>, flat: &str, telling: Telling, text: &[u8]) -> Id {
     let named = |words: &[&str]| words.iter().any(|word| flat.contains(word));
-    let near = |words: &[&str]| view.is_near(view.start, words);
+    let around = view.around(view.start);
+    let near = |words: &[&str]| words.iter().any(|word| memchr::memmem::find(&around, word.as_bytes()).is_some());
     let is = |class: Class, length: usize| text.len() == length && class.holds_all(text);
     let file = |endings: &[&str]| view.file.ends_with(endings);
     let is_key = telling != Telling::Password;
@@ -74,7 +75,12 @@ pub(crate) fn of(view: &View<'_>, flat: &str, telling: Telling, text: &[u8]) -> 
     }
 }
 
-/// Whether a value is fine for its rule although it would not be under any name: a UUID, or an alphabet that words are made of.
+/// Whether a value that would not do under any name may do for [`accepts`].
+pub(crate) fn may_accept(text: &[u8]) -> bool {
+    is_uuid(text) || (50..=80).contains(&text.len())
+}
+
+/// Whether a value is fine for its rule although it would not be under any name: a UUID, or a text that looks like a reference.
 pub(crate) fn accepts(id: Id, view: &View<'_>, flat: &str, text: &[u8]) -> bool {
     match id {
         Id::Heroku => is_uuid(text),

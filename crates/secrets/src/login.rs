@@ -39,6 +39,11 @@ pub(crate) fn find_flag(view: &View<'_>, flag: &str, is_account: bool) -> Option
         return None;
     }
     let line = view.line_after(view.end, COMMAND);
+    // `mysqldump`, but not `mysql:` or `mysql_native_password`.
+    let word = line.iter().take_while(|it| it.is_ascii_lowercase()).count();
+    if line.get(word) != Some(&b' ') {
+        return None;
+    }
     let at = view.end + memmem::find(line, flag.as_bytes())? + flag.len();
     let (start, end, is_quoted) = argument(&view.data[..view.end + line.len()], at);
     let start = match is_account {

@@ -7,6 +7,9 @@ use crate::words::{entropy, is_wordy, pairs};
 /// Longest value that is looked at, in bytes.
 pub(crate) const LONGEST: usize = 512;
 
+/// Longest password, in bytes; what is longer is a token, if anything.
+const LONGEST_PASSWORD: usize = 128;
+
 /// Parts of what people write where a secret is to be put in. Long enough not to turn up in random texts.
 const STAND_INS: &[&str] = &[
     "example",
@@ -80,6 +83,7 @@ const STAND_INS: &[&str] = &[
 /// Names with digits that stand where secrets are spoken about.
 const TERMS: &[&str] = &[
     "sha1",
+    "sha-",
     "sha224",
     "sha256",
     "sha384",
@@ -139,12 +143,13 @@ const TERMS: &[&str] = &[
 ];
 
 fn contains(text: &[u8], part: &str) -> bool {
-    text.windows(part.len()).any(|it| it.eq_ignore_ascii_case(part.as_bytes()))
+    memchr::memmem::find(&text.to_ascii_lowercase(), part.as_bytes()).is_some()
 }
 
 /// A text that people put where a secret belongs.
 pub(crate) fn is_stand_in(value: &[u8]) -> bool {
-    STAND_INS.iter().any(|part| contains(value, part))
+    let lower = value.to_ascii_lowercase();
+    STAND_INS.iter().any(|part| memchr::memmem::find(&lower, part.as_bytes()).is_some())
 }
 
 /// Digits or letters that go on by one step, or stay: `123456`, `abcdef`, `aaaa`; or few different ones.
@@ -168,7 +173,8 @@ fn is_reference(value: &[u8], is_quoted: bool) -> bool {
     let starts = |prefixes: &[&str]| {
         prefixes.iter().any(|it| value.len() >= it.len() && value[..it.len()].eq_ignore_ascii_case(it.as_bytes()))
     };
-    let inside = |parts: &[&str]| parts.iter().any(|it| contains(value, it));
+    let lower = value.to_ascii_lowercase();
+    let inside = |parts: &[&str]| parts.iter().any(|it| memchr::memmem::find(&lower, it.as_bytes()).is_some());
     let variable = value.len() > 1
         && value[0] == b'$'
         && (value[1].is_ascii_alphabetic() || matches!(value[1], b'_' | b'{' | b'('));
@@ -252,7 +258,7 @@ fn is_other(value: &[u8]) -> bool {
         [".com", ".cn", ".net", ".org", ".io", ".local", ".invalid"].iter().any(|it| rest.ends_with(it.as_bytes()))
     };
     only(b".,:/-+_ ()xX")
-        || matches!(value[0], b'^' | b'*' | b'?') && value.len() < 4
+        || value.starts_with(b"*.")
         || matches!(value, [b'^', .., b'$'])
         || matches!(value[0], b'/' | b'~' | b'.') && (slashes > 1 || is_wordy(value))
         || value.starts_with(b"./")
@@ -281,18 +287,24 @@ impl Value<'_> {
     /// Whether it can be what its name says.
     pub(crate) fn is_plausible(self) -> bool {
         let text = self.text;
-        let salt = text.len() >= 40 && entropy(text) >= 4.5 && self.is_quoted && symbols(text) >= 6;
-        if salt && text.iter().all(|it| it.is_ascii_graphic() || *it == b' ') {
+        let salt = self.telling != Telling::Password && text.len() >= 40 && entropy(text) >= 4.5 && symbols(text) >= 6;
+        if salt
+            && self.is_quoted
+            && !is_wordy(text)
+            && !contains(text, "${")
+            && text.iter().all(|it| it.is_ascii_graphic() || *it == b' ')
+        {
             return true;
         }
-        (6..=LONGEST).contains(&text.len())
+        let longest = if self.telling == Telling::Password { LONGEST_PASSWORD } else { LONGEST };
+        (6..=longest).contains(&text.len())
             && text.iter().all(u8::is_ascii_graphic)
-            && !is_stand_in(text)
+            && self.is_strong()
             && !is_sequence(text)
-            && !is_reference(text, self.is_quoted)
             && !is_other(text)
             && !is_uuid(text)
-            && self.is_strong()
+            && !is_stand_in(text)
+            && !is_reference(text, self.is_quoted)
     }
 
     /// It has what people or generators put into a secret of that kind, and does not read like a name.
@@ -338,7 +350,7 @@ impl Value<'_> {
         if self.is_quoted {
             return opens(b'(', b')') && is_wordy(text) || opens(b'[', b']') && is_wordy(text) || opens(b'<', b'>');
         }
-        opens(b'(', b')') || opens(b'[', b']') || text.ends_with(b"(") || text.ends_with(b"{")
+        text[0] == b'{' || opens(b'(', b')') || opens(b'[', b']') || text.ends_with(b"(") || text.ends_with(b"{")
     }
 }
 

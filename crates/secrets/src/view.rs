@@ -54,9 +54,14 @@ impl<'a> View<'a> {
         line.strip_suffix(b"\r").unwrap_or(line)
     }
 
-    /// Whether one of some words in lower case stands within 400 bytes of a position.
+    /// What stands within 400 bytes of a position, in lower case.
+    pub(crate) fn around(&self, at: usize) -> Vec<u8> {
+        self.data[at.saturating_sub(400)..self.data.len().min(at + 400)].to_ascii_lowercase()
+    }
+
+    /// Whether one of some words in lower case stands there.
     pub(crate) fn is_near(&self, at: usize, words: &[&str]) -> bool {
-        let around = self.data[at.saturating_sub(400)..self.data.len().min(at + 400)].to_ascii_lowercase();
+        let around = self.around(at);
         words.iter().any(|word| memchr::memmem::find(&around, word.as_bytes()).is_some())
     }
 }

@@ -69,8 +69,11 @@ pub(super) fn between(view: &View<'_>, start: usize, end: usize, telling: Tellin
     }
     let blanks = reader.blanks();
     let joined = operator(&mut reader, view, start, end, telling, in_quotes, blanks)?;
-    reader.blanks();
-    Some((reader.at, joined))
+    let gap = reader.blanks();
+    // `NAME= command` sets it to nothing.
+    let is_empty = blanks == 0 && gap > 0 && view.data[reader.at - gap - 1] == b'=' && !in_quotes;
+    let is_quoted = reader.peek().is_some_and(|it| matches!(it, b'"' | b'\'' | b'`'));
+    (!is_empty || is_quoted || view.file.syntax == Syntax::Config).then_some((reader.at, joined))
 }
 
 fn operator(
