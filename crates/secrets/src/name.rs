@@ -13,101 +13,18 @@ pub(crate) enum Telling {
 pub(crate) const LONGEST: usize = 96;
 
 /// What may come after the telling word and does not change what the value is.
-const TAILS: &[&str] = &[
-    "value",
-    "str",
-    "string",
-    "text",
-    "plain",
-    "plaintext",
-    "raw",
-    "base64",
-    "base",
-    "hex",
-    "prod",
-    "production",
-    "dev",
-    "test",
-    "staging",
-    "online",
-    "default",
-    "live",
-    "bytes",
-    "new",
-    "old",
-    "root",
-    "admin",
-    "master",
-    "here",
-];
+const TAILS: &str = "value str string text plain plaintext raw base64 base hex prod production dev test staging online \
+    default live bytes new old root admin master here";
 
 /// Words before `key` that make it one to keep.
-const KEYS: &[&str] = &[
-    "api",
-    "access",
-    "secret",
-    "private",
-    "auth",
-    "aes",
-    "des",
-    "rsa",
-    "sign",
-    "signing",
-    "signature",
-    "encrypt",
-    "encryption",
-    "decrypt",
-    "decryption",
-    "crypto",
-    "cipher",
-    "mch",
-    "mchv3",
-    "merchant",
-    "partner",
-    "pay",
-    "v2",
-    "v3",
-    "apiv2",
-    "apiv3",
-    "app",
-    "master",
-    "account",
-    "map",
-    "secure",
-    "nonce",
-    "loggedin",
-    "jwt",
-    "hmac",
-    "session",
-    "cookie",
-    "storage",
-    "license",
-    "service",
-    "webhook",
-    "admin",
-    "shared",
-    "hash",
-    "priv",
-    "subscription",
-];
+const KEYS: &str = "api access secret private auth aes des rsa sign signing signature encrypt encryption decrypt \
+    decryption crypto cipher mch mchv3 merchant partner pay v2 v3 apiv2 apiv3 app master account map \
+    secure nonce loggedin jwt hmac session cookie storage license service webhook admin shared hash priv \
+    subscription";
 
 /// Words that end like a telling one.
-const OTHERS: &[&str] = &[
-    "bypass",
-    "compass",
-    "surpass",
-    "encompass",
-    "trespass",
-    "underpass",
-    "overpass",
-    "onepass",
-    "multipass",
-    "firstpass",
-    "renderpass",
-    "singlepass",
-    "publickey",
-    "monkey",
-];
+const OTHERS: &str = "bypass compass surpass encompass trespass underpass overpass onepass multipass firstpass renderpass \
+    singlepass publickey monkey";
 
 /// Bytes of which names are made.
 pub(crate) fn is_part(byte: u8) -> bool {
@@ -128,7 +45,7 @@ pub(crate) fn telling(flat: &str) -> Option<Telling> {
         if let Some(found) = telling_end(rest) {
             return Some(found);
         }
-        rest = TAILS.iter().find_map(|tail| rest.strip_suffix(tail)).unwrap_or(rest);
+        rest = TAILS.split(' ').find_map(|tail| rest.strip_suffix(tail)).unwrap_or(rest);
         if rest == before || rest.is_empty() {
             return None;
         }
@@ -137,7 +54,7 @@ pub(crate) fn telling(flat: &str) -> Option<Telling> {
 
 fn telling_end(flat: &str) -> Option<Telling> {
     let ends = |words: &[&str]| words.iter().any(|word| flat.ends_with(word));
-    if ends(OTHERS) {
+    if OTHERS.split(' ').any(|word| flat.ends_with(word)) {
         return None;
     }
     if ends(&["password", "passwd", "pwd", "pass", "passphrase", "masterauth", "passcode", "passwort", "kennwort"]) {
@@ -150,7 +67,7 @@ fn telling_end(flat: &str) -> Option<Telling> {
         return Some(Telling::Token);
     }
     let before = flat.strip_suffix("key")?;
-    KEYS.iter().any(|word| before.ends_with(word)).then_some(Telling::Key)
+    KEYS.split(' ').any(|word| before.ends_with(word)).then_some(Telling::Key)
 }
 
 #[cfg(test)]

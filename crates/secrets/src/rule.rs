@@ -55,7 +55,7 @@ rules! {
     AwsSecretKey "aws-secret-key" Critical "Secret access key of AWS" "Deactivate and delete the key in IAM, then issue another"
     AliyunAccessKey "aliyun-access-key" High "AccessKey ID of Alibaba Cloud" "Disable the AccessKey in RAM, then issue another for a RAM user with few rights"
     AliyunSecret "aliyun-secret" Critical "AccessKey secret of Alibaba Cloud" "Disable the AccessKey in RAM, then issue another for a RAM user with few rights"
-    TencentSecretId "tencent-secret-id" High "SecretId of Tencent Cloud" "Disable the key in CAM, then issue another for a sub-user"
+    TencentAccessKey "tencent-secret-id" High "SecretId of Tencent Cloud" "Disable the key in CAM, then issue another for a sub-user"
     TencentSecretKey "tencent-secret-key" Critical "SecretKey of Tencent Cloud" "Disable the key in CAM, then issue another for a sub-user"
     HuaweiSecretKey "huawei-secret-key" Critical "Secret key (SK) of Huawei Cloud" "Delete the access key under My Credentials, then issue another"
     BaiduSecretKey "baidu-secret-key" High "Secret key of Baidu AI Cloud" "Reset the secret key of the application in Baidu's console"

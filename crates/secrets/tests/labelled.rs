@@ -1,5 +1,7 @@
 //! Precision and recall on the labelled set, printed, with a floor.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 #[path = "labelled/generate.rs"]
 mod generate;
 

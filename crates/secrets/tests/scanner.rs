@@ -1,5 +1,7 @@
 //! What holds for any file: pieces, pragmas, limits, time, and that no secret is shown.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;

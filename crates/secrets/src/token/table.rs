@@ -58,7 +58,7 @@ pub(crate) static TOKENS: &[Token] = &[
     token(Id::AwsAccessKey, "AKIA", Class::Upper, (16, 16), aws),
     token(Id::AwsAccessKey, "ASIA", Class::Upper, (16, 16), aws),
     token(Id::AliyunAccessKey, "LTAI", Class::Alnum, (12, 20), mixed),
-    token(Id::TencentSecretId, "AKID", Class::Alnum, (32, 32), varied),
+    token(Id::TencentAccessKey, "AKID", Class::Alnum, (32, 32), varied),
     token(Id::VolcengineKey, "AKLT", Class::Base64, (40, 64), varied),
     place(Id::WecomWebhook, "qyapi.weixin.qq.com/cgi-bin/webhook/send?key=", Class::Uuid, (36, 36), is_uuid),
     place(Id::DingtalkWebhook, "oapi.dingtalk.com/robot/send?access_token=", Class::Hex, (64, 64), mixed),
