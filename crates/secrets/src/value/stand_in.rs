@@ -16,6 +16,14 @@ const TERMS: &str = "sha1 sha- sha224 sha256 sha384 sha512 md5 base32 base58 bas
     ed25519 x25519 x509 pkcs1 pkcs7 pkcs8 pkcs11 pkcs12 p256 secp256 curve25519 crc32 gbk iso8859 latin1 \
     ripemd160 blake2 poly1305 chacha20 ipv4 ipv6 utf32 int32 int64 uint32 uint64 float64 tls1";
 
+/// How a value begins that is kept elsewhere, or is no more than a hash.
+const REFERENCES: &str = "enc( {cipher} vault: !vault arn: ref+ file: env: env. op:// {bcrypt} $2a$ $2b$ $2y$ $argon2 $1$ $5$ \
+    $6$ pbkdf2_ process. os.environ system. sha256: sha512- sha1- sha384- data: %(";
+
+/// What templates, expressions and patterns hold, and what people type does not.
+const EXPRESSIONS: &str =
+    "${ {{ }} #{ <% %> :// getenv => () && || -> :: \\d \\w (? [a-z [0-9 ], {} \\u \\x @@ !important";
+
 /// Whether a text holds a part that is in lower case, in either case of letters.
 pub(super) fn contains(text: &[u8], part: &str) -> bool {
     memchr::memmem::find(&text.to_ascii_lowercase(), part.as_bytes()).is_some()
@@ -45,72 +53,15 @@ pub(crate) fn is_sequence(value: &[u8]) -> bool {
 
 /// The value is had elsewhere, at run time: a variable, a template, a call, a reference.
 pub(super) fn is_reference(value: &[u8], is_quoted: bool) -> bool {
-    let starts = |prefixes: &[&str]| {
-        prefixes.iter().any(|it| value.len() >= it.len() && value[..it.len()].eq_ignore_ascii_case(it.as_bytes()))
-    };
     let lower = value.to_ascii_lowercase();
-    let inside = |parts: &[&str]| parts.iter().any(|it| memchr::memmem::find(&lower, it.as_bytes()).is_some());
+    let starts = |prefixes: &str| prefixes.split(' ').any(|it| lower.starts_with(it.as_bytes()));
+    let inside = |parts: &str| parts.split(' ').any(|it| memchr::memmem::find(&lower, it.as_bytes()).is_some());
     let variable = value.len() > 1
         && value[0] == b'$'
         && (value[1].is_ascii_alphabetic() || matches!(value[1], b'_' | b'{' | b'('));
     variable && (value[1] != b'_' || !is_quoted) && !value[1..].iter().any(|it| matches!(it, b'$' | b'!' | b'@' | b'#'))
-        || starts(&[
-            "enc(",
-            "{cipher}",
-            "vault:",
-            "!vault",
-            "arn:",
-            "ref+",
-            "file:",
-            "env:",
-            "env.",
-            "op://",
-            "{bcrypt}",
-            "$2a$",
-            "$2b$",
-            "$2y$",
-            "$argon2",
-            "$1$",
-            "$5$",
-            "$6$",
-            "pbkdf2_",
-            "process.",
-            "os.environ",
-            "system.",
-            "sha256:",
-            "sha512-",
-            "sha1-",
-            "sha384-",
-            "data:",
-            "%(",
-        ])
-        || inside(&[
-            "${",
-            "{{",
-            "}}",
-            "#{",
-            "<%",
-            "%>",
-            "://",
-            "getenv",
-            "=>",
-            "()",
-            "&&",
-            "||",
-            "->",
-            "::",
-            "\\d",
-            "\\w",
-            "(?",
-            "[a-z",
-            "[0-9",
-            "],",
-            "{}",
-            "\\u",
-            "\\x",
-            "@@",
-            "!important",
-        ])
+        || starts(REFERENCES)
+        || inside(EXPRESSIONS)
         || [&b"=="[..], b"%s", b"%d", b"%v"].iter().any(|it| inside_text(value, it))
         || value.first() == Some(&b'<') && value.last() == Some(&b'>')
         || value.first() == Some(&b'{') && value.last() == Some(&b'}')
