@@ -6,14 +6,15 @@
 use libfuzzer_sys::fuzz_target;
 use upkeep_secrets::{Options, Scanner};
 
-const PATHS: [&str; 8] = ["a", "a.rs", ".env", "application.yml", "locales/a.json", ".npmrc", ".pgpass", "wp-config.php"];
+const PATHS: [&str; 8] =
+    ["a", "a.rs", ".env", "application.yml", "locales/a.json", ".npmrc", ".pgpass", "wp-config.php"];
 
 fuzz_target!(|data: &[u8]| {
     let [name, length, text @ ..] = data else { return };
     let path = PATHS[usize::from(*name) % PATHS.len()];
     let Ok(scanner) = Scanner::new(Options::default()) else { return };
     // Long enough to be let go of in parts.
-    let text = text.repeat(1 + 40_000 / text.len().max(1));
+    let text = text.repeat(1 + 20_000 / text.len().max(1));
     let (mut whole, mut pieces) = (Vec::new(), Vec::new());
     let summary = scanner.scan(path, &text, &mut |it| whole.push(it));
     let mut stream = scanner.stream(path);
