@@ -14,6 +14,7 @@ pub mod v0_1 {
         trappable_error_type: { "upkeep:plugin/types.error" => crate::capability::HostError },
         with: {
             "upkeep:plugin/files.root": crate::capability::files::Root,
+            "upkeep:plugin/files.writer": crate::capability::files::Writer,
             "upkeep:plugin/files.walker": crate::capability::files::Walker,
             "upkeep:plugin/files.reader": crate::capability::files::Reader,
             "upkeep:plugin/repository.repo": crate::capability::repository::Repo,

@@ -36,6 +36,8 @@ pub use wit::{Entry, Identity, Kind};
 
 /// Entries asked for at once: a call of the host costs more than an entry.
 const WALK_BATCH: u32 = 4096;
+/// Bytes written at once.
+const WRITE_CHUNK: usize = 1 << 20;
 /// Bytes read at once.
 const READ_CHUNK: u32 = 1 << 20;
 
@@ -91,12 +93,61 @@ impl Root {
         self.0.write(path, bytes.as_ref())
     }
 
+    /// Begins a file that takes the place of the one at `path` when it is whole, for what is too large for [`Root::write`].
+    ///
+    /// # Errors
+    /// [`HostError::Denied`] without the right to write.
+    pub fn create(&self, path: &str) -> HostResult<Writer> {
+        Ok(Writer { file: self.0.create(path)?, pending: Vec::new() })
+    }
+
     /// Makes a folder; its parent must exist.
     ///
     /// # Errors
     /// [`HostError::Denied`] without the right to write.
     pub fn make_directory(&self, path: &str) -> HostResult<()> {
         self.0.make_directory(path)
+    }
+}
+
+/// A file that is being written beside its place ([`io::Write`]). It is gone when it is dropped before [`Writer::commit`].
+#[derive(Debug)]
+pub struct Writer {
+    file: host::Writer,
+    pending: Vec<u8>,
+}
+
+impl Writer {
+    /// Puts it into its place: after a crash there is the old file or the new one.
+    ///
+    /// # Errors
+    /// As for any call; then the old file stands there.
+    pub fn commit(mut self) -> HostResult<Identity> {
+        self.send()?;
+        host::Writer::commit(self.file)
+    }
+
+    fn send(&mut self) -> HostResult<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let sent = self.file.write(&self.pending);
+        self.pending.clear();
+        sent
+    }
+}
+
+impl io::Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.pending.extend_from_slice(bytes);
+        if self.pending.len() >= WRITE_CHUNK {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send().map_err(io::Error::other)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::abi::files as abi;
 use crate::capability::{Host, HostError, blocking};
 use crate::config::grant::FilesAccess;
 use crate::removal::ASIDE;
+use crate::root::change::NewFile;
 use crate::root::exclude::Exclude;
 use crate::root::walk::{Walk, WalkOptions};
 use crate::root::{self, RootError, path};
@@ -66,6 +67,12 @@ impl Walker {
             entries
         })
     }
+}
+
+/// A file that is being written beside its place.
+pub struct Writer {
+    name: Arc<str>,
+    file: Arc<Mutex<NewFile>>,
 }
 
 /// An open file.
@@ -206,6 +213,15 @@ impl abi::HostRoot for Host {
         blocking(move || root.write(&inner, &bytes)).await?.or_else(|error| self.refuse(&name, error))
     }
 
+    async fn create(&mut self, handle: Resource<Root>, path: String) -> Result<Resource<Writer>, HostError> {
+        let (name, root) = self.root_for(&handle, FilesAccess::Write)?;
+        let inner = self.path(&name, &path)?;
+        match blocking(move || root.create(&inner)).await? {
+            Ok(file) => self.push(Writer { name, file: Arc::new(Mutex::new(file)) }),
+            Err(error) => self.refuse(&name, error),
+        }
+    }
+
     async fn make_directory(&mut self, handle: Resource<Root>, path: String) -> Result<(), HostError> {
         let (name, root) = self.root_for(&handle, FilesAccess::Write)?;
         let inner = self.path(&name, &path)?;
@@ -223,6 +239,34 @@ impl abi::HostRoot for Host {
 
     async fn drop(&mut self, handle: Resource<Root>) -> wasmtime::Result<()> {
         self.table.delete(handle)?;
+        Ok(())
+    }
+}
+
+impl abi::HostWriter for Host {
+    async fn write(&mut self, handle: Resource<Writer>, bytes: Vec<u8>) -> Result<(), HostError> {
+        let Writer { name, file } = self.table.get(&handle)?;
+        let (name, file) = (Arc::clone(name), Arc::clone(file));
+        let written = blocking(move || file.lock().unwrap_or_else(PoisonError::into_inner).write(&bytes));
+        written.await?.or_else(|error| self.refuse(&name, error))
+    }
+
+    async fn commit(&mut self, handle: Resource<Writer>) -> Result<abi::Identity, HostError> {
+        let Writer { name, file } = self.table.delete(handle)?;
+        let Some(file) = Arc::into_inner(file) else {
+            return Err(HostError::invalid("the file is being written to"));
+        };
+        let file = file.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match blocking(move || file.put_in_place()).await? {
+            Ok(stat) => Ok(identity(&stat)),
+            Err(error) => self.refuse(&name, error),
+        }
+    }
+
+    async fn drop(&mut self, handle: Resource<Writer>) -> wasmtime::Result<()> {
+        let writer = self.table.delete(handle)?;
+        // What is not put into its place is removed.
+        tokio::task::spawn_blocking(move || drop(writer));
         Ok(())
     }
 }

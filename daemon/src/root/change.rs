@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -20,6 +20,17 @@ impl Root {
     ///
     /// See [`RootError`]; nothing has changed then.
     pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), RootError> {
+        let mut new = self.create(path)?;
+        new.write(bytes)?;
+        new.put_in_place().map(drop)
+    }
+
+    /// Begins a file that takes the place of the one at `path` when it is whole; see [`Root::write`].
+    ///
+    /// # Errors
+    ///
+    /// See [`RootError`].
+    pub fn create(&self, path: &Path) -> Result<NewFile, RootError> {
         let failed = |errno| RootError::from_errno(path, errno);
         let Some((parent, name)) = self.parent(path)? else {
             return Err(RootError::invalid(path, "the root is a folder"));
@@ -32,15 +43,9 @@ impl Root {
             Err(Errno::NOENT) => None,
             Err(errno) => return Err(failed(errno)),
         };
-        let temporary = temporary_name();
-        let written = write_new(&parent, &temporary, bytes, before.as_ref())
-            .and_then(|()| rustix::fs::renameat(&parent, &temporary, &parent, name))
-            .and_then(|()| rustix::fs::fsync(&parent));
-        written.map_err(|errno| {
-            // It may have been renamed already; then nothing stands there.
-            let _ = rustix::fs::unlinkat(&parent, &temporary, AtFlags::empty());
-            failed(errno)
-        })
+        let (temporary, name) = (temporary_name(), name.to_owned());
+        let file = open_new(&parent, &temporary).map_err(failed)?;
+        Ok(NewFile { path: path.to_owned(), parent, name, temporary: Some(temporary), file, before })
     }
 
     /// Makes the folder `path` in a folder that exists; fine when it is there already.
@@ -72,26 +77,75 @@ fn temporary_name() -> OsString {
     format!(".upkeep-{}-{count}.tmp", std::process::id()).into()
 }
 
-fn write_new(parent: &OwnedFd, name: &OsString, bytes: &[u8], before: Option<&Stat>) -> Result<(), Errno> {
+/// A file that is being written beside its place. Dropped before it is put there, it is gone.
+#[derive(Debug)]
+pub struct NewFile {
+    path: PathBuf,
+    parent: OwnedFd,
+    name: OsString,
+    temporary: Option<OsString>,
+    file: File,
+    before: Option<Stat>,
+}
+
+impl NewFile {
+    /// Adds bytes.
+    ///
+    /// # Errors
+    ///
+    /// See [`RootError`].
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), RootError> {
+        let written = self.file.write_all(bytes);
+        written.map_err(|error| RootError::from_errno(&self.path, Errno::from_io_error(&error).unwrap_or(Errno::IO)))
+    }
+
+    /// Puts the file into its place, durably; gives what it is now.
+    ///
+    /// # Errors
+    ///
+    /// See [`RootError`]; what stood there before stands there still.
+    pub fn put_in_place(mut self) -> Result<Stat, RootError> {
+        let done = self.finish();
+        done.map_err(|errno| RootError::from_errno(&self.path, errno))
+    }
+
+    fn finish(&mut self) -> Result<Stat, Errno> {
+        if let Some(before) = &self.before {
+            let owner = (rustix::fs::Uid::from_raw(before.st_uid), rustix::fs::Gid::from_raw(before.st_gid));
+            match rustix::fs::fchown(&self.file, Some(owner.0), Some(owner.1)) {
+                // Only root may give a file away; another user replaces it as his own.
+                Ok(()) | Err(Errno::PERM) => {}
+                Err(errno) => return Err(errno),
+            }
+            rustix::fs::fchmod(&self.file, Mode::from_raw_mode(before.st_mode & 0o7777))?;
+        }
+        rustix::fs::fsync(&self.file)?;
+        let Some(temporary) = &self.temporary else { return Err(Errno::INVAL) };
+        rustix::fs::renameat(&self.parent, temporary, &self.parent, &self.name)?;
+        self.temporary = None;
+        rustix::fs::fsync(&self.parent)?;
+        rustix::fs::fstat(&self.file)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            let _ = rustix::fs::unlinkat(&self.parent, temporary, AtFlags::empty());
+        }
+    }
+}
+
+fn open_new(parent: &OwnedFd, name: &OsString) -> Result<File, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = match rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)) {
+    let mode = Mode::from_raw_mode(0o644);
+    let opened = match rustix::fs::openat(parent, name, flags, mode) {
         Err(Errno::EXIST) => {
             // Left over by a process of the same number that died.
             rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
-            rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644))?
+            rustix::fs::openat(parent, name, flags, mode)?
         }
-        result => result?,
+        opened => opened?,
     };
-    let mut file = File::from(file);
-    file.write_all(bytes).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    if let Some(before) = before {
-        let owner = (rustix::fs::Uid::from_raw(before.st_uid), rustix::fs::Gid::from_raw(before.st_gid));
-        match rustix::fs::fchown(&file, Some(owner.0), Some(owner.1)) {
-            // Only root may give a file away; another user replaces it as his own.
-            Ok(()) | Err(Errno::PERM) => {}
-            Err(errno) => return Err(errno),
-        }
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(before.st_mode & 0o7777))?;
-    }
-    rustix::fs::fsync(&file)
+    Ok(File::from(opened))
 }

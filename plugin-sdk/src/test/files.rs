@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
@@ -17,6 +17,9 @@ pub(crate) struct Root(PathBuf);
 
 #[derive(Debug)]
 pub(crate) struct Walker(RefCell<std::vec::IntoIter<Entry>>);
+
+#[derive(Debug)]
+pub(crate) struct Writer(tempfile::NamedTempFile, PathBuf);
 
 #[derive(Debug)]
 pub(crate) struct Reader(File, Identity);
@@ -74,6 +77,13 @@ impl Root {
         fs::write(self.beneath(path)?, bytes).map_err(|error| of_io(path, &error))
     }
 
+    pub(crate) fn create(&self, path: &str) -> HostResult<Writer> {
+        let place = self.beneath(path)?;
+        let folder = place.parent().unwrap_or(&self.0);
+        let file = tempfile::NamedTempFile::new_in(folder).map_err(|error| of_io(path, &error))?;
+        Ok(Writer(file, place))
+    }
+
     pub(crate) fn make_directory(&self, path: &str) -> HostResult<()> {
         fs::create_dir(self.beneath(path)?).map_err(|error| of_io(path, &error))
     }
@@ -100,6 +110,18 @@ impl Root {
         let accessed_ns = seen.atime() * 1_000_000_000 + seen.atime_nsec();
         let (mode, uid, gid) = (seen.mode(), seen.uid(), seen.gid());
         Ok(Entry { path: name, kind, id: identity(&seen), mode, uid, gid, accessed_ns })
+    }
+}
+
+impl Writer {
+    pub(crate) fn write(&self, bytes: &[u8]) -> HostResult<()> {
+        self.0.as_file().write_all(bytes).map_err(|error| of_io("the new file", &error))
+    }
+
+    pub(crate) fn commit(this: Self) -> HostResult<Identity> {
+        let failed = |error: &io::Error| of_io("the new file", error);
+        let file = this.0.persist(this.1).map_err(|error| failed(&error.error))?;
+        Ok(identity(&file.metadata().map_err(|error| failed(&error))?))
     }
 }
 
