@@ -1,7 +1,8 @@
 //! The packages that a lock file, or the database of a package manager, names.
 //!
 //! [`Format::detect`] tells from a path what a file is, [`parse`] turns its bytes into a [`LockFile`]: packages, what asks
-//! for what, and notes on all that is in the file without being a package of one version.
+//! for what, and notes on all that is in the file without being a package of one version. [`sbom`] writes parsed files as
+//! one CycloneDX document.
 //!
 //! Files come from whoever can commit to a repository, so none is trusted. Each format is read in one pass by a parser
 //! that keeps only what a package needs: no document is built in memory, nothing in a file makes the stack grow beyond
@@ -26,8 +27,10 @@ mod npm;
 mod pipfile;
 mod pnpm;
 mod poetry;
+pub mod purl;
 mod pypi;
 mod requirements;
+pub mod sbom;
 mod sections;
 mod uv;
 mod wishes;
