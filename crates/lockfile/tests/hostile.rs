@@ -1,5 +1,7 @@
 //! Files that are made to hurt: parsers give an error or what they could read, within bounds, and never panic.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::path::PathBuf;
 
 use proptest::prelude::*;

@@ -1,5 +1,7 @@
 //! Real files, against counts that were taken without this crate. `data/locks/README.md` says where they come from.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
 use upkeep_lockfile::{Format, Limits, LockFile, Source, parse};
 
 fn read(path: &str) -> LockFile {

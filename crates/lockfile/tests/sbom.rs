@@ -1,5 +1,7 @@
 //! Documents against the schema of CycloneDX 1.6, and against what is known of small ones.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
 use serde_json::Value;
 use upkeep_lockfile::sbom::{Bom, Method, Rating, Severity, Vulnerability, bom_ref};
 use upkeep_lockfile::{Format, Limits, LockFile, parse};
