@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for path in std::env::args().skip(1) {
         let format = Format::detect(&path).ok_or_else(|| format!("{path}: no name of a lock file"))?;
         let bytes = std::fs::read(&path)?;
-        let limits = Limits { bytes: usize::MAX, packages: 2_000_000, ..Limits::default() };
+        let limits = Limits { bytes: usize::MAX, packages: 2_000_000, requests: 8_000_000, ..Limits::default() };
         let start = Instant::now();
         match parse(format, &bytes, &limits) {
             Ok(file) => {

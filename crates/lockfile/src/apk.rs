@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 
 use crate::draft::{Draft, Found};
 use crate::lines::numbered;
+use crate::wishes::Wishes;
 use crate::{LockFile, LockFileError, NoteKind};
 
 pub(crate) fn parse(text: &str, draft: Draft<'_>) -> Result<LockFile, LockFileError> {
-    let mut database = Database { draft, providers: BTreeMap::new(), wishes: Vec::new() };
+    let wishes = Wishes::new(draft.limits.requests);
+    let mut database = Database { draft, providers: BTreeMap::new(), wishes };
     let mut stanza = Stanza::default();
     for (line, content) in numbered(text) {
         match content.split_once(':') {
@@ -29,7 +31,7 @@ struct Database<'t, 'l> {
     draft: Draft<'l>,
     /// Who provides a name: packages themselves, libraries (`so:`), commands (`cmd:`).
     providers: BTreeMap<&'t str, u32>,
-    wishes: Vec<(u32, &'t str)>,
+    wishes: Wishes,
 }
 
 #[derive(Default)]
@@ -77,18 +79,17 @@ impl<'t> Database<'t, '_> {
         for it in provides.split_whitespace() {
             self.providers.entry(bare(it)).or_insert(index);
         }
-        self.wishes.extend(depends.split_whitespace().map(|it| (index, bare(it))));
-        Ok(())
+        depends.split_whitespace().try_for_each(|it| self.wishes.ask(index, bare(it), "", false))
     }
 
     fn finish(mut self) -> LockFile {
-        for (from, name) in self.wishes {
+        self.wishes.each(|from, name, _, _| {
             if let Some(&to) = self.providers.get(name)
                 && to != from
             {
                 self.draft.edge(from, to, false);
             }
-        }
+        });
         self.draft.finish()
     }
 }

@@ -27,7 +27,7 @@ struct Package {
 }
 
 pub(crate) fn parse(text: &str, mut draft: Draft<'_>) -> Result<LockFile, LockFileError> {
-    let mut wishes = Wishes::default();
+    let mut wishes = Wishes::new(draft.limits.requests);
     let mut sections = Sections::new(text, draft.limits.depth);
     while let Some(section) = sections.next()? {
         match section.name.as_str() {
@@ -56,7 +56,7 @@ pub(crate) fn parse(text: &str, mut draft: Draft<'_>) -> Result<LockFile, LockFi
                 for it in &dependencies {
                     let mut parts = it.split(' ');
                     let (name, version) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-                    wishes.ask(package, name, version, false);
+                    wishes.ask(package, name, version, false)?;
                 }
             }
             _ => {}

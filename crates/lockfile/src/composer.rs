@@ -12,7 +12,8 @@ use crate::wishes::Wishes;
 use crate::{LockFile, LockFileError, NoteKind, Source};
 
 pub(crate) fn parse(text: &str, draft: Draft<'_>) -> Result<LockFile, LockFileError> {
-    let mut lock = Lock { draft, lines: Lines::new(text), wishes: Wishes::default(), failure: None, seen: false };
+    let wishes = Wishes::new(draft.limits.requests);
+    let mut lock = Lock { draft, lines: Lines::new(text), wishes, failure: None, seen: false };
     let read = json::read(text, &mut lock);
     if let Some(failure) = lock.failure {
         return Err(failure);
@@ -79,8 +80,7 @@ impl<'t> Lock<'t, '_> {
         }
         let (name, version, source) = (&*package.name, &*package.version, Some(from(package)));
         let index = self.draft.add(Found { name, version, source, dev: Some(dev), line, ..Found::default() })?;
-        package.require.0.iter().for_each(|it| self.wishes.ask(index, it, "", false));
-        Ok(())
+        package.require.0.iter().try_for_each(|it| self.wishes.ask(index, it, "", false))
     }
 }
 

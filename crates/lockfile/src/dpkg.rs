@@ -11,7 +11,8 @@ use crate::wishes::Wishes;
 use crate::{LockFile, LockFileError, NoteKind};
 
 pub(crate) fn parse(text: &str, draft: Draft<'_>) -> Result<LockFile, LockFileError> {
-    let mut database = Database { draft, wishes: Wishes::default() };
+    let wishes = Wishes::new(draft.limits.requests);
+    let mut database = Database { draft, wishes };
     let mut stanza = Stanza::default();
     for (line, content) in numbered(text) {
         if content.trim().is_empty() {
@@ -83,7 +84,7 @@ impl Database<'_> {
         for wanted in depends.iter().flat_map(|it| it.split([',', '|'])) {
             let wanted = wanted.trim();
             let end = wanted.find([' ', '(', ':']).unwrap_or(wanted.len());
-            self.wishes.ask(index, wanted.get(..end).unwrap_or_default(), "", false);
+            self.wishes.ask(index, wanted.get(..end).unwrap_or_default(), "", false)?;
         }
         Ok(())
     }

@@ -21,6 +21,12 @@ pub enum LockFileError {
         /// The limit.
         limit: usize,
     },
+    /// Its packages ask for others more often than [`Limits::requests`](crate::Limits::requests).
+    #[error("more than {limit} requests between packages; raise the limit if the file is meant to have so many")]
+    Requests {
+        /// The limit.
+        limit: usize,
+    },
     /// It nests deeper than [`Limits::depth`](crate::Limits::depth).
     #[error("line {line}: nested deeper than {limit} levels, which no package manager writes; generate the file again")]
     Depth {

@@ -53,6 +53,8 @@ pub struct Limits {
     pub bytes: usize,
     /// Packages of a file. A file that names more is refused.
     pub packages: usize,
+    /// How often packages of a file ask for others. A file with more of that is refused.
+    pub requests: usize,
     /// How deep things may be nested that the format lets nest. What is deeper is refused.
     pub depth: usize,
     /// Notes of a file. More are counted and not kept.
@@ -61,7 +63,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 64 << 20, packages: 200_000, depth: 64, notes: 1_000 }
+        Self { bytes: 64 << 20, packages: 200_000, requests: 2_000_000, depth: 64, notes: 1_000 }
     }
 }
 

@@ -157,10 +157,9 @@ impl<'t> Lock<'t, '_> {
             }
         }
         for names in [folder.dependencies, folder.optional_dependencies, folder.peer_dependencies] {
-            self.tree.ask(place, names.0, false);
+            self.tree.ask(place, &names.0, false)?;
         }
-        self.tree.ask(place, folder.dev_dependencies.0, true);
-        Ok(())
+        self.tree.ask(place, &folder.dev_dependencies.0, true)
     }
 }
 

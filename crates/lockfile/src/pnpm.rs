@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::draft::{Draft, Found};
 use crate::lock_file::NONE;
+use crate::wishes::Wishes;
 use crate::yaml::{Reader, Value};
 use crate::{LockFile, LockFileError, NoteKind, Source, npm};
 
@@ -18,7 +19,8 @@ const KNOWN: &str = "5.x, 6.x and 9.x";
 
 pub(crate) fn parse(text: &str, draft: Draft<'_>) -> Result<LockFile, LockFileError> {
     let reader = Reader::new(text, draft.limits.depth);
-    let mut lock = Lock { reader, draft, version: 0, index: BTreeMap::new(), wishes: Vec::new() };
+    let wishes = Wishes::new(draft.limits.requests);
+    let mut lock = Lock { reader, draft, version: 0, index: BTreeMap::new(), wishes };
     while lock.reader.document()? {
         if lock.reader.map()? {
             lock.document()?;
@@ -37,16 +39,8 @@ struct Lock<'t, 'l> {
     version: u32,
     /// Packages by [`Lock::key`].
     index: BTreeMap<Box<str>, u32>,
-    wishes: Vec<Wish<'t>>,
-}
-
-/// What a package asks for, or the project when `from` is [`NONE`].
-struct Wish<'t> {
-    from: u32,
-    dev: bool,
-    name: Cow<'t, str>,
-    /// A version or a key.
-    reference: Cow<'t, str>,
+    /// By version or key; from [`NONE`] when the project asks.
+    wishes: Wishes,
 }
 
 /// What an entry of `packages` says about itself.
@@ -118,7 +112,7 @@ impl<'t> Lock<'t, '_> {
         if package == NONE {
             self.wishes.truncate(first);
         }
-        self.wishes.iter_mut().skip(first).for_each(|it| it.from = package);
+        self.wishes.belong(first, package);
         Ok(())
     }
 
@@ -206,7 +200,7 @@ impl<'t> Lock<'t, '_> {
                 }
                 Value::List => {}
             }
-            self.wishes.push(Wish { from, dev, name, reference });
+            self.wishes.ask(from, &name, &reference, dev)?;
         }
         Ok(())
     }
@@ -240,13 +234,12 @@ impl<'t> Lock<'t, '_> {
     }
 
     fn finish(mut self) -> LockFile {
-        for Wish { from, dev, name, reference } in std::mem::take(&mut self.wishes) {
-            match (from, self.find(&name, &reference)) {
-                (_, NONE) => {}
-                (NONE, to) => self.draft.root(to, Some(dev)),
-                (from, to) => self.draft.edge(from, to, false),
-            }
-        }
+        let wishes = std::mem::replace(&mut self.wishes, Wishes::new(0));
+        wishes.each(|from, name, reference, dev| match (from, self.find(name, reference)) {
+            (_, NONE) => {}
+            (NONE, to) => self.draft.root(to, Some(dev)),
+            (from, to) => self.draft.edge(from, to, false),
+        });
         self.draft.finish()
     }
 }

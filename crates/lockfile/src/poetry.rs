@@ -30,7 +30,7 @@ struct Origin {
 }
 
 pub(crate) fn parse(text: &str, mut draft: Draft<'_>) -> Result<LockFile, LockFileError> {
-    let mut wishes = Wishes::default();
+    let mut wishes = Wishes::new(draft.limits.requests);
     let mut sections = Sections::new(text, draft.limits.depth);
     let mut last = None;
     while let Some(section) = sections.next()? {
@@ -45,7 +45,7 @@ pub(crate) fn parse(text: &str, mut draft: Draft<'_>) -> Result<LockFile, LockFi
             }
             ("package.dependencies", Some(package)) => {
                 for name in section.read::<BTreeMap<String, IgnoredAny>>()?.keys() {
-                    wishes.ask(package, &normalize(name), "", false);
+                    wishes.ask(package, &normalize(name), "", false)?;
                 }
             }
             ("package.source", Some(package)) => {

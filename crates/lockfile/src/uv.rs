@@ -38,7 +38,7 @@ struct Dependency {
 }
 
 pub(crate) fn parse(text: &str, mut draft: Draft<'_>) -> Result<LockFile, LockFileError> {
-    let mut wishes = Wishes::default();
+    let mut wishes = Wishes::new(draft.limits.requests);
     let mut sections = Sections::new(text, draft.limits.depth);
     let mut last = None;
     while let Some(section) = sections.next()? {
@@ -64,12 +64,14 @@ pub(crate) fn parse(text: &str, mut draft: Draft<'_>) -> Result<LockFile, LockFi
                 if source.contains_key("virtual") || source.contains_key("editable") {
                     draft.root(package, Some(false));
                 }
-                dependencies.iter().for_each(|it| wishes.ask(package, &it.name, &it.version, false));
+                for it in &dependencies {
+                    wishes.ask(package, &it.name, &it.version, false)?;
+                }
                 last = Some(package);
             }
             (kind @ ("package.optional-dependencies" | "package.dev-dependencies"), Some(package)) => {
                 for it in section.read::<BTreeMap<String, Vec<Dependency>>>()?.values().flatten() {
-                    wishes.ask(package, &it.name, &it.version, kind == "package.dev-dependencies");
+                    wishes.ask(package, &it.name, &it.version, kind == "package.dev-dependencies")?;
                 }
             }
             _ => {}

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::draft::Draft;
-use crate::{LockFile, LockFileError};
+use crate::wishes::Wishes;
+use crate::{Limits, LockFile, LockFileError};
 
 pub(crate) fn parse(text: &str, draft: Draft<'_>) -> Result<LockFile, LockFileError> {
     if text.starts_with("__metadata:") || text.contains("\n__metadata:") {
@@ -19,36 +20,32 @@ pub(crate) fn parse(text: &str, draft: Draft<'_>) -> Result<LockFile, LockFileEr
 }
 
 /// Which package answers which request.
-#[derive(Default)]
 struct Requests<'t> {
     answers: BTreeMap<Cow<'t, str>, u32>,
-    open: Vec<Open<'t>>,
-}
-
-/// A request of a package.
-struct Open<'t> {
-    from: u32,
-    name: Cow<'t, str>,
-    range: Cow<'t, str>,
+    open: Wishes,
 }
 
 impl<'t> Requests<'t> {
+    fn new(limits: &Limits) -> Self {
+        Self { answers: BTreeMap::new(), open: Wishes::new(limits.requests) }
+    }
+
     fn answer(&mut self, request: Cow<'t, str>, package: u32) {
         self.answers.insert(request, package);
     }
 
-    fn ask(&mut self, name: Cow<'t, str>, range: Cow<'t, str>, from: u32) {
-        self.open.push(Open { from, name, range });
+    fn ask(&mut self, name: &str, range: &str, from: u32) -> Result<(), LockFileError> {
+        self.open.ask(from, name, range, false)
     }
 
     /// Finds who answers whom, when all answers are known. Yarn 2 and 3 leave `npm:` away in requests.
     fn finish(self, mut draft: Draft<'_>) -> LockFile {
-        for Open { from, name, range } in &self.open {
+        self.open.each(|from, name, range, _| {
             let plain = self.answers.get(&*format!("{name}@{range}"));
             if let Some(to) = plain.or_else(|| self.answers.get(&*format!("{name}@npm:{range}"))) {
-                draft.edge(*from, *to, false);
+                draft.edge(from, *to, false);
             }
-        }
+        });
         draft.finish()
     }
 }

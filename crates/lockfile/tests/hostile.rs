@@ -155,3 +155,14 @@ fn keys_that_come_twice_are_an_error_or_the_last_one_counts() {
     let error = parse(Format::Cargo, toml.as_bytes(), &Limits::default()).unwrap_err();
     assert!(error.to_string().contains("duplicate key"), "{error}");
 }
+
+#[test]
+fn requests_have_a_limit() {
+    let limits = Limits { requests: 3, ..Limits::default() };
+    let npm = r#"{"lockfileVersion": 3, "packages": {"": {"dependencies": {"a": 1, "b": 1, "c": 1, "d": 1}}}}"#;
+    let pnpm = "lockfileVersion: '9.0'\ndependencies:\n  a: '1'\n  b: '1'\n  c: '1'\n  d: '1'\n";
+    let apk = "P:a\nV:1\nD:b c d e\n";
+    for (format, text) in [(Format::Npm, npm), (Format::Pnpm, pnpm), (Format::Apk, apk)] {
+        assert_eq!(parse(format, text.as_bytes(), &limits), Err(LockFileError::Requests { limit: 3 }));
+    }
+}

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::draft::Draft;
 use crate::json::Text;
 use crate::lock_file::NONE;
+use crate::wishes::Wishes;
 use crate::{LockFile, LockFileError};
 
 /// The folder of the project.
@@ -22,7 +23,8 @@ pub(super) struct Tree<'t, 'l> {
     folders: Vec<Folder>,
     /// A `BTreeMap` since names are foreign: nothing can be chosen that makes it slow.
     index: BTreeMap<(u32, Kind, Cow<'t, str>), u32>,
-    wishes: Vec<Wish<'t>>,
+    /// By folder.
+    wishes: Wishes,
     links: Vec<(u32, Cow<'t, str>)>,
 }
 
@@ -40,16 +42,11 @@ enum Kind {
     Beside,
 }
 
-struct Wish<'t> {
-    folder: u32,
-    name: Cow<'t, str>,
-    dev: bool,
-}
-
 impl<'t, 'l> Tree<'t, 'l> {
     pub(super) fn new(draft: Draft<'l>) -> Self {
         let folders = vec![Folder { parent: NONE, package: NONE }];
-        Self { draft, folders, index: BTreeMap::new(), wishes: Vec::new(), links: Vec::new() }
+        let wishes = Wishes::new(draft.limits.requests);
+        Self { draft, folders, index: BTreeMap::new(), wishes, links: Vec::new() }
     }
 
     /// Forgets all.
@@ -127,8 +124,8 @@ impl<'t, 'l> Tree<'t, 'l> {
     }
 
     /// Says what the package of a folder asks for.
-    pub(super) fn ask(&mut self, folder: u32, names: Vec<Text<'t>>, dev: bool) {
-        self.wishes.extend(names.into_iter().map(|name| Wish { folder, name: name.0, dev }));
+    pub(super) fn ask(&mut self, folder: u32, names: &[Text<'t>], dev: bool) -> Result<(), LockFileError> {
+        names.iter().try_for_each(|it| self.wishes.ask(folder, it, "", dev))
     }
 
     /// Finds who asks for whom, when all folders are known.
@@ -138,14 +135,15 @@ impl<'t, 'l> Tree<'t, 'l> {
             let package = target.and_then(|it| self.folders.get(it as usize)).map_or(NONE, |it| it.package);
             self.set(folder, package);
         }
-        for Wish { folder, name, dev } in std::mem::take(&mut self.wishes) {
+        let wishes = std::mem::replace(&mut self.wishes, Wishes::new(0));
+        wishes.each(|folder, name, _, dev| {
             let from = self.folders.get(folder as usize).map_or(NONE, |it| it.package);
-            match self.find(folder, &name) {
+            match self.find(folder, name) {
                 NONE => {}
                 to if folder == ROOT => self.draft.root(to, None),
                 to => self.draft.edge(from, to, dev),
             }
-        }
+        });
         self.draft.finish()
     }
 

@@ -87,7 +87,6 @@ impl Entry<'_, '_, '_> {
         let package =
             tree.draft.add(Found { name, version, alias: here, source: Some(source), dev, line, direct: None })?;
         tree.set(self.folder, package);
-        tree.ask(self.folder, self.requires.0, false);
-        Ok(())
+        tree.ask(self.folder, &self.requires.0, false)
     }
 }

@@ -9,7 +9,8 @@ use crate::{LockFile, LockFileError, NoteKind, Source};
 
 pub(super) fn parse(text: &str, draft: Draft<'_>) -> Result<LockFile, LockFileError> {
     let reader = Reader::new(text, draft.limits.depth);
-    let mut lock = Lock { reader, draft, requests: Requests::default() };
+    let requests = Requests::new(draft.limits);
+    let mut lock = Lock { reader, draft, requests };
     while lock.reader.document()? {
         if lock.reader.map()? {
             while let Some((key, line)) = lock.reader.key()? {
@@ -69,7 +70,7 @@ impl<'t> Lock<'t, '_> {
             }
         }
         for (name, range) in asked {
-            self.requests.ask(name, range, package);
+            self.requests.ask(&name, &range, package)?;
         }
         Ok(())
     }

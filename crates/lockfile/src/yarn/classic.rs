@@ -9,7 +9,7 @@ use crate::lines::numbered;
 use crate::{LockFile, LockFileError, NoteKind, Source, npm};
 
 pub(super) fn parse(text: &str, mut draft: Draft<'_>) -> Result<LockFile, LockFileError> {
-    let mut requests = Requests::default();
+    let mut requests = Requests::new(draft.limits);
     let mut entry: Option<Entry<'_>> = None;
     for (number, line) in numbered(text) {
         let content = line.trim();
@@ -84,7 +84,7 @@ impl<'t> Entry<'t> {
             requests.answer(Cow::Borrowed(unquote(request)), package);
         }
         for (name, range) in asked {
-            requests.ask(Cow::Borrowed(name), Cow::Borrowed(range), package);
+            requests.ask(name, range, package)?;
         }
         Ok(())
     }
