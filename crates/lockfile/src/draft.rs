@@ -59,6 +59,9 @@ impl<'l> Draft<'l> {
     /// Takes a package in, and gives its index.
     pub(crate) fn add(&mut self, found: Found<'_>) -> Result<u32, LockFileError> {
         let Found { name, version, alias, source, dev, direct, line } = found;
+        if name.is_empty() {
+            return Err(LockFileError::syntax(line, "a package without a name"));
+        }
         let index = self.lock.packages.len();
         // The index `NONE` is no package, whatever the limit.
         if index >= self.limits.packages.min(NONE as usize) {
@@ -276,6 +279,7 @@ mod tests {
         let mut draft = draft(&Limits { packages: 1, notes: 1, ..Limits::default() }, &["a"]);
         let error = draft.add(Found { name: "b", line: 7, ..Found::default() });
         assert_eq!(error, Err(LockFileError::Packages { line: 7, limit: 1 }));
+        assert!(matches!(draft.add(Found { line: 7, ..Found::default() }), Err(LockFileError::Syntax { line: 7, .. })));
         draft.note(1, NoteKind::Unpinned, "a");
         draft.note(2, NoteKind::Unpinned, "b");
         let lock = draft.finish();

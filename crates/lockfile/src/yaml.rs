@@ -5,11 +5,15 @@ use std::borrow::Cow;
 use saphyr_parser::{Event, Parser, StrInput};
 
 use crate::LockFileError;
+use crate::lines::Lines;
 
 /// Goes through a file from value to value. The caller takes or skips the value of each key before it asks for the next.
 pub(crate) struct Reader<'t> {
     parser: Parser<'t, StrInput<'t>>,
     line: usize,
+    /// The number of the last line. The parser's count can pass it: it counts carriage returns, and may be one ahead at the
+    /// end.
+    last: usize,
     depth: usize,
     limit: usize,
 }
@@ -27,7 +31,8 @@ pub(crate) enum Value<'t> {
 impl<'t> Reader<'t> {
     /// A reader of a text that may nest so deep.
     pub(crate) fn new(text: &'t str, limit: usize) -> Self {
-        Self { parser: Parser::new_from_str(text), line: 1, depth: 0, limit }
+        let last = Lines::new(text).at(text.len());
+        Self { parser: Parser::new_from_str(text), line: 1, last, depth: 0, limit }
     }
 
     /// Goes to the next document. `false` after the last.
@@ -94,7 +99,7 @@ impl<'t> Reader<'t> {
             Some(Err(error)) => return Err(LockFileError::syntax(error.marker().line(), error.info())),
             None => return Ok(Event::StreamEnd),
         };
-        self.line = span.start.line();
+        self.line = span.start.line().min(self.last);
         match event {
             Event::Alias(_) => return Err(LockFileError::syntax(self.line, "an alias, which no lock file has")),
             Event::MappingStart(..) | Event::SequenceStart(..) => self.depth += 1,

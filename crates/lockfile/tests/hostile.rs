@@ -39,7 +39,11 @@ fn read(format: Format, bytes: &[u8]) {
     let limits = Limits { packages: 100, notes: 10, ..Limits::default() };
     let Ok(file) = parse(format, bytes, &limits) else { return };
     assert!(file.packages.len() <= limits.packages && file.notes.len() <= limits.notes);
+    let lines = 1 + bytes.iter().filter(|it| **it == b'\n').count();
+    assert!(file.notes.iter().all(|it| it.line.is_none_or(|it| it.get() as usize <= lines)));
     for (index, package) in file.packages.iter().enumerate() {
+        assert!(package.line.is_none_or(|it| it.get() as usize <= lines));
+        assert!(!package.name.is_empty());
         assert_eq!(file.chain(index).last(), Some(&&*package.name));
         assert!(file.requires(index).all(|it| it < file.packages.len()));
     }
