@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::api::{
-    Cancelling, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, LogLine, Queued, ReleaseRequest, Requests, RunDetail, RunRequest, Runs,
-    Slots, Tasks, VERSION,
+    Cancelling, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, LogLine, Queued, ReleaseRequest,
+    Requests, RunDetail, RunRequest, Runs, Slots, Tasks, VERSION,
 };
 use crate::command::{Reloaded, Status};
 use crate::event::Event;
@@ -202,7 +202,8 @@ impl Client {
 
     /// A document of a run.
     pub async fn document(&self, run: &str, name: &str) -> Result<Bytes, ClientError> {
-        collect(self.send(Method::GET, &format!("runs/{}/documents/{}", escape(run), escape(name)), empty()).await?).await
+        collect(self.send(Method::GET, &format!("runs/{}/documents/{}", escape(run), escape(name)), empty()).await?)
+            .await
     }
 
     /// The holds on backup repositories.

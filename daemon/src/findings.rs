@@ -202,22 +202,14 @@ fn gate(settings: &FindingsSettings, findings: &[Finding]) -> Option<String> {
 }
 
 /// Findings about entries that have run out or that nothing fits.
-fn stale(
-    findings: &[Finding],
-    task: &str,
-    ignores: &[Ignore],
-    today: NaiveDate,
-    complete: bool,
-) -> Vec<Finding> {
+fn stale(findings: &[Finding], task: &str, ignores: &[Ignore], today: NaiveDate, complete: bool) -> Vec<Finding> {
     let mut stale = Vec::new();
     for entry in ignores {
         let scope = entry.scope();
         let fits = findings.iter().any(|it| entry.fits(it, &identifier(task, &it.key)));
         let (what, title, detail) = if entry.until < today && fits {
-            let detail = format!(
-                "The reason was: {}. Look at it again; then mend it, or write a later day.",
-                entry.reason
-            );
+            let detail =
+                format!("The reason was: {}. Look at it again; then mend it, or write a later day.", entry.reason);
             ("expired", format!("The entry that ignores {scope} has ended on {}", entry.until), detail)
         } else if !fits && complete {
             ("unused", format!("The entry that ignores {scope} fits nothing"), "Remove it, or correct it.".to_owned())

@@ -129,7 +129,10 @@ impl Host {
 
     /// Lets requests to all addresses out, and answers them with this function.
     #[must_use]
-    pub fn http(self, answerer: impl FnMut(&crate::http::Request) -> HostResult<crate::http::Response> + 'static) -> Self {
+    pub fn http(
+        self,
+        answerer: impl FnMut(&crate::http::Request) -> HostResult<crate::http::Response> + 'static,
+    ) -> Self {
         with(|world| world.http = Some(Box::new(answerer)));
         self
     }

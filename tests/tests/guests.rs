@@ -615,12 +615,13 @@ mod outcome {
         let mut urls: Vec<&str> = denied.iter().map(String::as_str).collect();
         urls.insert(0, &reached);
         urls.extend([moving.as_str(), &moving]);
-        let allow: Vec<String> = ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "localhost", "here.test"]
-            .iter()
-            .map(|host| format!("http://{host}:{port}/"))
-            .chain(["http://169.254.169.254/".to_owned()])
-            .chain(["127.0.0.2", "moving.test"].iter().map(|host| format!("http://{host}:{port}/public/")))
-            .collect();
+        let allow: Vec<String> =
+            ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "localhost", "here.test"]
+                .iter()
+                .map(|host| format!("http://{host}:{port}/"))
+                .chain(["http://169.254.169.254/".to_owned()])
+                .chain(["127.0.0.2", "moving.test"].iter().map(|host| format!("http://{host}:{port}/public/")))
+                .collect();
         site.task(
             "hostile-http",
             &format!(

@@ -18,14 +18,12 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::Client;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio_util::task::TaskTracker;
 use ulid::Ulid;
 use url::{Host as UrlHost, Url};
-use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
 use crate::capability::{Call, Host, Run};
 use crate::clock;
@@ -296,7 +294,8 @@ impl Entry {
     fn new(run: Arc<Run>, call: Call, request: &http::Request<WasiBody>, url: &Url) -> Self {
         let at = clock::now();
         let row = Egress {
-            id: Ulid::from_datetime(std::time::UNIX_EPOCH + Duration::from_millis(at.0.try_into().unwrap_or(0))).to_string(),
+            id: Ulid::from_datetime(std::time::UNIX_EPOCH + Duration::from_millis(at.0.try_into().unwrap_or(0)))
+                .to_string(),
             run: run.id.clone(),
             task: run.task.to_string(),
             step: call.step(),
@@ -318,7 +317,8 @@ impl Entry {
     async fn open(&mut self) -> Result<(), Error> {
         self.is_open = true;
         let written = self.run.store.egress(&self.row).await;
-        written.map_err(|error| Error::InternalError(Some(format!("the ledger of requests cannot be written: {error}"))))
+        written
+            .map_err(|error| Error::InternalError(Some(format!("the ledger of requests cannot be written: {error}"))))
     }
 
     /// It is not let out: the run remembers it, and so does the ledger.

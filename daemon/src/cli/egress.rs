@@ -125,7 +125,8 @@ mod tests {
             took_ms: Some(4_200),
             ..request(1, EgressResult::Answered)
         };
-        let reason = "https://169.254.169.254/: 169.254.169.254 is no public address (`grant.http.networks` does not hold it)";
+        let reason =
+            "https://169.254.169.254/: 169.254.169.254 is no public address (`grant.http.networks` does not hold it)";
         let denied = Egress {
             url: "https://169.254.169.254/".into(),
             address: None,

@@ -12,8 +12,8 @@ use super::table::{Cell, Table};
 use super::{report, stdout_screen, write_json};
 use crate::api::{Findings, IgnoreRequest};
 use crate::findings::sarif;
-use crate::record::finding::{FindingState, Life};
 use crate::record::Severity;
+use crate::record::finding::{FindingState, Life};
 
 /// Characters of an identifier that are shown; more where they are alike.
 const SHOWN: usize = 8;
@@ -141,7 +141,9 @@ fn write(screen: &Screen, lives: &[Life], out: &mut dyn Write) -> io::Result<()>
             Cell::from(finding.id.get(..length).unwrap_or(&finding.id)),
             Cell::new(ink, name),
             Cell::new(state_ink, state),
-            screen.relative(if finding.state == Some(FindingState::Fixed) { life.changed } else { life.first_seen }).into(),
+            screen
+                .relative(if finding.state == Some(FindingState::Fixed) { life.changed } else { life.first_seen })
+                .into(),
             life.task.as_str().into(),
             report::headline(finding).into(),
         ]);

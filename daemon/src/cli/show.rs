@@ -182,7 +182,13 @@ mod tests {
             Metric { name: "files".into(), labels, value: MetricValue::Counter(20_000.0) },
             Metric { name: "seconds".into(), labels: vec![], value: seconds },
         ];
-        insta::assert_snapshot!(shown(&RunDetail { run, steps, report: Some(report()), metrics, documents: vec![("sbom.cdx.json".into(), 48_213)] }));
+        insta::assert_snapshot!(shown(&RunDetail {
+            run,
+            steps,
+            report: Some(report()),
+            metrics,
+            documents: vec![("sbom.cdx.json".into(), 48_213)]
+        }));
     }
 
     #[test]

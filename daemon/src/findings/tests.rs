@@ -142,7 +142,8 @@ fn what_is_ignored_is_marked_and_fails_nothing() {
         let mut journal = Journal { ignores: vec![entry.clone()], settings, ..Journal::default() };
         let settled = journal.run(seen.clone(), true);
         let key = &seen.findings[marked].key;
-        let ignored: Vec<_> = settled.report.findings.iter().filter(|it| it.ignored.is_some()).map(|it| &it.key).collect();
+        let ignored: Vec<_> =
+            settled.report.findings.iter().filter(|it| it.ignored.is_some()).map(|it| &it.key).collect();
         assert_eq!(ignored, [key], "{entry:?}");
         assert!(settled.gate.unwrap().starts_with("1 finding "), "{entry:?}");
     }

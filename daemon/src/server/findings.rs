@@ -55,7 +55,8 @@ pub(super) async fn heed(
     let life = find(&state, &finding).await?;
     let (id, by) = (life.finding.id.clone(), peer.by());
     if !state.ask(|reply| Command::Heed { id, by, reply }).await?? {
-        let message = format!("no person ignores {}; if an entry of the task file does, remove it there", life.finding.id);
+        let message =
+            format!("no person ignores {}; if an entry of the task file does, remove it there", life.finding.id);
         return Err(ApiError::new(ErrorCode::NoFinding, message));
     }
     Ok(Json(life))

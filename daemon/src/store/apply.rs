@@ -220,7 +220,8 @@ impl<'a> Statements<'a> {
         self.run(REPORT, texts);
         let findings = reports().flat_map(|(run, report)| {
             (0u32..).zip(&report.findings).map(move |(ordinal, finding)| {
-                let [id, key, severity, title, detail, rule, path, line, fix, state, ignored] = finding::columns(finding);
+                let [id, key, severity, title, detail, rule, path, line, fix, state, ignored] =
+                    finding::columns(finding);
                 [run.into(), ordinal.into(), id, key, severity, title, detail, rule, path, line, fix, state, ignored]
             })
         });
@@ -251,7 +252,8 @@ impl<'a> Statements<'a> {
             let [id, key, severity, title, detail, rule, path, line, fix, state, ignored] =
                 finding::columns(&life.finding);
             let Life { task, finding: _, first_seen, last_seen, changed, run } = life;
-            let (task, first, last, changed) = (task.into(), (*first_seen).into(), (*last_seen).into(), (*changed).into());
+            let (task, first, last, changed) =
+                (task.into(), (*first_seen).into(), (*last_seen).into(), (*changed).into());
             let run = run.into();
             [task, id, key, severity, title, detail, rule, path, line, fix, state, ignored, first, last, changed, run]
         });

@@ -180,7 +180,8 @@ impl Reader {
 
     /// The documents of a run without their content: names and sizes in bytes.
     pub async fn documents(&self, run: &RunId) -> Result<Vec<(String, u64)>, StoreError> {
-        let query = sqlx::query("SELECT name, octet_length(content) AS size FROM documents WHERE run = ?1 ORDER BY name");
+        let query =
+            sqlx::query("SELECT name, octet_length(content) AS size FROM documents WHERE run = ?1 ORDER BY name");
         self.all(query.bind(&*run.0), |row| Ok((get(row, "name")?, row::unsigned(get(row, "size")?)))).await
     }
 

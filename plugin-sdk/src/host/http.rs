@@ -66,7 +66,8 @@ pub(crate) fn send(request: Request) -> HostResult<Response> {
     }
     future.subscribe().block();
     let unavailable = || HostError::Unavailable(format!("{url}: the host gave no answer"));
-    let response = future.get().ok_or_else(unavailable)?.map_err(|()| unavailable())?.map_err(|code| told(&url, code))?;
+    let response =
+        future.get().ok_or_else(unavailable)?.map_err(|()| unavailable())?.map_err(|code| told(&url, code))?;
     let (status, headers) = (response.status(), response.headers().entries());
     let incoming = response.consume().map_err(|()| unavailable())?;
     let stream = incoming.stream().map_err(|()| unavailable())?;

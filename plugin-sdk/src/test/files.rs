@@ -194,7 +194,7 @@ fn of_io(path: &str, error: &io::Error) -> HostError {
 /// A pattern without a slash is about the name, one with a slash about the whole path.
 fn excludes(pattern: &str, path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    let subject = if pattern.contains('/') { path } else { name };
+    let subject = if pattern.trim_end_matches('/').contains('/') { path } else { name };
     glob(pattern.trim_matches('/').as_bytes(), subject.as_bytes())
 }
 

@@ -71,7 +71,10 @@ impl Advisories {
         let family = |name: &String| {
             name.parse::<Family>().map_err(|_| {
                 let all: Vec<_> = Family::ALL.iter().map(|it| it.as_str()).collect();
-                Error::config(format!("`ecosystems` under [config]: there is no `{name}`; there are {}", all.join(", ")))
+                Error::config(format!(
+                    "`ecosystems` under [config]: there is no `{name}`; there are {}",
+                    all.join(", ")
+                ))
             })
         };
         self.ecosystems.iter().map(family).collect()
@@ -130,7 +133,8 @@ impl Task for Advisories {
                     records += kept.records;
                     metrics::gauge("advisories_records", &[("ecosystem", &kept.family)], kept.records as f64)?;
                     let downloaded = kept.downloaded.map_or("nothing new".to_owned(), |bytes| Size(bytes).to_string());
-                    let cells = [kept.family.clone(), kept.records.to_string(), downloaded, kept.unreadable.to_string()];
+                    let cells =
+                        [kept.family.clone(), kept.records.to_string(), downloaded, kept.unreadable.to_string()];
                     table = table.row(cells);
                 }
                 Err(_) => failed += 1,
@@ -180,12 +184,19 @@ fn keep(
     let mut file = root.create(&file(family))?;
     let fetched = u64::try_from(ctx.now).unwrap_or(0);
     let written = builder.finish(fetched, |piece| file.write_all(piece));
-    let Totals { packages, .. } = written.map_err(|error| Error::transient(format!("{}: {error}", self::file(family))))?;
+    let Totals { packages, .. } =
+        written.map_err(|error| Error::transient(format!("{}: {error}", self::file(family))))?;
     file.commit()?;
     write_note(root, family, &Note { checked: ctx.now, etag, records })?;
     let downloaded = counted.bytes;
     info!(ecosystem = family, records = records, packages = packages, bytes = downloaded, "renewed");
-    Ok(Kept { family: family.to_string(), records, packages: packages.into(), downloaded: Some(downloaded), unreadable })
+    Ok(Kept {
+        family: family.to_string(),
+        records,
+        packages: packages.into(),
+        downloaded: Some(downloaded),
+        unreadable,
+    })
 }
 
 /// Whether an archive can be what it should be.

@@ -37,6 +37,16 @@ impl Found {
         }
     }
 
+    /// Tells of a database.
+    pub(crate) fn row(&mut self, family: String, records: String, age: String) {
+        if self.tables.is_empty() {
+            self.tables.push(Table::new("Advisories", ["ECOSYSTEM", "RECORDS", "AGE"]));
+        }
+        if let Some(table) = self.tables.first_mut() {
+            table.rows.push(vec![family, records, age]);
+        }
+    }
+
     /// Notes what was left out.
     pub(crate) fn leave_out(&mut self, what: String) {
         if self.left_out.len() < NAMED {

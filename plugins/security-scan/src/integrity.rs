@@ -53,7 +53,8 @@ impl Integrity {
     pub(crate) fn plan(&self, number: usize, steps: &mut Vec<Step<Part>>) -> Result<()> {
         self.scope.open()?;
         for share in (0..STEPS).map(|number| Share { number, of: STEPS }) {
-            let title = format!("compare the files of {} with their baseline{share}", self.scope.shown(&self.scope.path));
+            let title =
+                format!("compare the files of {} with their baseline{share}", self.scope.shown(&self.scope.path));
             let part = Part::Integrity { folder: number, share };
             steps.push(Step::new(format!("integrity-{number}-{}", share.number), part).title(title));
         }
@@ -140,7 +141,8 @@ impl Integrity {
 }
 
 /// What to do about a difference.
-const ACCEPT: &str = "Find out who did it. If it was meant, write another text into `baseline`, or what is expected into `expect`.";
+const ACCEPT: &str =
+    "Find out who did it. If it was meant, write another text into `baseline`, or what is expected into `expect`.";
 
 fn digest(root: &Root, path: &str) -> Result<String, HostError> {
     let mut reader = root.read(path)?;

@@ -46,6 +46,8 @@ struct SecurityScan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Part {
+    /// Whether advisories are fresh.
+    Age,
     /// All dependencies.
     Dependencies,
     /// The files of one root that fall to this step.
@@ -64,7 +66,10 @@ impl Task for SecurityScan {
         let mut steps = Vec::new();
         if let Some(dependencies) = &self.dependencies {
             dependencies.check()?;
-            steps.push(Step::new("dependencies", Part::Dependencies).title("compare dependencies with known vulnerabilities"));
+            steps.push(Step::new("advisories", Part::Age).title("see whether the advisories are fresh"));
+            steps.push(
+                Step::new("dependencies", Part::Dependencies).title("compare dependencies with known vulnerabilities"),
+            );
         }
         if let Some(secrets) = &self.secrets {
             secrets.plan(&mut steps)?;
@@ -87,6 +92,7 @@ impl Task for SecurityScan {
     fn execute(&self, ctx: &Context, step: Step<Part>) -> Result<Found> {
         let missing = || Error::permanent("the plan names a section that the configuration has not");
         match step.input {
+            Part::Age => self.dependencies.as_ref().ok_or_else(missing)?.look_at_age(ctx),
             Part::Dependencies => self.dependencies.as_ref().ok_or_else(missing)?.look(ctx),
             Part::Secrets { root, share } => self.secrets.as_ref().ok_or_else(missing)?.look(ctx, root, share),
             Part::Hardening => {

@@ -56,7 +56,8 @@ impl Secrets {
             })?;
             for share in Share::of_bytes(bytes, MOST_STEPS) {
                 let title = format!("look for secrets in {}{share}", folder.shown(&folder.path));
-                let step = Step::new(format!("secrets-{number}-{}", share.number), Part::Secrets { root: number, share });
+                let step =
+                    Step::new(format!("secrets-{number}-{}", share.number), Part::Secrets { root: number, share });
                 steps.push(step.title(title).weight(1 + (bytes >> 20) / share.of));
             }
         }
@@ -115,7 +116,10 @@ impl Secrets {
                 Some(Skipped::Binary(_)) => found.count("binary files", 1),
                 Some(Skipped::TooLarge(_)) => {
                     let shown = folder.shown(&entry.path);
-                    found.leave_out(format!("{shown}: only its first {} were looked at (secrets.max_size)", self.max_size));
+                    found.leave_out(format!(
+                        "{shown}: only its first {} were looked at (secrets.max_size)",
+                        self.max_size
+                    ));
                 }
                 None => {}
             }

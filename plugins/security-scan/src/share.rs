@@ -25,9 +25,9 @@ impl Share {
     /// Whether the file at `path` falls to it.
     pub(crate) fn takes(self, path: &str) -> bool {
         // FNV-1a: the same on each machine and in each version.
-        let digest = path.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| {
-            (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let digest = path
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         digest % self.of.max(1) == self.number
     }
 }

@@ -117,7 +117,10 @@ async fn what_is_granted_is_asked_and_written_down() {
     assert_eq!(request.address, Some(format!("127.0.0.1:{}", server.port)));
     assert!(request.took_ms.is_some() && request.reason.is_none());
     let head = server.asked.lock().unwrap()[0].clone();
-    assert!(head.contains(&format!("host: 127.0.0.1:{}", server.port)) && head.contains("user-agent: upkeep/"), "{head}");
+    assert!(
+        head.contains(&format!("host: 127.0.0.1:{}", server.port)) && head.contains("user-agent: upkeep/"),
+        "{head}"
+    );
 }
 
 #[tokio::test]

@@ -170,12 +170,18 @@ pub(super) fn dpkg(text: &str) -> Vec<abi::Package> {
         let is_installed = field("Status").is_some_and(|status| status.ends_with(" installed"));
         if let (true, Some(name), Some(version)) = (is_installed, field("Package"), field("Version")) {
             // `Source: glibc (2.36-9)`: the version of the source, where it is another.
-            let source = field("Source").and_then(|source| source.split_whitespace().next());
+            let (source, source_version) =
+                match field("Source").map(|source| source.split_once(' ').unwrap_or((source, ""))) {
+                    Some((source, "")) => (source, version),
+                    Some((source, other)) => (source, other.trim().trim_matches(['(', ')'])),
+                    None => (name, version),
+                };
             packages.push(abi::Package {
                 name: name.to_owned(),
                 version: version.to_owned(),
                 architecture: field("Architecture").unwrap_or_default().to_owned(),
-                source: source.unwrap_or(name).to_owned(),
+                source: source.to_owned(),
+                source_version: source_version.to_owned(),
             });
         }
     }
@@ -193,6 +199,7 @@ pub(super) fn apk(text: &str) -> Vec<abi::Package> {
                 version: version.to_owned(),
                 architecture: field("A").unwrap_or_default().to_owned(),
                 source: field("o").unwrap_or(name).to_owned(),
+                source_version: version.to_owned(),
             });
         }
     }

@@ -11,8 +11,8 @@ use crate::client::Client;
 use crate::clock::Timestamp;
 use crate::command::{Command, CommandError, NextSlot, Reloaded, Running, Status, TaskStatus};
 use crate::event::Events;
-use crate::outcome::Outcome;
 use crate::findings::identifier;
+use crate::outcome::Outcome;
 use crate::record::egress::{Egress, EgressResult};
 use crate::record::finding::{FindingState, Life};
 use crate::record::{
@@ -134,11 +134,7 @@ impl Fixture {
         let logs = vec![log(None, Level::Info, "2 steps", vec![]), log(Some(1), Level::Warn, "cannot read", path)];
         let at = Timestamp(DUE + 2_000);
         let done = |ordinal, next| Transition::FinishStep { run: run(), ordinal, at, result: Ok("{}".into()), next };
-        let report = Report {
-            summary: "2 files, 3 new".into(),
-            findings: vec![finding()],
-            ..Report::default()
-        };
+        let report = Report { summary: "2 files, 3 new".into(), findings: vec![finding()], ..Report::default() };
         let metrics = vec![Metric { name: "files".into(), labels: vec![], value: MetricValue::Counter(2.0) }];
         let outcome = Outcome::Succeeded;
         let slot = |due, decision, reason: &str, run| Slot {
