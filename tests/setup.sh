@@ -12,7 +12,7 @@ root=$(dirname "$0")/..
 
 # program:package
 build=(cc:gcc ld:binutils)
-demo=("${build[@]}" sqlite3:sqlite3 restic:restic)
+demo=("${build[@]}" sqlite3:sqlite3 restic:restic python3:python3)
 test=("${build[@]}" sqlite3:sqlite3 restic:restic strace:strace python3:python3 systemd-analyze:systemd git:git
     /usr/sbin/sshd:openssh-server ssh:openssh-client rclone:rclone curl:curl memcached:memcached
     swift-proxy-server:swift-proxy swift-account-server:swift-account swift-container-server:swift-container

@@ -106,7 +106,7 @@ fn all_examples_are_right() {
         };
         let stage = Stage::new();
         stage.write("srv/app/app.db", "SQLite format 3\0");
-        for folder in ["srv/backup", "var/cache/apt", "var/log/nginx", "var/tmp"] {
+        for folder in ["srv/backup", "var/cache/apt", "var/lib/upkeep-advisories", "var/log/nginx", "var/tmp"] {
             std::fs::create_dir_all(stage.path(folder)).expect("a folder");
         }
         stage.write(&format!("plugins/{plugin}.wasm"), &manifest);

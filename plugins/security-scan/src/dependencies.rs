@@ -213,7 +213,8 @@ fn missing(family: Family, dependants: &[Dependants], found: &mut Found) {
     let mine: Vec<_> = dependants.iter().filter(|it| it.ecosystem.family == family).collect();
     let packages: usize = mine.iter().map(|it| it.lock.packages.len()).sum();
     found.unseen.extend(mine.iter().map(|it| format!("vuln/{}/", it.shown)));
-    let title = format!("{packages} packages of {family} are not compared: there is no database of its advisories");
+    let s = if packages == 1 { "" } else { "s" };
+    let title = format!("There is no database of the advisories of {family}; {packages} package{s} not compared");
     let detail = format!("Add \"{family}\" to `ecosystems` of the task of the plugin `advisories`, and run that.");
     found.findings.push(Finding {
         rule: Some("advisories-missing".to_owned()),

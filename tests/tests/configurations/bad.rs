@@ -190,6 +190,17 @@ pub(crate) const DATABASES: &[Case] = cases! {
     "the password of a server that others can read": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n{grants}\n[grant.dump.app.redis]\npassword = { file = \"{root}/secrets/open\" }\ntools = \"{root}/tools\"\n";
 };
 
+/// What is wrong with `[findings]`.
+pub(crate) const FINDINGS: &[Case] = cases! {
+    "a severity that is none": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[findings]\nfail_at = \"severe\"\n";
+    "only new ones of none": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[findings]\nonly_new = true\nonly_fixable = true\n";
+    "all findings ignored": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[[findings.ignore]]\nreason = \"noise\"\nuntil = \"2027-01-01\"\n";
+    "all rules ignored": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[[findings.ignore]]\nrule = \"*\"\nreason = \"\"\nuntil = \"2027-01-01\"\n";
+    "no end": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[[findings.ignore]]\nrule = \"CVE-2021-23337\"\nreason = \"not reachable\"\n";
+    "an end that is no day": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[[findings.ignore]]\nrule = \"CVE-2021-23337\"\nreason = \"not reachable\"\nuntil = \"next year\"\n";
+    "a finding by two digits, a pattern that is none": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[[findings.ignore]]\nfinding = \"a1\"\npath = \"[\"\nreason = \"not reachable\"\nuntil = \"2027-01-01\"\n";
+};
+
 /// What is wrong with `[grant.http]`.
 pub(crate) const HTTP: &[Case] = cases! {
     "no grant": "etc/tasks.d/site.toml" = "plugin = \"asker\"\n";

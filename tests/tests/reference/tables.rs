@@ -13,6 +13,8 @@ pub(crate) fn all(daemon: &Value, task: &Value) -> Vec<(&'static str, String)> {
         ("schedule", table(task, definition("ScheduleSettings"))),
         ("after", table(task, definition("After"))),
         ("retry", table(task, definition("Retry"))),
+        ("findings", table(task, definition("FindingsSettings"))),
+        ("ignore", table(task, definition("IgnoreSettings"))),
         ("grant", table(task, definition("Grants"))),
         ("files", table(task, definition("FilesGrant"))),
         ("removal", table(task, definition("RemovalGrant"))),

@@ -102,7 +102,7 @@ fn what_is_not_compared_is_told_and_not_taken_for_fixed() {
     ] {
         assert!(told.contains(said), "{said} in {told}");
     }
-    assert!(told.contains("1 packages of crates.io are not compared"), "{told}");
+    assert!(told.contains("the advisories of crates.io; 1 package not compared"), "{told}");
     for unseen in ["vuln/app/package-lock.json/", "vuln/app/api/Cargo.lock/", "vuln/app/deep/yarn.lock/"] {
         assert!(report.unseen.iter().any(|it| it == unseen), "{unseen} in {:?}", report.unseen);
     }
