@@ -216,7 +216,9 @@ fn what_is_made_to_hurt_is_told_and_hurts_nobody() {
     let run = site.run("scan");
     assert_eq!(run["outcome"]["outcome"], "succeeded", "{run}");
     let told = run["report"].to_string();
-    for file in ["app/package-lock.json", "app/a/Cargo.lock", "app/a/yarn.lock", "app/a/b/pom.xml"] {
+    for file in
+        ["app/package-lock.json", "app/a/Cargo.lock", "app/a/yarn.lock", "app/a/pnpm-lock.yaml", "app/a/b/poetry.lock"]
+    {
         assert!(
             told.contains(&format!("{file} cannot be read")) || told.contains(&format!("{file}, ")),
             "{file}: {told}"
