@@ -70,7 +70,7 @@ doc: check-toolchain
 deny:
 	for it in $(WORKSPACES); do cargo deny --locked --manifest-path $$it check --config $(CURDIR)/deny.toml || exit 1; done
 
-## Measure sandbox and daemon, backups beside restic and borg, a million files and rows; our own crates are optimised for it
+## Measure sandbox and daemon, backups beside restic and borg, a million files and rows, the scan; our own crates are optimised for it
 bench: export CARGO_PROFILE_DEV_OPT_LEVEL = 2
 bench: setup-bench plugins guests
 	cargo bench --locked --workspace --profile dev --bench '*'
@@ -79,6 +79,9 @@ bench: setup-bench plugins guests
 	UPKEEP=$(UPKEEP) tests/benches/databases.sh
 	UPKEEP=$(UPKEEP) tests/benches/cleanup.sh
 	UPKEEP=$(UPKEEP) tests/benches/rows.sh
+	cargo build --locked --release -p upkeep-secrets --examples
+	tests/benches/secrets.sh
+	UPKEEP=$(UPKEEP) tests/benches/scan.sh
 
 ## What is installed on a server, as dist/upkeep-VERSION.tar.gz
 package: plugins

@@ -20,7 +20,7 @@ test=("${build[@]}" sqlite3:sqlite3 restic:restic strace:strace python3:python3 
     pg_dump:postgresql pg_ctlcluster:postgresql mariadbd:mariadb-server mariadb-dump:mariadb-client redis-server:redis-server
     redis-cli:redis-tools setfattr:attr setfacl:acl openssl:openssl
     /lib/systemd/systemd-journal-remote:systemd-journal-remote)
-bench=(restic:restic borg:borgbackup python3:python3 sqlite3:sqlite3 tmpreaper:tmpreaper mkfs.ext4:e2fsprogs)
+bench=(rg:ripgrep zstd:zstd restic:restic borg:borgbackup python3:python3 sqlite3:sqlite3 tmpreaper:tmpreaper mkfs.ext4:e2fsprogs)
 
 fail() {
     printf 'setup: %s\n' "$@" >&2

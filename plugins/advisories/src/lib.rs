@@ -108,13 +108,13 @@ impl Task for Advisories {
             (304, Some(before)) => {
                 write_note(&root, family, &Note { checked: ctx.now, ..before.clone() })?;
                 info!(ecosystem = family, "nothing new");
-                return Ok(Kept {
+                Ok(Kept {
                     family: family.to_string(),
                     records: before.records,
                     packages: 0,
                     downloaded: None,
                     unreadable: 0,
-                });
+                })
             }
             (200, before) => keep(ctx, &root, family, &url, response, before.as_ref()),
             (status, _) if status >= 500 || status == 429 => {

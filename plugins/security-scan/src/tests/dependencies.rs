@@ -27,7 +27,11 @@ fn database(place: &Place, family: Family, fetched: i64, records: &[String]) {
     }
     let mut bytes = Vec::new();
     let fetched = fetched.try_into().unwrap();
-    builder.finish::<()>(fetched, |piece| Ok(bytes.extend_from_slice(piece))).unwrap();
+    let finished = builder.finish::<()>(fetched, |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    });
+    finished.unwrap();
     place.write(&format!("advisories/{family}.advisories"), bytes);
 }
 
