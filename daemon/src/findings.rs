@@ -118,7 +118,7 @@ pub struct Round<'a> {
 /// What a report becomes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settled {
-    /// With the state of each finding; those that are fixed now are in it, and upkeep's own.
+    /// With the state of each finding, what is fixed now, and upkeep's own.
     pub report: Report,
     /// What the journal is to know from now on.
     pub lives: Vec<Life>,
@@ -170,10 +170,12 @@ pub fn settle(round: Round<'_>, mut report: Report) -> Settled {
         life.finding.state = Some(FindingState::Fixed);
         life.finding.ignored = None;
         life.changed = at;
-        report.findings.push(life.finding.clone());
+        report.fixed.push(life.finding.clone());
         lives.insert(life.finding.id.clone(), life);
     }
-    report.findings.sort_by_key(|it| (it.rank(), std::cmp::Reverse(it.severity)));
+    for findings in [&mut report.findings, &mut report.fixed] {
+        findings.sort_by_key(|it| (it.rank(), std::cmp::Reverse(it.severity)));
+    }
     let gate = gate(settings, &report.findings);
     Settled { report, lives: lives.into_values().collect(), gate }
 }
@@ -184,7 +186,6 @@ fn gate(settings: &FindingsSettings, findings: &[Finding]) -> Option<String> {
     let fails = |it: &&Finding| {
         it.severity >= least
             && it.ignored.is_none()
-            && it.state != Some(FindingState::Fixed)
             && (!settings.only_new || it.state != Some(FindingState::Known))
             && (!settings.only_fixable || it.fix.is_some())
     };

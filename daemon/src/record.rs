@@ -249,6 +249,9 @@ pub struct Report {
     pub summary: String,
     /// What was found.
     pub findings: Vec<Finding>,
+    /// What was found by runs before, and is not there any more.
+    #[serde(default)]
+    pub fixed: Vec<Finding>,
     /// Tables.
     pub tables: Vec<Table>,
     /// Markdown.

@@ -9,10 +9,11 @@ use crate::record::{Finding, Report, Severity};
 
 /// Writes summary, findings, tables and text; what is empty is left out.
 pub(super) fn write(screen: &Screen, report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let Report { summary, findings, tables, text, unseen: _, documents: _ } = report;
+    let Report { summary, findings, fixed, tables, text, unseen: _, documents: _ } = report;
     if !summary.is_empty() {
         writeln!(out, "\n{}", line(summary))?;
     }
+    let findings: Vec<&Finding> = findings.iter().chain(fixed).collect();
     write_findings(screen, findings, out)?;
     for table in tables {
         writeln!(out, "\n{}", screen.ink(Ink::Bold, &line(&table.title)))?;
@@ -29,8 +30,7 @@ pub(super) fn write(screen: &Screen, report: &Report, out: &mut dyn Write) -> io
 }
 
 /// What changed since the run before first; in each part the worst first.
-fn write_findings(screen: &Screen, findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
-    let mut findings: Vec<_> = findings.iter().collect();
+fn write_findings(screen: &Screen, mut findings: Vec<&Finding>, out: &mut dyn Write) -> io::Result<()> {
     findings.sort_by_key(|finding| (finding.rank(), std::cmp::Reverse(finding.severity)));
     for part in findings.chunk_by(|one, other| one.rank() == other.rank()) {
         let heading = match (&part[0].ignored, part[0].state) {

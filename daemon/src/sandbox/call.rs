@@ -216,6 +216,7 @@ fn report(report: task::Report) -> Report {
             .map(|table| Table { title: table.title, columns: table.columns, rows: table.rows })
             .collect(),
         text: report.text,
+        fixed: Vec::new(),
         unseen: report.unseen,
         documents: report
             .documents

@@ -219,7 +219,7 @@ impl<'a> Statements<'a> {
         });
         self.run(REPORT, texts);
         let findings = reports().flat_map(|(run, report)| {
-            (0u32..).zip(&report.findings).map(move |(ordinal, finding)| {
+            (0u32..).zip(report.findings.iter().chain(&report.fixed)).map(move |(ordinal, finding)| {
                 let [id, key, severity, title, detail, rule, path, line, fix, state, ignored] =
                     finding::columns(finding);
                 [run.into(), ordinal.into(), id, key, severity, title, detail, rule, path, line, fix, state, ignored]

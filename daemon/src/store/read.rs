@@ -17,7 +17,8 @@ use super::retention::Sweep;
 use super::row::{self, get};
 use super::state::StateValue;
 use crate::clock::Timestamp;
-use crate::record::{Document, LogRecord, Metric, Phase, Report, Run, RunId, Slot, Step};
+use crate::record::finding::FindingState;
+use crate::record::{Document, Finding, LogRecord, Metric, Phase, Report, Run, RunId, Slot, Step};
 
 /// The journal, open for reading. Works beside a running daemon and without one; clones share the connections.
 #[derive(Debug, Clone)]
@@ -174,7 +175,9 @@ impl Reader {
         };
         let sql = format!("SELECT {} FROM findings WHERE run = ?1 ORDER BY ordinal", finding::FINDING);
         let query = sqlx::query(AssertSqlSafe(sql)).bind(&*run.0);
-        report.findings = self.all(query, finding::read_finding).await?;
+        let found = self.all(query, finding::read_finding).await?;
+        let is_there = |it: &Finding| it.state != Some(FindingState::Fixed);
+        (report.findings, report.fixed) = found.into_iter().partition(is_there);
         Ok(Some(report))
     }
 

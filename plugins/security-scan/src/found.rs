@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use upkeep_plugin::{Finding, Table};
 
-use crate::hardening;
+use crate::hardening::{self, Looked};
 
 /// What one step found.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -25,8 +25,15 @@ const NAMED: usize = 20;
 
 impl Found {
     pub(crate) fn of_hardening(outcome: hardening::Outcome) -> Self {
-        let looked_at = vec![("checks".to_owned(), outcome.checks.len() as u64)];
-        Self { findings: outcome.findings, unseen: outcome.unseen, looked_at, ..Self::default() }
+        let mut found = Self { findings: outcome.findings, unseen: outcome.unseen, ..Self::default() };
+        for (id, looked) in outcome.checks {
+            match looked {
+                Looked::Unseen(reason) => found.leave_out(format!("check {id}: {reason}")),
+                Looked::Skipped => found.count("checks skipped", 1),
+                _ => found.count("checks of the machine", 1),
+            }
+        }
+        found
     }
 
     /// Counts what was looked at.
