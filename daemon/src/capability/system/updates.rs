@@ -107,7 +107,7 @@ fn apt_settings(root: &Path) -> String {
 
 /// Whether the last `APT::Periodic::Unattended-Upgrade` is no zero: it is the number of days between upgrades.
 fn is_on(settings: &str) -> bool {
-    let last = settings.lines().filter_map(|line| line.trim().strip_prefix("APT::Periodic::Unattended-Upgrade")).last();
+    let last = settings.lines().rev().find_map(|line| line.trim().strip_prefix("APT::Periodic::Unattended-Upgrade"));
     last.is_some_and(|rest| !["0", ""].contains(&rest.trim().trim_end_matches(';').trim().trim_matches('"')))
 }
 
