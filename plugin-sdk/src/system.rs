@@ -11,7 +11,10 @@
 //! # }
 //! ```
 
-pub use crate::bindings::upkeep::plugin::system::{Disk, Load, Memory, Os, Package, Service, Socket, Transport};
+pub use crate::bindings::upkeep::plugin::system::{
+    Account, Accounts, Disk, Kernel, Load, MatchBlock, Memory, Mount, Os, Owner, Package, Password, Service, Setting,
+    Socket, Sshd, SudoRule, Transport, Update, Updates,
+};
 use crate::host::{HostResult, system as host};
 
 /// The operating system.
@@ -68,4 +71,36 @@ pub fn sockets() -> HostResult<Vec<Socket>> {
 /// As for [`os`].
 pub fn services() -> HostResult<Vec<Service>> {
     host::get_services()
+}
+
+/// Who may log in, and who may become root.
+///
+/// # Errors
+/// As for [`os`].
+pub fn accounts() -> HostResult<Accounts> {
+    host::get_accounts()
+}
+
+/// Settings of the kernel that matter for security, and the mounts with their options.
+///
+/// # Errors
+/// As for [`os`].
+pub fn kernel() -> HostResult<Kernel> {
+    host::get_kernel()
+}
+
+/// Settings of the SSH server; none where there is no such server.
+///
+/// # Errors
+/// As for [`os`].
+pub fn sshd() -> HostResult<Option<Sshd>> {
+    host::get_sshd()
+}
+
+/// Security updates that apt knows of.
+///
+/// # Errors
+/// As for [`os`]; [`HostError::Unavailable`](crate::HostError::Unavailable) where packages are not those of apt.
+pub fn updates() -> HostResult<Updates> {
+    host::get_updates()
 }

@@ -1,8 +1,8 @@
 //! An in-memory host for tests on the author's machine (`cargo test`, no sandbox, no daemon).
 //!
 //! Log, state, metrics, the files of a journal and tables with old rows are kept in memory; a root is a folder of the author's
-//! choice. SQL, repositories and the facts of the server need the real host: here they answer [`HostError::Unavailable`].
-//! It checks grants of roots but is no sandbox: do not point it at files that a test must not touch.
+//! choice, and the facts of the server are what the test says. SQL and repositories need the real host: here they answer
+//! [`HostError::Unavailable`]. It checks grants of roots but is no sandbox: do not point it at files that a test must not touch.
 //!
 //! ```
 //! use upkeep_plugin::{Context, Result, function, info, state, test::Host};
@@ -41,7 +41,9 @@ pub(crate) mod metrics;
 pub(crate) mod purge;
 pub(crate) mod removal;
 pub(crate) mod state;
-pub(crate) use absent::{drill, dump, repository, sql, system};
+pub(crate) mod system;
+pub(crate) use absent::{drill, dump, repository, sql};
+pub use system::Facts;
 
 thread_local! {
     static WORLD: RefCell<World> = RefCell::default();
@@ -58,6 +60,7 @@ struct World {
     blocks: Vec<crate::removal::Block>,
     journal: Option<Vec<JournalFile>>,
     http: Option<http::Answerer>,
+    facts: Facts,
     /// By database and table.
     tables: BTreeMap<(String, String), purge::Table>,
     /// That of the task which ran last, in milliseconds since 1970.
@@ -127,9 +130,32 @@ impl Host {
         self
     }
 
+    /// Grants facts about the server. It replaces those given before.
+    ///
+    /// ```
+    /// use upkeep_plugin::system::{self, Load};
+    /// use upkeep_plugin::test::{Facts, Host};
+    ///
+    /// # fn main() -> upkeep_plugin::Result<()> {
+    /// let load = Load { cpus: 2, one: 7.5, five: 2.0, fifteen: 1.0 };
+    /// let _host = Host::new().system(Facts { load: Some(load), ..Facts::default() });
+    /// assert_eq!(system::load()?.cpus, 2);
+    /// assert!(system::memory().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn system(self, facts: Facts) -> Self {
+        with(|world| world.facts = facts);
+        self
+    }
+
     /// Lets requests to all addresses out, and answers them with this function.
     #[must_use]
-    pub fn http(self, answerer: impl FnMut(&crate::http::Request) -> HostResult<crate::http::Response> + 'static) -> Self {
+    pub fn http(
+        self,
+        answerer: impl FnMut(&crate::http::Request) -> HostResult<crate::http::Response> + 'static,
+    ) -> Self {
         with(|world| world.http = Some(Box::new(answerer)));
         self
     }

@@ -1,16 +1,23 @@
 //! Read-only facts about the server. Each group is granted by its name.
 //!
 //! What the kernel and the package managers keep as text is read by pure functions ([`facts`]); this file fetches the
-//! texts, from a root that a test can set.
+//! texts, from a root that a test can set. Facts that take more than one text have modules of their own, and programs are
+//! asked by [`program`] alone.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use crate::abi::system as abi;
 use crate::capability::{Host, HostError, blocking};
 use crate::config::grant::SystemGroup;
 
+mod accounts;
 mod facts;
+mod kernel;
+mod program;
+mod services;
+mod sockets;
+mod sshd;
+mod updates;
 
 impl Host {
     /// Reads facts of one group, if it is granted.
@@ -36,6 +43,10 @@ fn name(group: SystemGroup) -> &'static str {
         SystemGroup::Packages => "packages",
         SystemGroup::Sockets => "sockets",
         SystemGroup::Services => "services",
+        SystemGroup::Accounts => "accounts",
+        SystemGroup::Kernel => "kernel",
+        SystemGroup::Sshd => "sshd",
+        SystemGroup::Updates => "updates",
     }
 }
 
@@ -105,39 +116,6 @@ fn packages(root: &Path) -> Result<Vec<abi::Package>, String> {
     Err("neither dpkg (/var/lib/dpkg/status) nor apk (/lib/apk/db/installed) keeps packages here".to_owned())
 }
 
-fn sockets(root: &Path) -> Result<Vec<abi::Socket>, String> {
-    let mut sockets = Vec::new();
-    let tables = [
-        ("tcp", abi::Transport::Tcp),
-        ("tcp6", abi::Transport::Tcp),
-        ("udp", abi::Transport::Udp),
-        ("udp6", abi::Transport::Udp),
-    ];
-    for (table, transport) in tables {
-        // Without IPv6 in the kernel, two of them do not exist.
-        if let Ok(text) = text(root, &format!("proc/net/{table}")) {
-            sockets.extend(facts::listening(&text, transport));
-        }
-    }
-    Ok(sockets)
-}
-
-fn services(_: &Path) -> Result<Vec<abi::Service>, String> {
-    let arguments = ["list-units", "--type=service", "--all", "--full", "--plain", "--no-legend", "--no-pager"];
-    let output = Command::new(systemctl()).args(arguments).env_clear().output();
-    let output = output.map_err(|error| format!("systemctl: {error}"))?;
-    match output.status.success() {
-        true => Ok(facts::services(&String::from_utf8_lossy(&output.stdout))),
-        false => Err(format!("systemctl: {}", String::from_utf8_lossy(&output.stderr).trim())),
-    }
-}
-
-/// The program by its own path: whatever `PATH` says.
-fn systemctl() -> PathBuf {
-    let places = ["/usr/bin/systemctl", "/bin/systemctl", "/run/current-system/sw/bin/systemctl"];
-    places.iter().map(PathBuf::from).find(|path| path.exists()).unwrap_or_else(|| places[0].into())
-}
-
 impl abi::Host for Host {
     async fn get_os(&mut self) -> Result<abi::Os, HostError> {
         self.facts(SystemGroup::Os, os).await
@@ -160,11 +138,27 @@ impl abi::Host for Host {
     }
 
     async fn get_sockets(&mut self) -> Result<Vec<abi::Socket>, HostError> {
-        self.facts(SystemGroup::Sockets, sockets).await
+        self.facts(SystemGroup::Sockets, sockets::sockets).await
     }
 
     async fn get_services(&mut self) -> Result<Vec<abi::Service>, HostError> {
-        self.facts(SystemGroup::Services, services).await
+        self.facts(SystemGroup::Services, services::services).await
+    }
+
+    async fn get_accounts(&mut self) -> Result<abi::Accounts, HostError> {
+        self.facts(SystemGroup::Accounts, accounts::accounts).await
+    }
+
+    async fn get_kernel(&mut self) -> Result<abi::Kernel, HostError> {
+        self.facts(SystemGroup::Kernel, kernel::kernel).await
+    }
+
+    async fn get_sshd(&mut self) -> Result<Option<abi::Sshd>, HostError> {
+        self.facts(SystemGroup::Sshd, sshd::sshd).await
+    }
+
+    async fn get_updates(&mut self) -> Result<abi::Updates, HostError> {
+        self.facts(SystemGroup::Updates, updates::updates).await
     }
 }
 
@@ -183,8 +177,11 @@ mod tests {
         assert!(load(root).unwrap().cpus > 0);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let found = sockets(root).unwrap();
-        assert!(found.iter().any(|socket| socket.port == port && socket.address == "127.0.0.1"), "{found:?}");
+        let found = sockets::sockets(root).unwrap();
+        let own = found.iter().find(|socket| socket.port == port && socket.address == "127.0.0.1").unwrap();
+        assert_eq!(own.owner.as_ref().map(|it| it.pid), Some(std::process::id()));
+        assert!(accounts::accounts(root).unwrap().accounts.iter().any(|it| it.uid == 0));
+        assert!(!kernel::kernel(root).unwrap().settings.is_empty());
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub struct Grants {
     pub sql: BTreeMap<String, SqlGrant>,
 }
 
-/// A group of facts.
+/// A group of facts. Only `accounts` names people: who may log in, and who may become root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the names are those of the host API")]
@@ -57,6 +57,10 @@ pub enum SystemGroup {
     Packages,
     Sockets,
     Services,
+    Accounts,
+    Kernel,
+    Sshd,
+    Updates,
 }
 
 /// A folder.

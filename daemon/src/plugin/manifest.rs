@@ -27,7 +27,10 @@ pub const CAPABILITIES: &[(&str, &[&str])] = &[
     ("repository", &["append", "list", "prune", "check", "restore"]),
     ("sql", &["read", "write", "remove", "maintain"]),
     ("state", &[]),
-    ("system", &["os", "disks", "memory", "load", "packages", "sockets", "services"]),
+    (
+        "system",
+        &["os", "disks", "memory", "load", "packages", "sockets", "services", "accounts", "kernel", "sshd", "updates"],
+    ),
 ];
 
 /// Interfaces that are a right of a capability instead of one of their own.

@@ -162,36 +162,3 @@ pub(crate) mod sql {
         }
     }
 }
-
-pub(crate) mod system {
-    use super::{HostResult, absent};
-    use crate::system::{Disk, Load, Memory, Os, Package, Service, Socket};
-
-    pub(crate) fn get_os() -> HostResult<Os> {
-        absent("system")
-    }
-
-    pub(crate) fn get_disks() -> HostResult<Vec<Disk>> {
-        absent("system")
-    }
-
-    pub(crate) fn get_memory() -> HostResult<Memory> {
-        absent("system")
-    }
-
-    pub(crate) fn get_load() -> HostResult<Load> {
-        absent("system")
-    }
-
-    pub(crate) fn get_packages() -> HostResult<Vec<Package>> {
-        absent("system")
-    }
-
-    pub(crate) fn get_sockets() -> HostResult<Vec<Socket>> {
-        absent("system")
-    }
-
-    pub(crate) fn get_services() -> HostResult<Vec<Service>> {
-        absent("system")
-    }
-}

@@ -71,6 +71,20 @@ pub(super) fn mounts(text: &str) -> Vec<Mount> {
     mounts
 }
 
+/// All mounts, each once, with their options.
+pub(super) fn mounts_with_options(text: &str) -> Vec<abi::Mount> {
+    let mut mounts: Vec<abi::Mount> = Vec::new();
+    for line in text.lines() {
+        if let [_, path, filesystem, options, ..] = line.split(' ').collect::<Vec<_>>()[..] {
+            let path = unoctal(path);
+            mounts.retain(|mount| mount.path != path);
+            let options = options.split(',').map(str::to_owned).collect();
+            mounts.push(abi::Mount { path, filesystem: filesystem.to_owned(), options });
+        }
+    }
+    mounts
+}
+
 /// Filesystems through which the kernel speaks; they hold no files that fill a disk.
 const KERNEL: [&str; 19] = [
     "autofs",
@@ -119,8 +133,8 @@ fn unoctal(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The listening sockets of /proc/net/tcp and its like, for UDP those without a peer.
-pub(super) fn listening(text: &str, transport: abi::Transport) -> Vec<abi::Socket> {
+/// The listening sockets of /proc/net/tcp and its like, for UDP those without a peer, with their inodes.
+pub(super) fn listening(text: &str, transport: abi::Transport) -> Vec<(abi::Socket, u64)> {
     // TCP_LISTEN; an unconnected UDP socket is in the state TCP_CLOSE. Numbers of net/tcp_states.h.
     let state = match transport {
         abi::Transport::Tcp => "0A",
@@ -134,12 +148,14 @@ pub(super) fn listening(text: &str, transport: abi::Transport) -> Vec<abi::Socke
                 return None;
             }
             let (address, port) = fields.get(1)?.split_once(':')?;
-            Some(abi::Socket {
+            let socket = abi::Socket {
                 transport,
                 address: address_of(address)?.to_string(),
                 port: u16::from_str_radix(port, 16).ok()?,
                 uid: fields.get(7)?.parse().ok()?,
-            })
+                owner: None,
+            };
+            Some((socket, fields.get(9)?.parse().ok()?))
         })
         .collect()
 }
@@ -197,25 +213,6 @@ pub(super) fn apk(text: &str) -> Vec<abi::Package> {
         }
     }
     packages
-}
-
-/// `systemctl list-units --plain --no-legend`: unit, load state, active state, sub state, description.
-pub(super) fn services(text: &str) -> Vec<abi::Service> {
-    text.lines()
-        .filter_map(|line| {
-            // Older versions mark failed units with a dot also here.
-            let mut fields = line.trim_start_matches(['●', '*', ' ']).split_whitespace();
-            let (unit, loaded) = (fields.next()?, fields.next()?);
-            if loaded == "not-found" {
-                return None;
-            }
-            Some(abi::Service {
-                name: unit.strip_suffix(".service")?.to_owned(),
-                state: fields.next()?.to_owned(),
-                sub_state: fields.next()?.to_owned(),
-            })
-        })
-        .collect()
 }
 
 #[cfg(test)]
