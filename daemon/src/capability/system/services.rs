@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::{program, sockets};
+use super::{program, sockets, text};
 use crate::abi::system as abi;
 
 const PLACES: [&str; 3] = ["usr/bin/systemctl", "bin/systemctl", "run/current-system/sw/bin/systemctl"];
@@ -19,8 +19,24 @@ pub(super) fn services(root: &Path) -> Result<Vec<abi::Service>, String> {
     let program = PLACES.iter().map(|place| root.join(place)).find(|path| path.exists());
     let program = program.ok_or("there is no systemctl here: services are those of systemd")?;
     let shown = parse(&program::output(&program, &ARGUMENTS)?);
-    let name = |pid: Option<u32>| pid.and_then(|pid| sockets::process(root, pid)).unwrap_or_default();
-    Ok(shown.into_iter().map(|(service, pid)| abi::Service { process: name(pid), ..service }).collect())
+    let passwd = text(root, "etc/passwd").unwrap_or_default();
+    let complete = |(mut service, pid): (abi::Service, Option<u32>)| {
+        if let Some(pid) = pid {
+            service.process = sockets::process(root, pid).unwrap_or_default();
+            // Some start as root and give that up by themselves.
+            let status = text(root, &format!("proc/{pid}/status")).unwrap_or_default();
+            service.user = user(&status, &passwd).unwrap_or(service.user);
+        }
+        service
+    };
+    Ok(shown.into_iter().map(complete).collect())
+}
+
+/// The effective user of a process, from its status in /proc, if it has a name.
+fn user(status: &str, passwd: &str) -> Option<String> {
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?;
+    let line = passwd.lines().find(|line| line.split(':').nth(2) == Some(uid))?;
+    line.split(':').next().map(str::to_owned)
 }
 
 /// The services of `systemctl show`, with their main processes, whose names are to be found out.
@@ -101,6 +117,15 @@ LoadState=not-found
         let nobody = "Id=cron.service\nLoadState=loaded\nUser=\nDynamicUser=no\n";
         assert_eq!(parse(nobody)[0].0.user, "root");
         assert!(parse("").is_empty());
+    }
+
+    #[test]
+    fn the_user_that_a_process_became() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nmemcache:x:106:111::/:/bin/false\n";
+        let status = "Name:\tmemcached\nUid:\t106\t106\t106\t106\nGid:\t111\t111\t111\t111\n";
+        assert_eq!(user(status, passwd).as_deref(), Some("memcache"));
+        assert_eq!(user("Uid:\t64001\t64001\n", passwd), None, "one of a dynamic user");
+        assert_eq!(user("", passwd), None);
     }
 
     #[test]

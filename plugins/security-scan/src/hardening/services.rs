@@ -8,7 +8,7 @@ use super::{Check, Hit, Look};
 
 /// Processes that need nothing of what root may do. Not among them: nginx, Apache and php-fpm, which start as root to
 /// hand their work to others.
-const ORDINARY: [&str; 27] = [
+const ORDINARY: [&str; 25] = [
     "beam.smp",
     "bun",
     "deno",
@@ -24,12 +24,10 @@ const ORDINARY: [&str; 27] = [
     "nats-server",
     "next-server",
     "node",
-    "perl",
     "php",
     "postgres",
     "prometheus",
     "puma",
-    "python",
     "redis-server",
     "ruby",
     "uvicorn",
@@ -37,6 +35,9 @@ const ORDINARY: [&str; 27] = [
     "valkey-server",
     "vector",
 ];
+
+/// As above, in units of this machine's own: those of distributions in these languages tend the system.
+const SCRIPTS: [&str; 2] = ["perl", "python"];
 
 const CLOCKS: [&str; 8] = ["systemd-timesyncd", "chrony", "chronyd", "ntp", "ntpd", "ntpsec", "openntpd", "phc2sys"];
 
@@ -48,7 +49,7 @@ fn is_own(service: &Service) -> bool {
 fn is_ordinary(service: &Service) -> bool {
     // `python3.11`.
     let name = service.process.trim_end_matches(|it: char| it.is_ascii_digit() || it == '.');
-    ORDINARY.contains(&name)
+    ORDINARY.contains(&name) || SCRIPTS.contains(&name) && is_own(service)
 }
 
 fn each(machine: &Machine<'_>, is_wrong: impl Fn(&Service) -> bool, seen: impl Fn(&Service) -> String) -> Look {

@@ -21,6 +21,11 @@ pub(super) const CASES: &[Case] = &[
                 it.process = own("node");
             });
             it.config.root_services.push(own("api"));
+            it.service("unattended-upgrades", |it| {
+                it.user = own("root");
+                it.process = own("python3");
+                it.path = own("/lib/systemd/system/unattended-upgrades.service");
+            });
         },
     ),
     (
