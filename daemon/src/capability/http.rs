@@ -286,8 +286,16 @@ struct Entry {
     run: Arc<Run>,
     began: Instant,
     row: Egress,
-    /// Whether the ledger has it.
+    /// Whether the ledger has it, and not yet its end.
     is_open: bool,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.end_now(EgressResult::Failed, Some("the plugin did not wait for the answer".to_owned()));
+        }
+    }
 }
 
 impl Entry {
@@ -328,7 +336,8 @@ impl Entry {
         self.row.reason = Some(reason);
         self.row.took_ms = Some(0);
         let store = &self.run.store;
-        let written = if self.is_open { store.egress_ended(&self.row).await } else { store.egress(&self.row).await };
+        let was_open = std::mem::take(&mut self.is_open);
+        let written = if was_open { store.egress_ended(&self.row).await } else { store.egress(&self.row).await };
         if let Err(error) = written {
             tracing::warn!(%error, "the ledger of requests could not be written");
         }
@@ -337,12 +346,17 @@ impl Entry {
 
     /// Writes down how it ended, without waiting.
     fn end(mut self, result: EgressResult, reason: Option<String>) {
+        self.end_now(result, reason);
+    }
+
+    fn end_now(&mut self, result: EgressResult, reason: Option<String>) {
+        self.is_open = false;
         self.row.result = result;
         self.row.reason = reason;
         self.row.took_ms = Some(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let run = Arc::clone(&self.run);
-        run.outgoing.endings.spawn(async move {
-            if let Err(error) = self.run.store.egress_ended(&self.row).await {
+        let (store, row) = (self.run.store.clone(), self.row.clone());
+        self.run.outgoing.endings.spawn(async move {
+            if let Err(error) = store.egress_ended(&row).await {
                 tracing::warn!(%error, "the ledger of requests could not be written");
             }
         });

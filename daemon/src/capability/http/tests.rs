@@ -201,3 +201,15 @@ async fn an_answer_that_nobody_reads_to_its_end_is_an_answer() {
     let [request] = &ledger(&run).await[..] else { panic!("one request") };
     assert_eq!((request.result, request.received, request.step), (Answered, 0, None));
 }
+
+#[tokio::test]
+async fn a_request_that_nobody_waits_for_is_written_down_too() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), Server::new());
+    let run = run(folder.path(), Some(grant(&[&server.url("/")], &["127.0.0.1"]))).await;
+    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+    let request = http::Request::builder().uri(server.url("/slow")).body(body).unwrap();
+    let asked = send(Arc::clone(&run), Call::Plan, request, RequestOptions::default());
+    assert!(tokio::time::timeout(Duration::from_millis(300), asked).await.is_err());
+    let [request] = &ledger(&run).await[..] else { panic!("one request") };
+    assert_eq!((request.result, request.reason.as_deref()), (Failed, Some("the plugin did not wait for the answer")));
+}
