@@ -44,6 +44,8 @@ plugin = "advisories"
 ecosystems = ["PyPI", "crates.io"]
 root = "db"
 base = "http://127.0.0.1:$port"
+[grant]
+metrics = true
 [grant.http]
 allow = ["http://127.0.0.1:$port/"]
 networks = ["127.0.0.1"]
@@ -57,13 +59,15 @@ plugin = "security-scan"
 advisories = "db"
 [[config.dependencies.folders]]
 root = "app"
+[grant]
+metrics = true
 [grant.files.app]
 path = "$place/app"
 [grant.files.db]
 path = "$place/db"
 TOML
 export UPKEEP_CONFIG=$place/etc
-"$upkeep" run advisories --standalone >/dev/null 2>&1
+"$upkeep" run advisories --standalone >"$place/advisories.log" 2>&1 || { cat "$place/advisories.log" >&2 && exit 1; }
 scan() { "$upkeep" run scan --standalone --json 2>/dev/null; }
 
 python3 "$here/advisories.py" pins "$place/PyPI.jsonl" "$place/app/requirements.txt"
@@ -71,10 +75,12 @@ scan >"$place/report.json"
 python3 "$here/advisories.py" python "$place/PyPI.jsonl" "$place/app/requirements.txt" "$place/report.json"
 rm "$place/app/requirements.txt"
 
-[[ $# -gt 2 ]] || exit 0
+[[ $# -gt 1 ]] || exit 0
 database=$2
 shift 2
-for lock in "$@"; do
+# One of all crates that advisories know, beside those that are given.
+python3 "$here/advisories.py" crates "$place/crates.io.jsonl" "$place/all-crates.lock"
+for lock in "$place/all-crates.lock" "$@"; do
     cp "$lock" "$place/app/Cargo.lock"
     cargo audit --json --no-fetch --stale --db "$database" --file "$lock" >"$place/audit.json" 2>/dev/null || true
     scan >"$place/report.json"

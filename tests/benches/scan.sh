@@ -77,6 +77,8 @@ plugin = "advisories"
 ecosystems = [$(IFS=, && echo "${ecosystems[*]}")]
 root = "db"
 base = "http://127.0.0.1:$port"
+[grant]
+metrics = true
 [grant.http]
 allow = ["http://127.0.0.1:$port/"]
 networks = ["127.0.0.1"]
@@ -90,12 +92,14 @@ plugin = "security-scan"
 advisories = "db"
 [[config.dependencies.folders]]
 root = "app"
+[grant]
+metrics = true
 [grant.files.app]
 path = "$place/app"
 [grant.files.db]
 path = "$place/db"
 TOML
-    "$upkeep" run advisories --standalone >/dev/null 2>&1
+    "$upkeep" run advisories --standalone >"$place/advisories.log" 2>&1 || { cat "$place/advisories.log" >&2 && exit 1; }
     for round in 1 2 3; do
         read -r took memory found < <(run dependencies dependencies)
         printf '10,000 packages against all advisories: %s s (wanted 1), the process %s MiB (wanted 150), %s findings\n' "$took" "$memory" "$found"
@@ -121,6 +125,8 @@ cat >"$place/etc/tasks.d/secrets.toml" <<TOML
 plugin = "security-scan"
 [[config.secrets.folders]]
 root = "tree"
+[grant]
+metrics = true
 [grant.files.tree]
 path = "$place/tree"
 TOML
