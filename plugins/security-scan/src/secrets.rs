@@ -96,15 +96,16 @@ impl Secrets {
             let mut matches = Vec::new();
             let mut stream = scanner.stream(&entry.path);
             let mut keep = |it: Match| matches.push(it);
-            let mut left = self.max_size.0.saturating_add(1);
-            loop {
+            // To ask for what is behind the end would be a call of the host for each file.
+            let mut left = entry.id.size.min(self.max_size.0.saturating_add(1));
+            while left > 0 {
                 let most = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
                 let count = reader.read(&mut piece[..most])?;
-                stream.push(&piece[..count], &mut keep);
-                left -= count as u64;
-                if count == 0 || left == 0 {
+                if count == 0 {
                     break;
                 }
+                stream.push(&piece[..count], &mut keep);
+                left -= count as u64;
             }
             let summary = stream.finish(&mut keep);
             files += 1;
