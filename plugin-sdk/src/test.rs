@@ -1,8 +1,8 @@
 //! An in-memory host for tests on the author's machine (`cargo test`, no sandbox, no daemon).
 //!
 //! Log, state, metrics, the files of a journal and tables with old rows are kept in memory; a root is a folder of the author's
-//! choice, and the facts of the server are what the test says. SQL and repositories need the real host: here they answer
-//! [`HostError::Unavailable`]. It checks grants of roots but is no sandbox: do not point it at files that a test must not touch.
+//! choice, and the facts of the server are what the test says. With the feature `sqlite`, the database `private` is one of SQLite
+//! in memory. Other databases and repositories need the real host: here they answer [`HostError::Unavailable`]. It checks grants of roots but is no sandbox: do not point it at files that a test must not touch.
 //!
 //! ```
 //! use upkeep_plugin::{Context, Result, function, info, state, test::Host};
@@ -40,9 +40,13 @@ pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod purge;
 pub(crate) mod removal;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sql;
 pub(crate) mod state;
 pub(crate) mod system;
-pub(crate) use absent::{drill, dump, repository, sql};
+#[cfg(not(feature = "sqlite"))]
+pub(crate) use absent::sql;
+pub(crate) use absent::{drill, dump, repository};
 pub use system::Facts;
 
 thread_local! {
@@ -61,6 +65,9 @@ struct World {
     journal: Option<Vec<JournalFile>>,
     http: Option<http::Answerer>,
     facts: Facts,
+    /// The database `private`.
+    #[cfg(feature = "sqlite")]
+    private: Option<std::rc::Rc<rusqlite::Connection>>,
     /// By database and table.
     tables: BTreeMap<(String, String), purge::Table>,
     /// That of the task which ran last, in milliseconds since 1970.

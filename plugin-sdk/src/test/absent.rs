@@ -124,6 +124,7 @@ pub(crate) mod drill {
     }
 }
 
+#[cfg(not(feature = "sqlite"))]
 pub(crate) mod sql {
     use super::{HostResult, Never, absent};
     use crate::sql::Value;
