@@ -57,6 +57,7 @@ pub enum RootError {
 fn remedy(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::PermissionDenied => "; the user that upkeep runs as has no access to it",
+        io::ErrorKind::StorageFull => "; free some room on its filesystem",
         _ => "",
     }
 }
@@ -193,16 +194,20 @@ impl Root {
 
     /// Opens `path` for whoever asks: beneath the root, and in no folder that is closed.
     fn open_permitted(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Refused> {
-        let opened = self.open_beneath(path, flags, Mode::empty())?;
-        if let Some(closed) = self.closed {
-            // Asked of what is open, since a link may have led there.
-            let place = real_path(opened.as_fd()).map_err(|_| Refused::Closed)?;
-            let root = real_path(self.folder()).map_err(|_| Refused::Closed)?;
-            if place.strip_prefix(&root).unwrap_or(&place).iter().any(|name| name == closed) {
-                return Err(Refused::Closed);
-            }
+        let Some(closed) = self.closed else { return Ok(self.open_beneath(path, flags, Mode::empty())?) };
+        // As long as no link is followed, the path itself says where it leads.
+        match self.open_with(path, flags, Mode::empty(), BENEATH.union(ResolveFlags::NO_SYMLINKS)) {
+            Ok(_) if path.iter().any(|name| name == closed) => return Err(Refused::Closed),
+            Err(Errno::LOOP) => {}
+            opened => return Ok(opened?),
         }
-        Ok(opened)
+        let opened = self.open_beneath(path, flags, Mode::empty())?;
+        let place = real_path(opened.as_fd()).map_err(|_| Refused::Closed)?;
+        let root = real_path(self.folder()).map_err(|_| Refused::Closed)?;
+        match place.strip_prefix(&root).unwrap_or(&place).iter().any(|name| name == closed) {
+            true => Err(Refused::Closed),
+            false => Ok(opened),
+        }
     }
 
     /// Opens `path` beneath the root.

@@ -65,8 +65,8 @@ psql -d bench -c 'VACUUM ANALYZE'
 
 echo "making MariaDB with $megabytes MB" >&2
 folder mysql my
-as mysql mariadb-install-db --no-defaults --auth-root-authentication-method=normal --skip-test-db --datadir="$place/my/data" >/dev/null 2>&1
-become mysql mariadbd --no-defaults --datadir="$place/my/data" --socket="$place/my/s" --skip-networking \
+as mysql env TMPDIR="$place/my" mariadb-install-db --no-defaults --auth-root-authentication-method=normal --skip-test-db --datadir="$place/my/data" >/dev/null 2>&1
+become mysql mariadbd --no-defaults --datadir="$place/my/data" --tmpdir="$place/my" --socket="$place/my/s" --skip-networking \
     --innodb-buffer-pool-size=512M --innodb-log-file-size=512M >my.log 2>&1 &
 servers+=($!)
 maria() { mariadb --no-defaults -u root -S "$place/my/s" "$@"; }

@@ -4,9 +4,7 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LockFileError {
     /// It is larger than [`Limits::bytes`](crate::Limits::bytes).
-    #[error(
-        "the file has {bytes} bytes, more than the {limit} that are read; raise the limit if it is meant to be so large"
-    )]
+    #[error("the file has {bytes} bytes, more than the {limit} that are read")]
     Large {
         /// Its size.
         bytes: usize,
@@ -14,7 +12,7 @@ pub enum LockFileError {
         limit: usize,
     },
     /// It names more than [`Limits::packages`](crate::Limits::packages).
-    #[error("line {line}: more than {limit} packages; raise the limit if the file is meant to name so many")]
+    #[error("line {line}: more than {limit} packages, which no project has; exclude the file if it is no lock file")]
     Packages {
         /// Where the first stands that is too many; 0 when that is not known.
         line: usize,
@@ -22,7 +20,9 @@ pub enum LockFileError {
         limit: usize,
     },
     /// Its packages ask for others more often than [`Limits::requests`](crate::Limits::requests).
-    #[error("more than {limit} requests between packages; raise the limit if the file is meant to have so many")]
+    #[error(
+        "more than {limit} requests between packages, which no project has; exclude the file if it is no lock file"
+    )]
     Requests {
         /// The limit.
         limit: usize,

@@ -13,18 +13,101 @@ pub(crate) enum Telling {
 pub(crate) const LONGEST: usize = 96;
 
 /// What may come after the telling word and does not change what the value is.
-const TAILS: &str = "value str string text plain plaintext raw base64 base hex prod production dev test staging online \
-    default live bytes new old root admin master here";
+const TAILS: &[&str] = &[
+    "value",
+    "str",
+    "string",
+    "text",
+    "plain",
+    "plaintext",
+    "raw",
+    "base64",
+    "base",
+    "hex",
+    "prod",
+    "production",
+    "dev",
+    "test",
+    "staging",
+    "online",
+    "default",
+    "live",
+    "bytes",
+    "new",
+    "old",
+    "root",
+    "admin",
+    "master",
+    "here",
+];
 
 /// Words before `key` that make it one to keep.
-const KEYS: &str = "api access secret private auth aes des rsa sign signing signature encrypt encryption decrypt \
-    decryption crypto cipher mch mchv3 merchant partner pay v2 v3 apiv2 apiv3 app master account map \
-    secure nonce loggedin jwt hmac session cookie storage license service webhook admin shared hash priv \
-    subscription";
+const KEYS: &[&str] = &[
+    "api",
+    "access",
+    "secret",
+    "private",
+    "auth",
+    "aes",
+    "des",
+    "rsa",
+    "sign",
+    "signing",
+    "signature",
+    "encrypt",
+    "encryption",
+    "decrypt",
+    "decryption",
+    "crypto",
+    "cipher",
+    "mch",
+    "mchv3",
+    "merchant",
+    "partner",
+    "pay",
+    "v2",
+    "v3",
+    "apiv2",
+    "apiv3",
+    "app",
+    "master",
+    "account",
+    "map",
+    "secure",
+    "nonce",
+    "loggedin",
+    "jwt",
+    "hmac",
+    "session",
+    "cookie",
+    "storage",
+    "license",
+    "service",
+    "webhook",
+    "admin",
+    "shared",
+    "hash",
+    "priv",
+    "subscription",
+];
 
 /// Words that end like a telling one.
-const OTHERS: &str = "bypass compass surpass encompass trespass underpass overpass onepass multipass firstpass renderpass \
-    singlepass publickey monkey";
+const OTHERS: &[&str] = &[
+    "bypass",
+    "compass",
+    "surpass",
+    "encompass",
+    "trespass",
+    "underpass",
+    "overpass",
+    "onepass",
+    "multipass",
+    "firstpass",
+    "renderpass",
+    "singlepass",
+    "publickey",
+    "monkey",
+];
 
 /// Bytes of which names are made.
 pub(crate) fn is_part(byte: u8) -> bool {
@@ -45,7 +128,7 @@ pub(crate) fn telling(flat: &str) -> Option<Telling> {
         if let Some(found) = telling_end(rest) {
             return Some(found);
         }
-        rest = TAILS.split(' ').find_map(|tail| rest.strip_suffix(tail)).unwrap_or(rest);
+        rest = ending(rest, TAILS).unwrap_or(rest);
         if rest == before || rest.is_empty() {
             return None;
         }
@@ -53,21 +136,26 @@ pub(crate) fn telling(flat: &str) -> Option<Telling> {
 }
 
 fn telling_end(flat: &str) -> Option<Telling> {
-    let ends = |words: &[&str]| words.iter().any(|word| flat.ends_with(word));
-    if OTHERS.split(' ').any(|word| flat.ends_with(word)) {
-        return None;
-    }
-    if ends(&["password", "passwd", "pwd", "pass", "passphrase", "masterauth", "passcode", "passwort", "kennwort"]) {
-        return Some(Telling::Password);
-    }
-    if ends(&["secret", "salt", "secretkeybase"]) {
-        return Some(Telling::Secret);
-    }
-    if ends(&["token", "credential", "credentials"]) {
-        return Some(Telling::Token);
-    }
-    let before = flat.strip_suffix("key")?;
-    KEYS.split(' ').any(|word| before.ends_with(word)).then_some(Telling::Key)
+    const PASSWORDS: &[&str] =
+        &["password", "passwd", "pwd", "pass", "passphrase", "masterauth", "passcode", "passwort", "kennwort"];
+    let ends = |words| ending(flat, words).is_some();
+    let telling = if ends(PASSWORDS) {
+        Telling::Password
+    } else if ends(&["secret", "salt", "secretkeybase"]) {
+        Telling::Secret
+    } else if ends(&["token", "credential", "credentials"]) {
+        Telling::Token
+    } else {
+        ending(flat.strip_suffix("key")?, KEYS).map(|_| Telling::Key)?
+    };
+    (!ends(OTHERS)).then_some(telling)
+}
+
+/// What stands before the first of these words that the text ends with. Nearly all texts end with none of them, which the last
+/// byte tells: this is asked for each name of each file.
+fn ending<'t>(text: &'t str, words: &[&str]) -> Option<&'t str> {
+    let last = text.as_bytes().last()?;
+    words.iter().filter(|it| it.as_bytes().last() == Some(last)).find_map(|it| text.strip_suffix(it))
 }
 
 #[cfg(test)]

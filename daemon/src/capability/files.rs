@@ -2,7 +2,7 @@
 //! ([`crate::root`]) and asks the grant at each call. Work that waits for a disk runs on threads made for waiting.
 
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{FileType, Stat};
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::component::Resource;
 
 use crate::abi::files as abi;
+use crate::abi::types::Error;
 use crate::capability::{Host, HostError, blocking};
 use crate::config::grant::FilesAccess;
 use crate::removal::ASIDE;
@@ -27,6 +28,9 @@ const LOOKED_AT_TOGETHER: usize = 512;
 
 /// What one entry takes in a call beside its path, in bytes.
 const ENTRY_SIZE: usize = 80;
+
+/// What one file takes in a call beside its bytes.
+const FILE_SIZE: usize = 16;
 
 /// A granted folder.
 pub struct Root {
@@ -118,6 +122,34 @@ fn right(access: FilesAccess) -> &'static str {
     }
 }
 
+/// At most `most` bytes from the beginning of a file.
+fn beginning(root: &root::Root, path: &Path, most: usize) -> Result<Vec<u8>, RootError> {
+    let (file, stat) = root.read(path)?;
+    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX).min(most);
+    let mut bytes = vec![0; size];
+    match fill(&file, &mut bytes, 0) {
+        Ok(filled) => bytes.truncate(filled),
+        Err(source) => {
+            return Err(RootError::Io { path: path::escape(path.as_os_str().as_encoded_bytes()), source });
+        }
+    }
+    Ok(bytes)
+}
+
+/// Reads from `offset` until the buffer is full or the file ends; gives how much that is.
+fn fill(file: &std::fs::File, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
 impl Host {
     /// Passes an error on to the guest; an attempt to leave the root is denied.
     pub(super) fn refuse<T>(&self, name: &str, error: RootError) -> Result<T, HostError> {
@@ -200,6 +232,46 @@ impl abi::HostRoot for Host {
         match blocking(move || root.read(&inner)).await? {
             Ok((file, stat)) => self.push(Reader { name, path, file: Arc::new(file), identity: identity(&stat) }),
             Err(error) => self.refuse(&name, error),
+        }
+    }
+
+    async fn read_many(
+        &mut self,
+        handle: Resource<Root>,
+        paths: Vec<String>,
+        max: u32,
+    ) -> Result<Vec<Result<Vec<u8>, Error>>, HostError> {
+        let (name, root) = self.root_for(&handle, FilesAccess::Read)?;
+        let (call, cancel) = (self.run.limits.call.bytes(), self.run.cancel.clone());
+        let read = blocking(move || {
+            let (mut read, mut size) = (Vec::with_capacity(paths.len()), 0);
+            let most = call.min(max as usize);
+            for text in &paths {
+                if size >= call || cancel.is_cancelled() {
+                    break;
+                }
+                let bytes = path::parse(text).and_then(|inner| beginning(&root, &inner, most));
+                size += FILE_SIZE + bytes.as_ref().map_or(0, Vec::len);
+                // What does not fit is left for the next call.
+                if size > call && !read.is_empty() {
+                    break;
+                }
+                read.push(bytes);
+            }
+            read
+        });
+        let mut results = Vec::new();
+        for bytes in read.await? {
+            results.push(match bytes.or_else(|error| self.refuse(&name, error)) {
+                Ok(bytes) => Ok(bytes),
+                Err(HostError::Guest(error)) => Err(error),
+                Err(trap) => return Err(trap),
+            });
+        }
+        // No result at all would make the guest ask for ever.
+        match self.run.cancel.is_cancelled() {
+            true => Err(HostError::unavailable("the run was ended")),
+            false => Ok(results),
         }
     }
 
@@ -327,17 +399,10 @@ impl abi::HostReader for Host {
         let most = (max as usize).min(self.run.limits.call.bytes());
         let read = blocking(move || {
             let mut bytes = vec![0; most];
-            let mut filled = 0;
-            while filled < most {
-                match file.read_at(&mut bytes[filled..], offset + filled as u64) {
-                    Ok(0) => break,
-                    Ok(count) => filled += count,
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            bytes.truncate(filled);
-            Ok(bytes)
+            fill(&file, &mut bytes, offset).map(|filled| {
+                bytes.truncate(filled);
+                bytes
+            })
         });
         read.await?.map_err(|error| HostError::unavailable(format!("`{}` in `{}`: {error}", reader.path, reader.name)))
     }

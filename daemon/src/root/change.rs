@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,9 +43,9 @@ impl Root {
             Err(Errno::NOENT) => None,
             Err(errno) => return Err(failed(errno)),
         };
-        let (temporary, name) = (temporary_name(), name.to_owned());
-        let file = open_new(&parent, &temporary).map_err(failed)?;
-        Ok(NewFile { path: path.to_owned(), parent, name, temporary: Some(temporary), file, before })
+        let name = name.to_owned();
+        let (file, temporary) = open_new(&parent).map_err(failed)?;
+        Ok(NewFile { path: path.to_owned(), parent, name, temporary, file, before })
     }
 
     /// Makes the folder `path` in a folder that exists; fine when it is there already.
@@ -77,12 +77,14 @@ fn temporary_name() -> OsString {
     format!(".upkeep-{}-{count}.tmp", std::process::id()).into()
 }
 
-/// A file that is being written beside its place. Dropped before it is put there, it is gone.
+/// A file that is being written beside its place. Dropped before it is put there, it is gone, and so it is when the process
+/// is killed: it has no name until it is whole, where the filesystem can do that.
 #[derive(Debug)]
 pub struct NewFile {
     path: PathBuf,
     parent: OwnedFd,
     name: OsString,
+    /// The name that it has in the meantime.
     temporary: Option<OsString>,
     file: File,
     before: Option<Stat>,
@@ -120,11 +122,30 @@ impl NewFile {
             rustix::fs::fchmod(&self.file, Mode::from_raw_mode(before.st_mode & 0o7777))?;
         }
         rustix::fs::fsync(&self.file)?;
-        let Some(temporary) = &self.temporary else { return Err(Errno::INVAL) };
-        rustix::fs::renameat(&self.parent, temporary, &self.parent, &self.name)?;
+        let temporary = match self.temporary.take() {
+            Some(temporary) => temporary,
+            None => self.link()?,
+        };
+        // Until it is in its place, dropping removes it.
+        let temporary = self.temporary.insert(temporary);
+        rustix::fs::renameat(&self.parent, &*temporary, &self.parent, &self.name)?;
         self.temporary = None;
         rustix::fs::fsync(&self.parent)?;
         rustix::fs::fstat(&self.file)
+    }
+
+    /// Gives a file without a name one, since only a name can be put in the place of another.
+    fn link(&self) -> Result<OsString, Errno> {
+        let (name, this) = (temporary_name(), own(&self.file));
+        let link = || rustix::fs::linkat(rustix::fs::CWD, &this, &self.parent, &name, AtFlags::SYMLINK_FOLLOW);
+        match link() {
+            Err(Errno::EXIST) => {
+                rustix::fs::unlinkat(&self.parent, &name, AtFlags::empty())?;
+                link()?;
+            }
+            linked => linked?,
+        }
+        Ok(name)
     }
 }
 
@@ -136,16 +157,30 @@ impl Drop for NewFile {
     }
 }
 
-fn open_new(parent: &OwnedFd, name: &OsString) -> Result<File, Errno> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+/// How this process names a file that it has open.
+fn own(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// A new file in a folder: without a name, or with the one that is given too.
+fn open_new(parent: &OwnedFd) -> Result<(File, Option<OsString>), Errno> {
     let mode = Mode::from_raw_mode(0o644);
-    let opened = match rustix::fs::openat(parent, name, flags, mode) {
+    let unnamed = rustix::fs::openat(parent, c".", OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC, mode);
+    // Not every filesystem has these (NFS has not), and without /proc nothing gives them a name.
+    if let Ok(file) = unnamed.map(File::from)
+        && rustix::fs::statat(rustix::fs::CWD, own(&file), AtFlags::empty()).is_ok()
+    {
+        return Ok((file, None));
+    }
+    let name = temporary_name();
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = match rustix::fs::openat(parent, &name, flags, mode) {
         Err(Errno::EXIST) => {
             // Left over by a process of the same number that died.
-            rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
-            rustix::fs::openat(parent, name, flags, mode)?
+            rustix::fs::unlinkat(parent, &name, AtFlags::empty())?;
+            rustix::fs::openat(parent, &name, flags, mode)?
         }
         opened => opened?,
     };
-    Ok(File::from(opened))
+    Ok((File::from(opened), Some(name)))
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use upkeep_advisory::ecosystem::{Ecosystem, Family};
 use upkeep_advisory::vulnerability::{Answer, Vulnerability};
 use upkeep_lockfile::sbom;
-use upkeep_plugin::config::Span;
+use upkeep_plugin::config::{Size, Span};
 use upkeep_plugin::{Context, Error, Finding, Place, Result, Severity};
 
 use crate::dependencies::databases::Databases;
@@ -27,6 +27,9 @@ pub(crate) struct Dependencies {
     /// Where lock files are looked for, each a `[[config.dependencies.folders]]`. `node_modules` and `.git` are left out.
     #[serde(default)]
     folders: Vec<Scope>,
+    /// A lock file that is larger is not read, which is a finding. One takes up to ten times its size of memory.
+    #[serde(default = "largest")]
+    max_size: Size,
     /// Whether the packages of this machine are compared too (dpkg, apk).
     #[serde(default)]
     packages: bool,
@@ -41,6 +44,10 @@ pub(crate) struct Dependencies {
     /// Also records of Go that no person has looked at yet; many of these name all versions.
     #[serde(default)]
     unreviewed: bool,
+}
+
+fn largest() -> Size {
+    Size(16 << 20)
 }
 
 fn three_days() -> Span {
@@ -89,7 +96,7 @@ impl Dependencies {
         let databases = Databases::open(&self.advisories)?;
         let mut dependants = Vec::new();
         for folder in &self.folders {
-            files::read_all(folder, &mut dependants, &mut found)?;
+            files::read_all(folder, self.max_size, &mut dependants, &mut found)?;
         }
         if self.packages {
             dependants.push(files::machine()?);

@@ -4,7 +4,6 @@
 //! another text, or `follow` leads to another folder, as after a deployment.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,7 @@ use upkeep_plugin::files::Root;
 use upkeep_plugin::{Error, Finding, HostError, Place, Result, Severity, Step, info, state};
 
 use crate::Part;
+use crate::contents::Contents;
 use crate::found::Found;
 use crate::scope::Scope;
 use crate::share::Share;
@@ -66,14 +66,12 @@ impl Integrity {
         let of = (self.baseline.clone(), self.leads_to(&root)?);
         let (mut found, mut files) = (Found::default(), BTreeMap::new());
         let scope = Scope { exclude: [self.scope.exclude.clone(), self.expect.clone()].concat(), ..self.scope.clone() };
-        let problems = scope.files(&root, |entry| {
-            if share.takes(&entry.path) {
-                match digest(&root, &entry.path) {
-                    Ok(digest) => drop(files.insert(entry.path.clone(), digest)),
-                    // It went while the walk was under way.
-                    Err(HostError::NotFound(_)) => {}
-                    Err(error) => found.leave_out(format!("{}: {error}", scope.shown(&entry.path))),
-                }
+        let problems = scope.contents(&root, share, |entry, contents| {
+            match contents.and_then(digest) {
+                Ok(digest) => drop(files.insert(entry.path.clone(), digest)),
+                // It went while the walk was under way.
+                Err(HostError::NotFound(_)) => {}
+                Err(error) => found.leave_out(format!("{}: {error}", scope.shown(&entry.path))),
             }
             Ok(())
         })?;
@@ -144,16 +142,14 @@ impl Integrity {
 const ACCEPT: &str =
     "Find out who did it. If it was meant, write another text into `baseline`, or what is expected into `expect`.";
 
-fn digest(root: &Root, path: &str) -> Result<String, HostError> {
-    let mut reader = root.read(path)?;
+fn digest(mut contents: Contents) -> Result<String, HostError> {
     let mut hasher = blake3::Hasher::new();
-    let mut piece = vec![0; 1 << 20];
     loop {
-        let count = reader.read(&mut piece).map_err(|error| HostError::Unavailable(error.to_string()))?;
-        if count == 0 {
+        let piece = contents.piece()?;
+        if piece.is_empty() {
             break;
         }
-        hasher.update(&piece[..count]);
+        hasher.update(&piece);
     }
     let mut digest = hasher.finalize().to_hex().to_string();
     digest.truncate(2 * KEPT);

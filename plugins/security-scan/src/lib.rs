@@ -15,6 +15,7 @@ use crate::integrity::Integrity;
 use crate::secrets::Secrets;
 use crate::share::Share;
 
+mod contents;
 mod dependencies;
 mod found;
 mod hardening;

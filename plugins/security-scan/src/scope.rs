@@ -7,6 +7,9 @@ use serde::Deserialize;
 use upkeep_plugin::files::{Entry, Kind, Root};
 use upkeep_plugin::{HostResult, Result};
 
+use crate::contents::{Batch, Contents};
+use crate::share::Share;
+
 /// A root, or a folder of it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +41,23 @@ impl Scope {
             }
         }
         Ok(entries.problems())
+    }
+
+    /// Calls `each` for each regular file of a share, with what is in it; gives what could not be looked into, as
+    /// `path: reason`.
+    pub(crate) fn contents(
+        &self,
+        root: &Root,
+        share: Share,
+        mut each: impl FnMut(&Entry, HostResult<Contents>) -> Result<()>,
+    ) -> Result<Vec<String>> {
+        let mut batch = Batch::default();
+        let problems = self.files(root, |entry| match share.takes(&entry.path) {
+            true => batch.take(root, entry, &mut each),
+            false => Ok(()),
+        })?;
+        batch.give(root, &mut each)?;
+        Ok(problems)
     }
 
     /// How a file is called in findings: with the root in front.

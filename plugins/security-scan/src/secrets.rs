@@ -3,8 +3,6 @@
 //! Files are read piece by piece, so that their size does not matter. A finding is known again by a digest of the secret itself:
 //! it stays the same when lines are put above it, or the file is moved.
 
-use std::io::Read;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 use upkeep_plugin::config::Size;
@@ -20,8 +18,6 @@ use crate::share::Share;
 const MOST_STEPS: u64 = 16;
 /// Findings of one step at most; more of them are one finding.
 const MOST_FINDINGS: usize = 1_000;
-/// Bytes that are read at once.
-const PIECE: usize = 1 << 20;
 
 /// Where secrets are looked for.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -81,13 +77,9 @@ impl Secrets {
         };
         let (scanner, root) = (self.scanner(&ctx.host)?, folder.open()?);
         let (mut found, mut files, mut total, mut more) = (Found::default(), 0, 0, 0_u64);
-        let mut piece = vec![0; PIECE];
-        let problems = folder.files(&root, |entry| {
-            if !share.takes(&entry.path) {
-                return Ok(());
-            }
-            let mut reader = match root.read(&entry.path) {
-                Ok(reader) => reader,
+        let problems = folder.contents(&root, share, |entry, contents| {
+            let mut contents = match contents {
+                Ok(contents) => contents,
                 Err(error) => {
                     found.leave_out(format!("{}: {error}", folder.shown(&entry.path)));
                     return Ok(());
@@ -96,20 +88,18 @@ impl Secrets {
             let mut matches = Vec::new();
             let mut stream = scanner.stream(&entry.path);
             let mut keep = |it: Match| matches.push(it);
-            // To ask for what is behind the end would be a call of the host for each file.
-            let mut left = entry.id.size.min(self.max_size.0.saturating_add(1));
-            while left > 0 {
-                let most = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
-                let count = reader.read(&mut piece[..most])?;
-                if count == 0 {
+            let mut seen = 0;
+            while seen <= self.max_size.0 {
+                let piece = contents.piece()?;
+                if piece.is_empty() {
                     break;
                 }
-                stream.push(&piece[..count], &mut keep);
-                left -= count as u64;
+                stream.push(&piece, &mut keep);
+                seen += piece.len() as u64;
             }
             let summary = stream.finish(&mut keep);
             files += 1;
-            total += entry.id.size;
+            total += seen;
             if files % 256 == 0 {
                 log::progress(total >> 20, None, "MiB");
             }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Bytes that are worth a step.
-const WORTH: u64 = 32 << 20;
+const WORTH: u64 = 64 << 20;
 
 /// One part of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn each_file_falls_to_one_step() {
-        let shares: Vec<_> = Share::of_bytes(100 << 20, 8).collect();
+        let shares: Vec<_> = Share::of_bytes(200 << 20, 8).collect();
         assert_eq!(shares.len(), 4);
         let mut counts = [0; 4];
         for number in 0..1_000 {

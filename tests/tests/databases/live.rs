@@ -140,10 +140,12 @@ impl Live {
         let data = folder.path().join("data");
         let mut init = command("mariadb-install-db", "mysql");
         init.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
-        init.arg(format!("--datadir={}", data.display()));
+        // A server that starts removes the temporary tables of all others that have the same folder for them.
+        init.env("TMPDIR", folder.path()).arg(format!("--datadir={}", data.display()));
         assert!(init.status().unwrap().success(), "mariadb-install-db");
         let mut server = command("mariadbd", "mysql");
         server.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
+        server.arg(format!("--tmpdir={}", folder.path().display()));
         server.arg(format!("--socket={}", folder.path().join("s").display())).arg("--bind-address=127.0.0.1");
         server.args([&format!("--port={port}"), "--innodb-flush-log-at-trx-commit=0", "--event-scheduler=OFF"]);
         let live = Self { child: server.spawn().unwrap(), folder, port };

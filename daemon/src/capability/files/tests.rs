@@ -3,7 +3,6 @@ use std::os::unix::fs::symlink;
 
 use super::abi::{HostReader as _, HostRoot as _, HostWalker as _};
 use super::*;
-use crate::abi::types::Error;
 use crate::config::grant::{FilesGrant, Grants};
 use crate::config::limits::Limits;
 use crate::config::size::Size;
@@ -51,6 +50,43 @@ async fn what_is_not_granted_is_denied_and_the_key_is_named() {
     let denied = abi::HostRoot::walk(&mut host, again(&root), all("")).await;
     host.expect_denied(denied, "grant.files.data.access");
     let denied = host.read(again(&root), "new".into()).await;
+    host.expect_denied(denied, "\"read\"");
+}
+
+#[tokio::test]
+async fn many_files_come_in_one_call_as_far_as_they_fit() {
+    let limits = Limits { call: Size(64), ..Limits::default() };
+    let (folder, mut host) = place(&[FilesAccess::Read], limits).await;
+    let data = folder.path().join("data");
+    for (name, size) in [("a", 20), ("b", 20), ("c", 100), ("empty", 0)] {
+        fs::write(data.join(name), vec![b'x'; size]).unwrap();
+    }
+    let root = abi::HostRoot::open(&mut host, "data".into()).await.unwrap();
+    let paths = |paths: &[&str]| paths.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+
+    // `a` alone is 36 bytes; `b` and it would be 72.
+    let read = host.read_many(again(&root), paths(&["a", "b"]), 1_000).await.unwrap();
+    assert_eq!(read.iter().map(|it| it.as_ref().unwrap().len()).collect::<Vec<_>>(), [20]);
+    let read = host.read_many(again(&root), paths(&["b", "empty", "c"]), 10).await.unwrap();
+    assert_eq!(read.iter().map(|it| it.as_ref().unwrap().len()).collect::<Vec<_>>(), [10, 0]);
+    // The first one is given in any case, cut at the limit.
+    let read = host.read_many(again(&root), paths(&["c"]), 1_000).await.unwrap();
+    assert_eq!(read[0].as_ref().unwrap().len(), 64);
+    assert!(host.read_many(again(&root), vec![], 10).await.unwrap().is_empty());
+
+    // What cannot be read is told in its place, and an attempt to leave is denied.
+    let (_folder, mut host) = place(&[FilesAccess::Read], Limits::default()).await;
+    let root = abi::HostRoot::open(&mut host, "data".into()).await.unwrap();
+    let read = host.read_many(again(&root), paths(&["none", "sub", "sub/file", "out"]), 4).await.unwrap();
+    assert!(matches!(&read[0], Err(Error::NotFound(_))), "{read:?}");
+    assert!(matches!(&read[1], Err(Error::Invalid(_))), "{read:?}");
+    assert_eq!(read[2].as_deref().unwrap(), b"0123");
+    assert!(matches!(&read[3], Err(Error::Denied(_))), "{read:?}");
+    assert_eq!(host.run.denials().len(), 1);
+
+    let (_folder, mut host) = place(&[FilesAccess::Write], Limits::default()).await;
+    let root = abi::HostRoot::open(&mut host, "data".into()).await.unwrap();
+    let denied = host.read_many(again(&root), paths(&["sub/file"]), 4).await;
     host.expect_denied(denied, "\"read\"");
 }
 

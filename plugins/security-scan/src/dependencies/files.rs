@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use upkeep_advisory::ecosystem::Ecosystem;
-use upkeep_lockfile::{Format, Limits, LockFile, LockFileError};
+use upkeep_lockfile::{Format, Limits, LockFile};
+use upkeep_plugin::config::Size;
 use upkeep_plugin::files::Entry;
 use upkeep_plugin::{Error, Finding, Place, Result, Severity, system};
 
@@ -43,7 +44,12 @@ impl Dependants {
 }
 
 /// Finds and reads all lock files of a folder. What cannot be read is a finding: nobody knows what is in it.
-pub(super) fn read_all(folder: &Scope, dependants: &mut Vec<Dependants>, found: &mut Found) -> Result<()> {
+pub(super) fn read_all(
+    folder: &Scope,
+    max_size: Size,
+    dependants: &mut Vec<Dependants>,
+    found: &mut Found,
+) -> Result<()> {
     let (root, mut entries) = (folder.open()?, Vec::new());
     let exclude = LEFT_OUT.iter().map(|it| (*it).to_owned()).chain(folder.exclude.iter().cloned()).collect();
     let scope = Scope { exclude, ..folder.clone() };
@@ -52,7 +58,7 @@ pub(super) fn read_all(folder: &Scope, dependants: &mut Vec<Dependants>, found: 
         Ok(())
     })?;
     problems.into_iter().for_each(|problem| found.leave_out(scope.shown(&problem)));
-    let limits = Limits::default();
+    let limits = Limits { bytes: usize::try_from(max_size.0).unwrap_or(usize::MAX), ..Limits::default() };
     let of = |entry: &Entry| entry.path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
     let there: BTreeSet<(String, Format)> = entries.iter().map(|(entry, format)| (of(entry), *format)).collect();
     for (entry, format) in &entries {
@@ -60,11 +66,11 @@ pub(super) fn read_all(folder: &Scope, dependants: &mut Vec<Dependants>, found: 
             continue;
         }
         let shown = scope.shown(&entry.path);
-        let parsed = match scope::read(&root, entry, limits.bytes as u64) {
+        let parsed = match scope::read(&root, entry, max_size.0) {
             Ok(Some(bytes)) => upkeep_lockfile::parse(*format, &bytes, &limits).map_err(|error| error.to_string()),
             Ok(None) => {
-                let (bytes, limit) = (usize::try_from(entry.id.size).unwrap_or(usize::MAX), limits.bytes);
-                Err(LockFileError::Large { bytes, limit }.to_string())
+                let size = Size(entry.id.size);
+                Err(format!("it has {size}, more than the {max_size} that are read (dependencies.max_size)"))
             }
             Err(error) => Err(error.to_string()),
         };

@@ -5,8 +5,9 @@ use upkeep_plugin::Severity;
 use super::{Check, Hit};
 
 /// When the mending of releases ends for everybody, without paid extensions: distribution, version, and the date as the
-/// days since 1970. From the distributions' own pages; Debian with its long-term support.
-const ENDS: [(&str, &str, i64); 18] = [
+/// days since 1970. Debian (with its long-term support) and Ubuntu as in Debian's package distro-info-data, Alpine as in its list
+/// of releases.
+const ENDS: [(&str, &str, i64); 24] = [
     ("debian", "9", days(2022, 6, 30)),
     ("debian", "10", days(2024, 6, 30)),
     ("debian", "11", days(2026, 8, 31)),
@@ -14,15 +15,21 @@ const ENDS: [(&str, &str, i64); 18] = [
     ("debian", "13", days(2030, 6, 30)),
     ("ubuntu", "16.04", days(2021, 4, 30)),
     ("ubuntu", "18.04", days(2023, 5, 31)),
-    ("ubuntu", "20.04", days(2025, 5, 31)),
-    ("ubuntu", "22.04", days(2027, 4, 30)),
-    ("ubuntu", "24.04", days(2029, 4, 30)),
+    ("ubuntu", "20.04", days(2025, 5, 29)),
+    ("ubuntu", "22.04", days(2027, 6, 1)),
+    ("ubuntu", "24.04", days(2029, 5, 31)),
+    ("ubuntu", "24.10", days(2025, 7, 10)),
+    ("ubuntu", "25.04", days(2026, 1, 15)),
+    ("ubuntu", "25.10", days(2026, 7, 9)),
+    ("ubuntu", "26.04", days(2031, 5, 29)),
+    ("ubuntu", "26.10", days(2027, 7, 15)),
     ("alpine", "3.17", days(2024, 11, 22)),
     ("alpine", "3.18", days(2025, 5, 9)),
     ("alpine", "3.19", days(2025, 11, 1)),
     ("alpine", "3.20", days(2026, 4, 1)),
     ("alpine", "3.21", days(2026, 11, 1)),
     ("alpine", "3.22", days(2027, 5, 1)),
+    ("alpine", "3.23", days(2027, 11, 1)),
     ("centos", "7", days(2024, 6, 30)),
     ("centos", "8", days(2024, 5, 31)),
 ];
