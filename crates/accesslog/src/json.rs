@@ -7,6 +7,7 @@ pub(crate) mod access;
 pub(crate) mod tree;
 
 use crate::malformed::{Malformed, Reason};
+use crate::seek::seek2;
 
 /// How deep values may be nested.
 pub const MAX_DEPTH: u32 = 64;
@@ -164,7 +165,7 @@ impl<'a> Scanner<'a> {
         }
         let mut at = begin;
         loop {
-            let Some(hit) = self.bytes.get(at..).and_then(|it| memchr::memchr2(b'"', b'\\', it)) else {
+            let Some(hit) = self.bytes.get(at..).and_then(|it| seek2(b'"', b'\\', it)) else {
                 return self.error(Reason::Json);
             };
             at += hit;

@@ -17,6 +17,7 @@ mod format;
 mod json;
 mod malformed;
 mod number;
+mod seek;
 mod slot;
 mod splitter;
 mod template;

@@ -31,34 +31,37 @@ pub(crate) struct Decimal {
 impl Decimal {
     /// The number times ten to the power of `places`, at most nine, cut off.
     pub(crate) fn scaled(self, places: u32) -> Option<u64> {
-        let fraction = u64::from(self.nanos) / 10u64.pow(9u32.checked_sub(places)?);
-        self.whole.checked_mul(10u64.pow(places))?.checked_add(fraction)
+        let fraction = self.nanos / POWERS.get(9usize.checked_sub(places as usize)?)?;
+        self.whole.checked_mul(u64::from(POWERS[places as usize]))?.checked_add(u64::from(fraction))
     }
 }
 
 /// `12`, `12.5`, `.5`, and what JSON writes as `1.25e1`; none for what is negative or no number.
 pub(crate) fn decimal(text: &[u8]) -> Option<Decimal> {
-    let end = text.iter().position(|it| !it.is_ascii_digit()).unwrap_or(text.len());
-    let (before, fraction) = match text.get(end) {
-        None => (&text[..end], &[][..]),
-        Some(b'.') => (&text[..end], &text[end + 1..]),
-        Some(b'e' | b'E') => return float(text),
-        Some(_) => return None,
+    let (before, rest) = digits(text);
+    let Some((sign, fraction)) = rest.split_first() else {
+        return Some(Decimal { whole: whole(before)?, nanos: 0, places: 0 });
     };
-    if before.is_empty() && fraction.is_empty() {
-        return None;
+    let (behind, rest) = if *sign == b'.' { digits(fraction) } else { (&[][..], rest) };
+    match rest {
+        [] if before.is_empty() && behind.is_empty() => return None,
+        [] => (),
+        [b'e' | b'E', ..] => return float(text),
+        _ => return None,
     }
     let before = if before.is_empty() { 0 } else { whole(before)? };
-    let mut nanos = 0;
-    for (at, it) in fraction.iter().enumerate() {
-        match it {
-            b'0'..=b'9' if at < 9 => nanos += u32::from(it - b'0') * 10u32.pow(8 - at as u32),
-            b'0'..=b'9' => (),
-            b'e' | b'E' => return float(text),
-            _ => return None,
-        }
-    }
-    Some(Decimal { whole: before, nanos, places: fraction.len() })
+    let given = behind.len().min(9);
+    let nanos = behind[..given].iter().fold(0, |sum, it| sum * 10 + u32::from(it - b'0')) * POWERS[9 - given];
+    Some(Decimal { whole: before, nanos, places: behind.len() })
+}
+
+/// Powers of ten.
+const POWERS: [u32; 10] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
+
+/// The digits at the begin of a text, and what stands behind them.
+#[inline]
+fn digits(text: &[u8]) -> (&[u8], &[u8]) {
+    text.split_at(text.iter().position(|it| !it.is_ascii_digit()).unwrap_or(text.len()))
 }
 
 /// A number with an exponent. Nobody writes logs like this, but JSON allows it.

@@ -6,6 +6,7 @@
 use crate::entry::Entry;
 use crate::escape::Escape;
 use crate::malformed::{Malformed, Reason};
+use crate::seek::seek;
 use crate::slot::{self, Slot};
 use crate::time::{Clock, LOCAL};
 
@@ -64,27 +65,6 @@ pub(crate) struct Template {
     pub(crate) lead: Literal,
     pub(crate) steps: Box<[Step]>,
     pub(crate) escape: Escape,
-}
-
-const ONES: u64 = u64::from_le_bytes([1; 8]);
-const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
-
-/// Where a byte stands first. Fields are mostly short, and calling a function for each of them would take longer than looking
-/// for their ends; what is longer than two words is worth the call.
-#[inline]
-fn seek(byte: u8, bytes: &[u8]) -> Option<usize> {
-    let wanted = ONES * u64::from(byte);
-    for at in [0, 8] {
-        let Some(chunk) = bytes.get(at..).and_then(|it| it.first_chunk::<8>()) else {
-            return bytes.iter().skip(at).position(|it| *it == byte).map(|it| it + at);
-        };
-        let differs = u64::from_le_bytes(*chunk) ^ wanted;
-        let hits = differs.wrapping_sub(ONES) & !differs & HIGHS;
-        if hits != 0 {
-            return Some(at + hits.trailing_zeros() as usize / 8);
-        }
-    }
-    memchr::memchr(byte, &bytes[16..]).map(|it| it + 16)
 }
 
 impl Template {
@@ -195,11 +175,6 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        #[test]
-        fn seek_is_memchr(byte in 0..4u8, bytes in proptest::collection::vec(prop_oneof![0..4u8, any::<u8>()], 0..40)) {
-            prop_assert_eq!(seek(byte, &bytes), memchr::memchr(byte, &bytes));
-        }
-
         #[test]
         fn a_literal_stands_where_it_begins(text in "[ab]{0,12}", line in "[ab]{0,24}") {
             let literal = Literal::new(text.as_bytes());

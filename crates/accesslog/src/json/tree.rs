@@ -7,7 +7,46 @@ use crate::malformed::{Malformed, Reason};
 #[derive(Debug, Clone)]
 pub(crate) struct Tree<T> {
     /// The first is the outermost.
-    levels: Vec<Vec<Key<T>>>,
+    levels: Vec<Level<T>>,
+}
+
+/// The keys of one object.
+#[derive(Debug, Clone)]
+struct Level<T> {
+    keys: Vec<Key<T>>,
+    /// For each hash of a name, the first key that has it. Keys of a log are few, so mostly there is one or none.
+    buckets: [Option<u32>; BUCKETS],
+}
+
+const BUCKETS: usize = 128;
+
+/// Length and ends of a name tell nearly all names apart that logs have.
+#[inline]
+fn hash(name: &[u8]) -> usize {
+    match name {
+        [] => 0,
+        [first, .., last] => (name.len() * 37 + usize::from(*first) * 5 + usize::from(*last) * 11) % BUCKETS,
+        [only] => usize::from(*only) % BUCKETS,
+    }
+}
+
+impl<T> Level<T> {
+    fn new() -> Self {
+        Self { keys: Vec::new(), buckets: [None; BUCKETS] }
+    }
+
+    #[inline]
+    fn find(&self, name: &[u8]) -> Option<&Key<T>> {
+        let mut next = self.buckets[hash(name)];
+        while let Some(at) = next {
+            let key = self.keys.get(at as usize)?;
+            if *key.name == *name {
+                return Some(key);
+            }
+            next = key.next;
+        }
+        None
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -17,11 +56,13 @@ struct Key<T> {
     leaf: Option<T>,
     /// Where the keys of the value are.
     level: Option<usize>,
+    /// The next key with the same hash.
+    next: Option<u32>,
 }
 
 impl<T: Copy> Tree<T> {
     pub(crate) fn new() -> Self {
-        Self { levels: vec![Vec::new()] }
+        Self { levels: vec![Level::new()] }
     }
 
     /// Looks for a key as well: `status`, or `request.uri` for the `uri` in `request`. The latter is also found as one key with
@@ -33,7 +74,7 @@ impl<T: Copy> Tree<T> {
             let key = self.key(level, name);
             level = *key.level.get_or_insert(next);
             if level == next {
-                self.levels.push(Vec::new());
+                self.levels.push(Level::new());
             }
             rest = tail;
         }
@@ -42,9 +83,11 @@ impl<T: Copy> Tree<T> {
     }
 
     fn key(&mut self, level: usize, name: &str) -> &mut Key<T> {
-        let keys = &mut self.levels[level];
+        let Level { keys, buckets } = &mut self.levels[level];
         let at = keys.iter().position(|it| *it.name == *name.as_bytes()).unwrap_or_else(|| {
-            keys.push(Key { name: name.as_bytes().into(), leaf: None, level: None });
+            let at = u32::try_from(keys.len()).unwrap_or(u32::MAX);
+            let next = buckets[hash(name.as_bytes())].replace(at);
+            keys.push(Key { name: name.as_bytes().into(), leaf: None, level: None, next });
             keys.len() - 1
         });
         &mut keys[at]
@@ -69,15 +112,9 @@ impl<T: Copy> Tree<T> {
         sink: &mut impl FnMut(T, Value<'a>, usize) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
         let keys = &self.levels[level];
-        // Most lines have their keys in the same order, and configurations name them in it.
-        let mut next = 0;
         let mut name = scanner.first_name()?;
         while let Some(it) = name {
-            let found = match keys.get(next) {
-                Some(key) if *key.name == *it => Some(next),
-                _ => keys.iter().position(|key| *key.name == *it),
-            };
-            match found.map(|at| &keys[at]) {
+            match keys.find(it) {
                 Some(Key { level: Some(level), leaf: None, .. }) if scanner.peek() == Some(b'{') => {
                     self.object(*level, scanner, sink)?;
                 }
@@ -94,7 +131,6 @@ impl<T: Copy> Tree<T> {
                     scanner.value()?;
                 }
             }
-            next = found.map_or(next, |it| it + 1);
             name = scanner.next_name()?;
         }
         Ok(())
