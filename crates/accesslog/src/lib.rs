@@ -10,6 +10,7 @@
 //! assert_eq!((entry.path(), entry.referrer), (Some(&b"/shop"[..]), None));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+pub mod agent;
 mod entry;
 mod escape;
 mod event;
@@ -17,6 +18,8 @@ mod format;
 mod json;
 mod malformed;
 mod number;
+mod page;
+mod referrer;
 mod seek;
 mod slot;
 mod splitter;
@@ -30,5 +33,7 @@ pub use format::{Format, FormatError, NAMES, Parser};
 pub use json::access::JsonKeys;
 pub use json::{MAX_DEPTH, Members, Value, members};
 pub use malformed::{Malformed, Reason};
+pub use page::{Pages, is_asset};
+pub use referrer::{Referrer, Referrers};
 pub use splitter::{Piece, Pieces, Splitter};
 pub use time::{Clock, Moment, Unit};
