@@ -102,7 +102,10 @@ impl<'a> Entry<'a> {
         let (target, protocol) = match rest {
             [target @ .., b' ', b'H', b'T', b'T', b'P', b'/', _, b'.', _] => (target, Some(&rest[target.len() + 1..])),
             _ => match memchr::memrchr(b' ', rest) {
-                Some(it) if rest[it + 1..].starts_with(b"HTTP/") => (&rest[..it], Some(&rest[it + 1..])),
+                // The slash may be escaped: JSON allows it.
+                Some(it) if rest[it + 1..].starts_with(b"HTTP/") || rest[it + 1..].starts_with(br"HTTP\/") => {
+                    (&rest[..it], Some(&rest[it + 1..]))
+                }
                 _ => (rest, None),
             },
         };
