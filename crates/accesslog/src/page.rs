@@ -22,7 +22,7 @@ impl Pages {
     /// The page of a target, which must be without escapes of the log.
     ///
     /// Scheme, host, fragment and query are dropped; percent signs before what needs none are taken away, the others get capital
-    /// letters; empty segments are dropped, and those of dots are followed. A target that is a page already is borrowed. Whoever
+    /// letters, and one without digits becomes `%25`; empty segments are dropped, and those of dots are followed. A target that is a page already is borrowed. Whoever
     /// makes a page of a page gets the same.
     pub fn page<'a>(&self, target: &'a [u8]) -> Cow<'a, [u8]> {
         let target = without_origin(target);
@@ -165,7 +165,8 @@ fn decode(text: &[u8], plain: &mut Vec<u8>) {
         rest = &rest[hit..];
         match hex(rest) {
             None => {
-                plain.push(b'%');
+                // Left alone, it would make one with what comes out behind it.
+                plain.extend_from_slice(b"%25");
                 rest = &rest[1..];
             }
             Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') => {
@@ -239,7 +240,8 @@ mod tests {
             ("/%2e%2E/%61%2fb%20c", "/a%2Fb%20c"),
             ("/%E4%BD%A0%E5%A5%BD", "/你好"),
             ("/%E4%BD", "/%E4%BD"),
-            ("/%e2%80%ae%00%zz%", "/%E2%80%AE%00%zz%"),
+            ("/%e2%80%ae%00%zz%", "/%E2%80%AE%00%25zz%25"),
+            ("/%%34%31", "/%2541"),
             ("/.well-known/x", "/.well-known/x"),
             ("http://shop.example/a//b?c", "/a/b"),
             ("https://shop.example", "/"),

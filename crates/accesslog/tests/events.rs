@@ -1,7 +1,5 @@
 //! Events of applications.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by it")]
-
 use upkeep_accesslog::{Clock, EventFormat, EventKeys, MAX_DEPTH, Reason, Unit, Value, members};
 
 #[test]

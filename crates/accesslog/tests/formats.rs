@@ -1,7 +1,5 @@
 //! Formats as they stand in configurations, and lines as servers write them.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by it")]
-
 use std::fmt::Write;
 
 use upkeep_accesslog::{Escape, Format, FormatError, JsonKeys, Malformed, NAMES, Parser, Reason, Unit};

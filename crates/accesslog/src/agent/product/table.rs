@@ -5,7 +5,7 @@ use super::Rank;
 /// Words in small letters, sorted, with the rank and the name of what says them. A slash belongs to words that others may say as
 /// well, and must stand behind them.
 #[rustfmt::skip]
-pub(super) const TABLE: [(&str, Rank, &str); 434] = [
+pub(super) static TABLE: [(&str, Rank, &str); 434] = [
     ("2345explorer", Rank::Brand, "2345 Explorer"),
     ("360browser", Rank::Brand, "360 Browser"),
     ("360ee", Rank::Brand, "360 Browser"),
