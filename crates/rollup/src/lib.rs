@@ -1,0 +1,23 @@
+//! WIP
+pub mod calendar;
+pub mod chart;
+mod codec;
+pub mod distinct;
+pub mod durations;
+pub mod ledger;
+mod names;
+pub mod piece;
+pub mod ranking;
+pub mod section;
+pub mod session;
+pub mod traffic;
+pub mod visitor;
+pub use calendar::{Calendar, Day, Hour, UnknownZone};
+pub use chart::{Chart, SEPARATOR};
+pub use codec::Damaged;
+pub use piece::{Agent, Hit, Kind, Options, Piece};
+pub use ranking::{Hits, Page, Ranking};
+pub use section::{Key, Section, UnknownKey};
+pub use session::OpenSessions;
+pub use traffic::{Figures, SessionTotals, Traffic};
+pub use visitor::{PARTITIONS, Rotation, Seen, Visitors, partition};
