@@ -1,7 +1,8 @@
 //! The rankings of a day.
 
-use crate::names::Hash;
-use crate::ranking::{Hits, Page, Ranking};
+use crate::names::{Hash, Names};
+use crate::ranking::{Hits, Measure, Page, Ranking};
+use crate::session::UNNAMED;
 
 /// What a ranking is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,12 +45,48 @@ impl Chart {
     }
 }
 
+/// What is counted of a piece's pages, by their number in the piece.
+#[derive(Debug, Default)]
+pub(crate) struct Counts<M> {
+    /// One more than the place of a number, 0 if it has none.
+    places: Vec<u32>,
+    counts: Vec<(u32, M)>,
+}
+
+impl<M: Measure> Counts<M> {
+    #[inline]
+    pub(crate) fn at(&mut self, id: u32) -> &mut M {
+        let id_at = id as usize;
+        if id_at >= self.places.len() {
+            self.places.resize((id_at + 1).next_power_of_two(), 0);
+        }
+        let place = &mut self.places[id_at];
+        if *place == 0 {
+            self.counts.push((id, M::default()));
+            *place = self.counts.len() as u32;
+        }
+        &mut self.counts[*place as usize - 1].1
+    }
+
+    fn ranked(self, names: &Names, limit: usize, hash: &Hash) -> Ranking<M> {
+        let mut ranking = Ranking::new(limit.max(self.counts.len()), hash.clone());
+        for (id, count) in self.counts {
+            match id {
+                UNNAMED => *ranking.other_mut() = count,
+                id => *ranking.at(names.name(id)) = count,
+            }
+        }
+        ranking.limit(limit);
+        ranking
+    }
+}
+
 /// The rankings of a day, while it is counted.
 #[derive(Debug)]
 pub(crate) struct Charts {
-    pub(crate) pages: Ranking<Page>,
-    pub(crate) entries: Ranking<Hits>,
-    pub(crate) exits: Ranking<Hits>,
+    pub(crate) pages: Counts<Page>,
+    pub(crate) entries: Counts<Hits>,
+    pub(crate) exits: Counts<Hits>,
     pub(crate) referrers: Ranking<Hits>,
     pub(crate) agents: Ranking<Hits>,
     pub(crate) errors: Ranking<Hits>,
@@ -60,9 +97,9 @@ impl Charts {
     pub(crate) fn new(limit: usize, hash: &Hash) -> Self {
         let hits = || Ranking::new(limit, hash.clone());
         Self {
-            pages: Ranking::new(limit, hash.clone()),
-            entries: hits(),
-            exits: hits(),
+            pages: Counts::default(),
+            entries: Counts::default(),
+            exits: Counts::default(),
             referrers: hits(),
             agents: hits(),
             errors: hits(),
@@ -70,17 +107,17 @@ impl Charts {
         }
     }
 
-    /// Those that hold anything, encoded.
-    pub(crate) fn encode(self) -> impl Iterator<Item = (Chart, Vec<u8>)> {
-        let Self { mut pages, entries, exits, referrers, agents, errors, countries } = self;
+    /// Those that hold anything, encoded. `names` are those of the piece's pages.
+    pub(crate) fn encode(self, names: &Names, limit: usize, hash: &Hash) -> impl Iterator<Item = (Chart, Vec<u8>)> {
+        let mut pages = self.pages.ranked(names, limit, hash);
         let pages = (!pages.is_empty()).then(|| (Chart::Pages, pages.encode()));
         let rest = [
-            (Chart::Entries, entries),
-            (Chart::Exits, exits),
-            (Chart::Referrers, referrers),
-            (Chart::Agents, agents),
-            (Chart::Errors, errors),
-            (Chart::Countries, countries),
+            (Chart::Entries, self.entries.ranked(names, limit, hash)),
+            (Chart::Exits, self.exits.ranked(names, limit, hash)),
+            (Chart::Referrers, self.referrers),
+            (Chart::Agents, self.agents),
+            (Chart::Errors, self.errors),
+            (Chart::Countries, self.countries),
         ];
         let rest = rest.into_iter().filter(|(_, it)| !it.is_empty()).map(|(chart, mut it)| (chart, it.encode()));
         pages.into_iter().chain(rest)

@@ -10,23 +10,41 @@
 
 use crate::codec::{Damaged, Reader, put_uint};
 
+/// How much a bin counts to. A count that is reached stays.
+pub trait Bin: Copy + Default + Into<u64> {
+    #[doc(hidden)]
+    fn plus(self, count: u64) -> Self;
+}
+
+impl Bin for u64 {
+    fn plus(self, count: u64) -> Self {
+        self.saturating_add(count)
+    }
+}
+
+impl Bin for u32 {
+    fn plus(self, count: u64) -> Self {
+        self.saturating_add(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+}
+
 /// Microseconds, in bins whose middle is off by at most one part in 2^(`BITS` + 1).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Durations<const BITS: u32> {
+pub struct Durations<const BITS: u32, N> {
     count: u64,
     sum: u64,
     max: u64,
     /// The bin that `bins` begins with.
     first: u32,
-    bins: Vec<u64>,
+    bins: Vec<N>,
 }
 
 /// Of a span: an error of at most 0.4 %.
-pub type Exact = Durations<7>;
-/// Of a page, where ten thousand must be kept: an error of at most 3.2 %.
-pub type Coarse = Durations<4>;
+pub type Exact = Durations<7, u64>;
+/// Of a page, where ten thousand must be kept and found in the cache: an error of at most 3.2 %.
+pub type Coarse = Durations<4, u32>;
 
-impl<const BITS: u32> Durations<BITS> {
+impl<const BITS: u32, N: Bin> Durations<BITS, N> {
     const BINS: u32 = (65 - BITS) << BITS;
 
     fn bin(micros: u64) -> u32 {
@@ -48,18 +66,18 @@ impl<const BITS: u32> Durations<BITS> {
     }
 
     /// The place of a bin, made if it is new.
-    fn place(&mut self, bin: u32) -> &mut u64 {
+    fn place(&mut self, bin: u32) -> &mut N {
         if self.bins.is_empty() {
             self.first = bin;
         }
         if bin < self.first {
             let before = (self.first - bin) as usize;
-            self.bins.splice(0..0, std::iter::repeat_n(0, before));
+            self.bins.splice(0..0, std::iter::repeat_n(N::default(), before));
             self.first = bin;
         }
         let at = (bin - self.first) as usize;
         if at >= self.bins.len() {
-            self.bins.resize(at + 1, 0);
+            self.bins.resize(at + 1, N::default());
         }
         &mut self.bins[at]
     }
@@ -70,7 +88,8 @@ impl<const BITS: u32> Durations<BITS> {
         self.count += 1;
         self.sum = self.sum.saturating_add(micros);
         self.max = self.max.max(micros);
-        *self.place(Self::bin(micros)) += 1;
+        let bin = self.place(Self::bin(micros));
+        *bin = bin.plus(1);
     }
 
     /// Takes in those of another one.
@@ -83,7 +102,7 @@ impl<const BITS: u32> Durations<BITS> {
         self.place(other.first + last as u32);
         let at = (other.first - self.first) as usize;
         for (mine, theirs) in self.bins[at..].iter_mut().zip(&other.bins) {
-            *mine = mine.saturating_add(*theirs);
+            *mine = mine.plus((*theirs).into());
         }
     }
 
@@ -106,8 +125,8 @@ impl<const BITS: u32> Durations<BITS> {
     pub fn quantile(&self, share: f64) -> Option<u64> {
         let rank = (share * self.count as f64).ceil().max(1.0) as u64;
         let mut seen = 0u64;
-        for (at, count) in self.bins.iter().enumerate() {
-            seen = seen.saturating_add(*count);
+        for (at, &count) in self.bins.iter().enumerate() {
+            seen = seen.saturating_add(count.into());
             if seen >= rank {
                 return Some(Self::middle(self.first + at as u32).min(self.max));
             }
@@ -119,13 +138,13 @@ impl<const BITS: u32> Durations<BITS> {
         for value in [self.count, self.sum, self.max] {
             put_uint(out, value);
         }
-        let filled = || self.bins.iter().enumerate().filter(|(_, count)| **count > 0);
+        let filled = || self.bins.iter().map(|&it| it.into()).enumerate().filter(|it: &(usize, u64)| it.1 > 0);
         put_uint(out, filled().count() as u64);
         let mut next = 0;
         for (at, count) in filled() {
             let bin = self.first as usize + at;
             put_uint(out, (bin - next) as u64);
-            put_uint(out, *count);
+            put_uint(out, count);
             next = bin + 1;
         }
     }
@@ -137,7 +156,7 @@ impl<const BITS: u32> Durations<BITS> {
         for _ in 0..reader.count(2)? {
             let bin = next.checked_add(reader.narrow()?).filter(|it| *it < Self::BINS);
             let bin = bin.ok_or(Damaged::Invalid("a duration is out of range"))?;
-            *this.place(bin) = reader.uint()?;
+            *this.place(bin) = N::default().plus(reader.uint()?);
             next = bin + 1;
         }
         Ok(this)
@@ -149,8 +168,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn of<const BITS: u32>(micros: &[u64]) -> Durations<BITS> {
-        let mut durations = Durations::default();
+    fn of(micros: &[u64]) -> Exact {
+        let mut durations = Exact::default();
         micros.iter().for_each(|it| durations.add(*it));
         durations
     }
@@ -168,9 +187,9 @@ mod tests {
         #[test]
         fn merging_is_as_if_all_had_been_added(left: Vec<u32>, right: Vec<u32>) {
             let [left, right] = [left, right].map(|it| it.into_iter().map(u64::from).collect::<Vec<_>>());
-            let mut merged = of::<7>(&left);
+            let mut merged = of(&left);
             merged.merge(&of(&right));
-            let mut other = of::<7>(&right);
+            let mut other = of(&right);
             other.merge(&of(&left));
             prop_assert_eq!(&merged, &other);
             prop_assert_eq!(&merged, &of(&[left, right].concat()));
@@ -183,8 +202,8 @@ mod tests {
     #[test]
     fn nothing_has_no_quantile() {
         assert_eq!(Exact::default().quantile(0.5), None);
-        assert_eq!(of::<7>(&[0]).quantile(0.99), Some(0));
-        assert_eq!(of::<7>(&[5, 1, 3]).quantile(0.5), Some(3));
-        assert_eq!(of::<7>(&[u64::MAX; 2]).quantile(1.0).map(|it| it >> 56), Some(0xff));
+        assert_eq!(of(&[0]).quantile(0.99), Some(0));
+        assert_eq!(of(&[5, 1, 3]).quantile(0.5), Some(3));
+        assert_eq!(of(&[u64::MAX; 2]).quantile(1.0).map(|it| it >> 56), Some(0xff));
     }
 }

@@ -29,6 +29,8 @@ impl Hash {
 struct Slot {
     hash: u32,
     id: u32,
+    start: u32,
+    end: u32,
 }
 
 /// The table takes its first bits from one end and its last from the other.
@@ -44,12 +46,6 @@ pub(crate) struct Names {
     table: HashTable<Slot>,
 }
 
-fn slice<'a>(text: &'a str, ends: &[u32], id: u32) -> &'a str {
-    let at = id as usize;
-    let start = if at == 0 { 0 } else { ends[at - 1] };
-    &text[start as usize..ends[at] as usize]
-}
-
 /// The beginning of a name that is kept.
 #[inline]
 pub(crate) fn cut(name: &str) -> &str {
@@ -62,22 +58,26 @@ impl Names {
     }
 
     pub(crate) fn name(&self, id: u32) -> &str {
-        slice(&self.text, &self.ends, id)
+        let at = id as usize;
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
+        &self.text[start as usize..self.ends[at] as usize]
     }
 
     /// The number of a name that has been cut.
     #[inline]
     pub(crate) fn find(&self, hash: u32, name: &str) -> Option<u32> {
-        let same = |it: &Slot| it.hash == hash && slice(&self.text, &self.ends, it.id) == name;
+        let same = |it: &Slot| it.hash == hash && self.text[it.start as usize..it.end as usize] == *name;
         self.table.find(spread(hash), same).map(|it| it.id)
     }
 
     /// Gives a new name, which has been cut, its number.
     pub(crate) fn insert(&mut self, hash: u32, name: &str) -> u32 {
         let id = self.ends.len() as u32;
+        let start = self.text.len() as u32;
         self.text.push_str(name);
-        self.ends.push(self.text.len() as u32);
-        self.table.insert_unique(spread(hash), Slot { hash, id }, |it| spread(it.hash));
+        let end = self.text.len() as u32;
+        self.ends.push(end);
+        self.table.insert_unique(spread(hash), Slot { hash, id, start, end }, |it| spread(it.hash));
         id
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::calendar::{Calendar, Day, UnknownZone};
+use crate::calendar::{Calendar, Day, Hour, UnknownZone};
 use crate::chart::{Charts, SEPARATOR};
 use crate::names::{Hash, Names, cut};
 use crate::section::{Key, Section};
@@ -104,6 +104,20 @@ struct DayCount {
     charts: Charts,
 }
 
+/// Where an hour and its day are counted.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    start: i64,
+    end: i64,
+    hour: usize,
+    day: usize,
+}
+
+/// Hours begin at multiples of so many seconds, but for some of long ago.
+const QUARTER: i64 = 900;
+/// Places that are kept: those of two days and a half.
+const PLACES: usize = 256;
+
 /// What a part of a log says.
 #[derive(Debug)]
 pub struct Piece {
@@ -114,8 +128,8 @@ pub struct Piece {
     hour_at: BTreeMap<i64, usize>,
     days: Vec<DayCount>,
     day_at: BTreeMap<Day, usize>,
-    /// When the last hour began that was asked for, and the places of it and of its day.
-    last: Option<(i64, usize, usize)>,
+    /// Places that were asked for, each where its time says.
+    places: Vec<Place>,
     /// The earliest and the latest line.
     span: Option<(u32, u32)>,
     names: Names,
@@ -138,7 +152,7 @@ impl Piece {
             hour_at: BTreeMap::new(),
             days: Vec::new(),
             day_at: BTreeMap::new(),
-            last: None,
+            places: vec![Place::default(); PLACES],
             span: None,
             names,
             sessions: vec![Vec::new(); PARTITIONS.into()],
@@ -154,28 +168,29 @@ impl Piece {
         })
     }
 
-    /// The places of the hour and the day that a time lies in.
+    /// Where the hour and the day are that a time lies in.
     #[inline]
-    fn at(&mut self, time: i64) -> Option<(usize, usize)> {
-        let hour = self.calendar.hour(time)?;
-        if let Some((start, hour_at, day_at)) = self.last
-            && start == hour.start
-        {
-            return Some((hour_at, day_at));
-        }
-        let day_at = self.day(hour.day);
-        let hour_at = *self.hour_at.entry(hour.start).or_insert_with(|| {
-            self.hours.push(HourCount { start: hour.start, day: hour.day, traffic: Traffic::default() });
+    fn at(&mut self, time: i64) -> Option<Place> {
+        let kept = self.places[time.div_euclid(QUARTER) as usize % PLACES];
+        if time >= kept.start && time < kept.end { Some(kept) } else { self.seek(time) }
+    }
+
+    fn seek(&mut self, time: i64) -> Option<Place> {
+        let Hour { start, end, day } = self.calendar.hour(time)?;
+        let day_at = self.day(day);
+        let hour_at = *self.hour_at.entry(start).or_insert_with(|| {
+            self.hours.push(HourCount { start, day, traffic: Traffic::default() });
             self.hours.len() - 1
         });
-        self.last = Some((hour.start, hour_at, day_at));
-        Some((hour_at, day_at))
+        let place = Place { start, end, hour: hour_at, day: day_at };
+        self.places[time.div_euclid(QUARTER) as usize % PLACES] = place;
+        Some(place)
     }
 
     /// Counts a line. Returns whether it was counted: lines from before 1970 or after 2105 are not.
     pub fn add(&mut self, hit: &Hit<'_>) -> bool {
         let Ok(time) = u32::try_from(hit.time) else { return false };
-        let Some((hour, day)) = self.at(hit.time) else { return false };
+        let Some(Place { hour, day, .. }) = self.at(hit.time) else { return false };
         self.span = Some(self.span.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
         let traffic = &mut self.hours[hour].traffic;
         let charts = &mut self.days[day].charts;
@@ -209,16 +224,15 @@ impl Piece {
             }
         }
         let page = hit.page.map(|it| {
-            let name = cut(it);
-            let hash = self.hash.of(name);
+            let id = number(&mut self.names, &self.hash, it);
             traffic.pages += 1;
-            let page = charts.pages.at_hashed(hash, name);
+            let page = charts.pages.at(id);
             page.hits += 1;
             page.bytes = page.bytes.saturating_add(hit.bytes);
             if let Some(micros) = hit.micros {
                 page.times.add(micros);
             }
-            (hash, name)
+            id
         });
         if let Some(referrer) = hit.referrer {
             charts.referrers.at(referrer).0 += 1;
@@ -228,53 +242,44 @@ impl Piece {
         }
         if let Some(visitor) = hit.visitor {
             traffic.visitors.add(visitor);
-            self.request(visitor, time, page);
+            let request = Session::request(visitor, time, page);
+            let sessions = &mut self.sessions[usize::from(partition(visitor))];
+            match sessions.last_mut() {
+                // A page and what belongs to it come in a row.
+                Some(it) if it.reaches(&request, self.options.gap) => it.join(&request, &self.names),
+                _ => sessions.push(request),
+            }
         }
         true
     }
 
-    #[inline]
-    fn request(&mut self, visitor: u64, time: u32, page: Option<(u32, &str)>) {
-        let page = page.map(|(hash, name)| match self.names.find(hash, name) {
-            Some(id) => id,
-            None if self.names.len() < NAMES => self.names.insert(hash, name),
-            None => UNNAMED,
-        });
-        let request = Session::request(visitor, time, page);
-        let sessions = &mut self.sessions[usize::from(partition(visitor))];
-        match sessions.last_mut() {
-            // A page and what belongs to it come in a row.
-            Some(it) if it.reaches(&request, self.options.gap) => it.join(&request, &self.names),
-            _ => sessions.push(request),
-        }
+    /// The number of a page.
+    pub(crate) fn name(&mut self, page: &str) -> u32 {
+        number(&mut self.names, &self.hash, page)
     }
 
     /// Counts a line that comes too late to be counted as anything else.
     pub fn add_late(&mut self, time: i64) -> bool {
-        let Some((hour, _)) = self.at(time) else { return false };
-        self.hours[hour].traffic.late += 1;
+        let Some(place) = self.at(time) else { return false };
+        self.hours[place.hour].traffic.late += 1;
         true
     }
 
-    /// Counts a session that is over, on the hour and day it began.
-    pub(crate) fn count_session(&mut self, session: &Session, names: &Names) {
+    /// Counts a session that is over, whose pages have numbers of this piece, on the hour and day it began.
+    pub(crate) fn count_session(&mut self, session: &Session) {
         // Only what belongs to pages was fetched: a picture on a foreign page is no session.
         if session.pages == 0 {
             return;
         }
-        let Some((hour, day)) = self.at(session.first.into()) else { return };
+        let Some(Place { hour, day, .. }) = self.at(session.first.into()) else { return };
         let totals = &mut self.hours[hour].traffic.sessions;
         totals.count += 1;
         totals.bounces += u64::from(session.pages == 1);
         totals.seconds += u64::from(session.last - session.first);
         totals.pages += u64::from(session.pages);
-        let Charts { entries, exits, .. } = &mut self.days[day].charts;
-        for (ranking, page) in [(entries, session.entry), (exits, session.exit)] {
-            match names.name(page) {
-                "" => ranking.other_mut().0 += 1,
-                name => ranking.at(name).0 += 1,
-            }
-        }
+        let charts = &mut self.days[day].charts;
+        charts.entries.at(session.entry).0 += 1;
+        charts.exits.at(session.exit).0 += 1;
     }
 
     pub(crate) fn count_new(&mut self, day: Day, change: i64) {
@@ -297,30 +302,31 @@ impl Piece {
 
     /// The days on which a session was, into what was seen in its period.
     fn note(&mut self, session: &Session, seen: &mut BTreeMap<Day, Seen>) {
-        let Some(mut hour) = self.calendar.hour(session.first.into()) else { return };
-        let seen = seen.entry(self.options.rotation.period(hour.day)).or_default();
-        seen.push(session.visitor, hour.day);
+        let Some(place) = self.at(session.first.into()) else { return };
+        let day = self.days[place.day].day;
+        let mut end = place.end;
+        let seen = seen.entry(self.options.rotation.period(day)).or_default();
+        seen.push(session.visitor, day);
         // The gap is shorter than a day: none is left out.
-        while hour.end <= i64::from(session.last) {
-            let Some(next) = self.calendar.hour(hour.end) else { return };
+        while end <= i64::from(session.last) {
+            let Some(next) = self.calendar.hour(end) else { return };
+            end = next.end;
             seen.push(session.visitor, next.day);
-            hour = next;
         }
     }
 
     /// All of it, in the order of the keys but for those of visitors, no key twice.
     pub fn into_sections(mut self) -> Vec<Section> {
-        let names = std::mem::take(&mut self.names);
         let mut sections = Vec::new();
         for at in 0..PARTITIONS {
             let mut sessions = std::mem::take(&mut self.sessions[usize::from(at)]);
-            join_all(&mut sessions, self.options.gap, &names);
+            join_all(&mut sessions, self.options.gap, &self.names);
             let mut seen = BTreeMap::new();
             sessions.retain(|session| {
                 self.note(session, &mut seen);
                 let inside = self.is_inside(session);
                 if inside {
-                    self.count_session(session, &names);
+                    self.count_session(session);
                 }
                 !inside
             });
@@ -330,7 +336,7 @@ impl Piece {
             if !sessions.is_empty() {
                 sections.push(Section {
                     key: Key::Sessions(at),
-                    bytes: OpenSessions::encode_all(self.options.gap, &names, &sessions),
+                    bytes: OpenSessions::encode_all(self.options.gap, &self.names, &sessions),
                 });
             }
         }
@@ -340,11 +346,23 @@ impl Piece {
         }
         for day in self.days {
             sections.push(Section { key: Key::Day(day.day), bytes: day.traffic.encode() });
-            let charts = day.charts.encode();
+            let charts = day.charts.encode(&self.names, self.options.limit, &self.hash);
             sections.extend(charts.map(|(chart, bytes)| Section { key: Key::Chart(day.day, chart), bytes }));
         }
         sections.sort_unstable_by_key(|it| it.key);
         sections
+    }
+}
+
+/// The number of a page.
+#[inline]
+fn number(names: &mut Names, hash: &Hash, page: &str) -> u32 {
+    let page = cut(page);
+    let hash = hash.of(page);
+    match names.find(hash, page) {
+        Some(id) => id,
+        None if names.len() < NAMES => names.insert(hash, page),
+        None => UNNAMED,
     }
 }
 

@@ -107,9 +107,8 @@ impl<M: Measure> Ranking<M> {
         self.at_hashed(self.hash.of(name), name)
     }
 
-    /// The measure of a name that has been cut and hashed.
     #[inline]
-    pub(crate) fn at_hashed(&mut self, hash: u32, name: &str) -> &mut M {
+    fn at_hashed(&mut self, hash: u32, name: &str) -> &mut M {
         let id = match self.names.find(hash, name) {
             Some(id) => id,
             None => self.add(hash, name),
@@ -128,6 +127,12 @@ impl<M: Measure> Ranking<M> {
     /// Measure of what no name is kept for.
     pub(crate) fn other_mut(&mut self) -> &mut M {
         &mut self.other
+    }
+
+    /// Leaves as many names as another limit.
+    pub(crate) fn limit(&mut self, limit: usize) {
+        self.limit = limit.max(1);
+        self.cut_off();
     }
 
     /// Names by their rank.
@@ -242,7 +247,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn of(limit: usize, names: &[u8]) -> Ranking<Hits> {
-        let mut ranking = Ranking::new(limit, Hash::new(1));
+        let mut ranking: Ranking<Hits> = Ranking::new(limit, Hash::new(1));
         names.iter().for_each(|it| ranking.at(&format!("/{it}")).0 += 1);
         ranking
     }

@@ -16,7 +16,7 @@ use crate::names::{Hash, Names};
 use crate::piece::Piece;
 use crate::visitor::{Partition, partition};
 
-/// Names of pages in a piece's sessions; sessions with a page beyond them have [`UNNAMED`] ones.
+/// Names of pages in a piece, those that come first; all others are [`UNNAMED`].
 pub(crate) const NAMES: usize = 1 << 16;
 /// Of a page without a name, whose name is empty and comes first.
 pub(crate) const UNNAMED: u32 = 0;
@@ -76,7 +76,19 @@ impl Session {
 
 /// Sorts by visitor and time, and joins what belongs together.
 pub(crate) fn join_all(sessions: &mut Vec<Session>, gap: u32, names: &Names) {
-    sessions.sort_unstable_by_key(|it| (it.visitor, it.first));
+    if !sessions.is_sorted_by_key(|it| it.visitor) {
+        sessions.sort_unstable_by_key(|it| it.visitor);
+    }
+    join_sorted(sessions, gap, names);
+}
+
+/// Joins what belongs together of sessions that are sorted by visitor.
+fn join_sorted(sessions: &mut Vec<Session>, gap: u32, names: &Names) {
+    for visitor in sessions.chunk_by_mut(|a, b| a.visitor == b.visitor) {
+        if visitor.len() > 1 {
+            visitor.sort_unstable_by_key(|it| it.first);
+        }
+    }
     sessions.dedup_by(|next, session| {
         let joined = session.reaches(next, gap);
         if joined {
@@ -123,7 +135,9 @@ impl OpenSessions {
         let id = |session: &Session, id: u32| if session.pages == 0 { 0 } else { ids[id as usize] };
         let theirs = other.sessions.iter().map(|it| Session { entry: id(it, it.entry), exit: id(it, it.exit), ..*it });
         self.sessions.extend(theirs);
-        join_all(&mut self.sessions, self.gap, &self.names);
+        // Two sorted runs: what this sort sees, and only merges.
+        self.sessions.sort_by_key(|it| it.visitor);
+        join_sorted(&mut self.sessions, self.gap, &self.names);
     }
 
     /// Counts in `piece`, and forgets, those that no request from `watermark` (Unix seconds) on belongs to. Returns how many
@@ -131,10 +145,13 @@ impl OpenSessions {
     pub fn close(&mut self, watermark: i64, piece: &mut Piece) -> usize {
         let before = self.sessions.len();
         let (gap, names) = (i64::from(self.gap), &self.names);
+        let mut ids = vec![None; names.len()];
+        let mut id = |id: u32, piece: &mut Piece| *ids[id as usize].get_or_insert_with(|| piece.name(names.name(id)));
         self.sessions.retain(|session| {
             let open = i64::from(session.last) + gap >= watermark;
-            if !open {
-                piece.count_session(session, names);
+            if !open && session.pages > 0 {
+                let (entry, exit) = (id(session.entry, piece), id(session.exit, piece));
+                piece.count_session(&Session { entry, exit, ..*session });
             }
             open
         });

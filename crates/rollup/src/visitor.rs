@@ -65,7 +65,8 @@ impl Seen {
     /// Takes in what another piece saw.
     pub fn merge(&mut self, other: &Self) {
         self.0.extend_from_slice(&other.0);
-        self.0.sort_unstable();
+        // Two sorted runs: what this sort sees, and only merges.
+        self.0.sort();
         self.0.dedup();
     }
 
@@ -129,6 +130,25 @@ struct Known {
     last: i32,
 }
 
+/// The months of days, most of which are in the same few: the last ones are kept.
+struct Months([(Day, i32); 64]);
+
+impl Default for Months {
+    fn default() -> Self {
+        Self([(Day(0), Day(0).months()); 64])
+    }
+}
+
+impl Months {
+    fn of(&mut self, day: Day) -> i32 {
+        let kept = &mut self.0[day.0.rem_euclid(64) as usize];
+        if kept.0 != day {
+            *kept = (day, day.months());
+        }
+        kept.1
+    }
+}
+
 /// Visitors of a partition and a period that have ever been seen, with their first day.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Visitors(Vec<Known>);
@@ -150,9 +170,10 @@ impl Visitors {
         let mut known = std::mem::take(&mut self.0).into_iter().peekable();
         let mut all = Vec::with_capacity(known.len() + seen.0.len());
         let mut changed = false;
+        let mut month = Months::default();
         for days in seen.0.chunk_by(|a, b| a.0 == b.0) {
             let (visitor, first) = days[0];
-            let last = days[days.len() - 1].1.months();
+            let last = month.of(days[days.len() - 1].1);
             while let Some(it) = known.next_if(|it| it.visitor < visitor) {
                 all.push(it);
             }
@@ -195,14 +216,11 @@ impl Visitors {
         put_int(&mut out, base.0.into());
         put_uint(&mut out, self.0.len() as u64);
         let mut before = 0;
-        let mut month = (base, base.months());
+        let mut month = Months::default();
         for it in &self.0 {
             put_uint(&mut out, it.visitor - before);
             put_uint(&mut out, (i64::from(it.first.0) - i64::from(base.0)) as u64);
-            if month.0 != it.first {
-                month = (it.first, it.first.months());
-            }
-            put_int(&mut out, (it.last - month.1).into());
+            put_int(&mut out, (it.last - month.of(it.first)).into());
             before = it.visitor;
         }
         out
@@ -212,15 +230,12 @@ impl Visitors {
     pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
         let mut reader = Reader::new(bytes)?;
         let mut all: Vec<Known> = Vec::new();
-        let mut month = (Day(0), Day(0).months());
+        let mut month = Months::default();
         read(&mut reader, |visitor, first, reader| {
             if all.last().is_some_and(|it| it.visitor == visitor) {
                 return Err(Damaged::Invalid("a visitor comes twice"));
             }
-            if month.0 != first {
-                month = (first, first.months());
-            }
-            let last = month.1.checked_add(reader.day()?).ok_or(Damaged::Invalid("a month is out of range"))?;
+            let last = month.of(first).checked_add(reader.day()?).ok_or(Damaged::Invalid("a month is out of range"))?;
             all.push(Known { visitor, first, last });
             Ok(())
         })?;
@@ -285,8 +300,8 @@ mod tests {
         let mut visitors = Visitors::default();
         let mut piece = Piece::new(Options::default()).unwrap();
         visitors.admit(&seen(&[(1, 0), (1, 40), (2, 30), (3, 100)]), &mut piece);
-        assert_eq!(visitors.expire(Day(59)), 1, "February began on day 31");
-        assert_eq!(visitors.expire(Day(31)), 0);
+        assert_eq!(visitors.expire(Day(58)), 1, "February began on day 31");
+        assert_eq!(visitors.expire(Day(59)), 1, "and March on day 59");
         assert_eq!(visitors.len(), 1);
     }
 
