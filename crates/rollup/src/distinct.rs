@@ -13,12 +13,36 @@ const LG_K: u8 = 17;
 
 /// A set of visitors that is only asked for its size.
 #[derive(Debug, Clone, Default)]
-pub struct Distinct(Option<Box<HllUnion>>);
+pub struct Distinct(State);
+
+#[derive(Debug, Clone, Default)]
+enum State {
+    #[default]
+    Empty,
+    /// Read, and not touched since.
+    Sketch(Box<HllSketch>),
+    Union(Box<HllUnion>),
+}
 
 impl Distinct {
-    #[expect(clippy::expect_used, reason = "the crate takes 4 to 21")]
+    #[inline]
     fn union(&mut self) -> &mut HllUnion {
-        self.0.get_or_insert_with(|| Box::new(HllUnion::new(LG_K).expect("17 is between 4 and 21")))
+        if !matches!(self.0, State::Union(_)) {
+            self.0 = State::Union(Box::new(self.to_union()));
+        }
+        match &mut self.0 {
+            State::Union(union) => union,
+            _ => unreachable!("it has just been made one"),
+        }
+    }
+
+    #[expect(clippy::expect_used, reason = "the crate takes 4 to 21")]
+    fn to_union(&self) -> HllUnion {
+        let mut union = HllUnion::new(LG_K).expect("17 is between 4 and 21");
+        if let State::Sketch(sketch) = &self.0 {
+            union.update(sketch);
+        }
+        union
     }
 
     /// Takes one in.
@@ -29,33 +53,52 @@ impl Distinct {
 
     /// Takes those of another one in.
     pub fn merge(&mut self, other: &Self) {
-        if let Some(other) = &other.0 {
-            let other = other.to_sketch(HllType::Hll8);
-            self.union().update(&other);
+        match &other.0 {
+            State::Empty => (),
+            State::Sketch(sketch) => self.union().update(sketch),
+            State::Union(union) => self.union().update(&union.to_sketch(HllType::Hll8)),
         }
     }
 
     /// How many different ones, about.
     pub fn estimate(&self) -> u64 {
-        self.0.as_ref().map_or(0, |it| it.composite_estimate().round().max(0.0) as u64)
+        let estimate = match &self.0 {
+            State::Empty => 0.0,
+            State::Sketch(sketch) => sketch.composite_estimate(),
+            State::Union(union) => union.composite_estimate(),
+        };
+        estimate.round().max(0.0) as u64
     }
 
+    /// Packed, half a byte for most registers.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
-        let bytes = self.0.as_ref().map(|it| it.to_sketch(HllType::Hll4).serialize());
-        put_bytes(out, bytes.as_deref().unwrap_or_default());
+        self.put_as(HllType::Hll4, out);
+    }
+
+    /// Twice as long, but as it is in memory: for what is read once, and soon.
+    pub(crate) fn put_plain(&self, out: &mut Vec<u8>) {
+        self.put_as(HllType::Hll8, out);
+    }
+
+    fn put_as(&self, packing: HllType, out: &mut Vec<u8>) {
+        match &self.0 {
+            State::Empty => put_bytes(out, &[]),
+            State::Sketch(sketch) if sketch.target_type() == packing => put_bytes(out, &sketch.serialize()),
+            State::Sketch(_) => put_bytes(out, &self.to_union().to_sketch(packing).serialize()),
+            State::Union(union) => put_bytes(out, &union.to_sketch(packing).serialize()),
+        }
     }
 
     pub(crate) fn get(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
         let bytes = reader.bytes()?;
-        let mut this = Self::default();
-        if !bytes.is_empty() {
-            let sketch = HllSketch::deserialize(bytes).map_err(|_| Damaged::Invalid("visitors cannot be read"))?;
-            if sketch.lg_config_k() != LG_K {
-                return Err(Damaged::Invalid("visitors have another number of registers"));
-            }
-            this.union().update(&sketch);
+        if bytes.is_empty() {
+            return Ok(Self::default());
         }
-        Ok(this)
+        let sketch = HllSketch::deserialize(bytes).map_err(|_| Damaged::Invalid("visitors cannot be read"))?;
+        if sketch.lg_config_k() != LG_K {
+            return Err(Damaged::Invalid("visitors have another number of registers"));
+        }
+        Ok(Self(State::Sketch(Box::new(sketch))))
     }
 }
 
@@ -106,6 +149,12 @@ mod tests {
             (0..size).for_each(|it| set.add(it));
             let mut bytes = vec![crate::codec::VERSION];
             set.put(&mut bytes);
+            let mut plain = vec![crate::codec::VERSION];
+            set.put_plain(&mut plain);
+            let plain = Distinct::get(&mut Reader::new(&plain).unwrap()).unwrap();
+            let mut packed = vec![crate::codec::VERSION];
+            plain.put(&mut packed);
+            assert_eq!(packed, bytes);
             assert!(bytes.len() <= most + 1, "{size}: {} bytes", bytes.len());
             let back = Distinct::get(&mut Reader::new(&bytes).unwrap()).unwrap();
             assert_eq!(back.estimate(), set.estimate());

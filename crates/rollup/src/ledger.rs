@@ -35,9 +35,7 @@ pub fn merge<L: Ledger>(ledger: &mut L, keys: &BTreeSet<Key>, watermark: i64, mu
     for &key in keys {
         if let Key::Seen(period, partition) = key {
             let mut seen = Seen::default();
-            for bytes in ledger.pieces(key)? {
-                seen.merge(&Seen::decode(&bytes)?);
-            }
+            seen.merge(&ledger.pieces(key)?.iter().map(|it| Seen::decode(it)).collect::<Result<Vec<_>, _>>()?);
             let key = Key::Visitors(period, partition);
             let mut visitors = ledger.load(key)?.map_or(Ok(Visitors::default()), |it| Visitors::decode(&it))?;
             if visitors.admit(&seen, &mut rest) {
@@ -49,9 +47,8 @@ pub fn merge<L: Ledger>(ledger: &mut L, keys: &BTreeSet<Key>, watermark: i64, mu
         let stored = ledger.load(key)?;
         let new = if keys.contains(&key) { ledger.pieces(key)? } else { Vec::new() };
         let mut sessions = OpenSessions::new();
-        for bytes in stored.iter().chain(&new) {
-            sessions.merge(&OpenSessions::decode(bytes)?);
-        }
+        let all = stored.iter().chain(&new).map(|it| OpenSessions::decode(it));
+        sessions.merge(&all.collect::<Result<Vec<_>, _>>()?);
         let closed = sessions.close(watermark, &mut rest);
         match (sessions.is_empty(), stored.is_some()) {
             (true, true) => ledger.remove(key)?,

@@ -99,6 +99,8 @@ struct HourCount {
 #[derive(Debug)]
 struct DayCount {
     day: Day,
+    /// When the key changed that its visitors are hashed with.
+    period: Day,
     /// What is known of the day but of none of its hours.
     traffic: Traffic,
     charts: Charts,
@@ -163,7 +165,8 @@ impl Piece {
     fn day(&mut self, day: Day) -> usize {
         *self.day_at.entry(day).or_insert_with(|| {
             let charts = Charts::new(self.options.limit, &self.hash);
-            self.days.push(DayCount { day, traffic: Traffic::default(), charts });
+            let period = self.options.rotation.period(day);
+            self.days.push(DayCount { day, period, traffic: Traffic::default(), charts });
             self.days.len() - 1
         })
     }
@@ -303,9 +306,9 @@ impl Piece {
     /// The days on which a session was, into what was seen in its period.
     fn note(&mut self, session: &Session, seen: &mut BTreeMap<Day, Seen>) {
         let Some(place) = self.at(session.first.into()) else { return };
-        let day = self.days[place.day].day;
+        let DayCount { day, period, .. } = self.days[place.day];
         let mut end = place.end;
-        let seen = seen.entry(self.options.rotation.period(day)).or_default();
+        let seen = seen.entry(period).or_default();
         seen.push(session.visitor, day);
         // The gap is shorter than a day: none is left out.
         while end <= i64::from(session.last) {
@@ -342,10 +345,10 @@ impl Piece {
         }
         for hour in self.hours {
             self.days[self.day_at[&hour.day]].traffic.merge(&hour.traffic);
-            sections.push(Section { key: Key::Hour(hour.start), bytes: hour.traffic.encode() });
+            sections.push(Section { key: Key::Hour(hour.start), bytes: hour.traffic.encode_plain() });
         }
         for day in self.days {
-            sections.push(Section { key: Key::Day(day.day), bytes: day.traffic.encode() });
+            sections.push(Section { key: Key::Day(day.day), bytes: day.traffic.encode_plain() });
             let charts = day.charts.encode(&self.names, self.options.limit, &self.hash);
             sections.extend(charts.map(|(chart, bytes)| Section { key: Key::Chart(day.day, chart), bytes }));
         }

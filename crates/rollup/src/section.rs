@@ -95,18 +95,18 @@ impl Section {
     /// Takes in what another section of the same kind says.
     pub fn merge(&mut self, other: &Self) -> Result<(), Damaged> {
         let merged = Self::merged([std::mem::replace(self, Self { key: self.key, bytes: Vec::new() }), other.clone()])?;
-        merged.map(|it| *self = it);
+        if let Some(merged) = merged {
+            *self = merged;
+        }
         Ok(())
     }
 
     /// Sections of the same kind as one, under the key of the first. Visitors are none of them: they take in who was seen with
     /// [`Visitors::admit`](crate::visitor::Visitors::admit).
     pub fn merged(sections: impl IntoIterator<Item = Self>) -> Result<Option<Self>, Damaged> {
-        let mut sections = sections.into_iter();
-        let Some(first) = sections.next() else { return Ok(None) };
-        let Some(second) = sections.next() else { return Ok(Some(first)) };
-        let key = first.key;
-        let all = [first, second].into_iter().chain(sections).map(|it| match it.key.is_like(key) {
+        let mut sections = sections.into_iter().peekable();
+        let Some(key) = sections.peek().map(|it| it.key) else { return Ok(None) };
+        let all = sections.map(|it| match it.key.is_like(key) {
             true => Ok(it.bytes),
             false => Err(Damaged::Invalid("sections of different kinds cannot be merged")),
         });
@@ -114,8 +114,18 @@ impl Section {
             Key::Hour(_) | Key::Day(_) => one(all, Traffic::decode, Traffic::merge)?.encode(),
             Key::Chart(_, Chart::Pages) => one(all, Ranking::<Page>::decode, Ranking::merge)?.encode(),
             Key::Chart(..) => one(all, Ranking::<Hits>::decode, Ranking::merge)?.encode(),
-            Key::Sessions(_) => one(all, OpenSessions::decode, OpenSessions::merge)?.encode(),
-            Key::Seen(..) => one(all, Seen::decode, Seen::merge)?.encode(),
+            Key::Sessions(_) => {
+                let all: Vec<_> = all.map(|it| OpenSessions::decode(&it?)).collect::<Result<_, _>>()?;
+                let mut merged = OpenSessions::new();
+                merged.merge(&all);
+                merged.encode()
+            }
+            Key::Seen(..) => {
+                let all: Vec<_> = all.map(|it| Seen::decode(&it?)).collect::<Result<_, _>>()?;
+                let mut merged = Seen::default();
+                merged.merge(&all);
+                merged.encode()
+            }
             Key::Visitors(..) => return Err(Damaged::Invalid("visitors cannot be merged")),
         };
         Ok(Some(Self { key, bytes }))
