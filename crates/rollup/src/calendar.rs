@@ -42,7 +42,7 @@ impl Day {
     /// The Monday of its ISO week.
     pub fn week(self) -> Self {
         // 1970-01-01 was a Thursday.
-        Self(self.0 - (self.0 + 3).rem_euclid(7))
+        Self(self.0.saturating_sub((i64::from(self.0) + 3).rem_euclid(7) as i32))
     }
 
     /// The first day of its month.

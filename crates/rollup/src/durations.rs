@@ -206,4 +206,38 @@ mod tests {
         assert_eq!(of(&[5, 1, 3]).quantile(0.5), Some(3));
         assert_eq!(of(&[u64::MAX; 2]).quantile(1.0).map(|it| it >> 56), Some(0xff));
     }
+
+    /// SplitMix64, as a share between 0 and 1.
+    fn random(state: &mut u64) -> f64 {
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let value = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((value ^ (value >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// About normal: the sum of twelve.
+    fn normal(state: &mut u64) -> f64 {
+        (0..12).map(|_| random(state)).sum::<f64>() - 6.0
+    }
+
+    #[test]
+    fn quantiles_of_what_servers_take_are_near() {
+        let uniform = |it: &mut u64| random(it) * 2e6;
+        let lognormal = |it: &mut u64| (9.0 + normal(it)).exp();
+        let bimodal =
+            |it: &mut u64| if random(it) < 0.985 { 900.0 + 90.0 * normal(it) } else { 3e6 + 4e5 * normal(it) };
+        let draws = [("uniform", uniform as fn(&mut u64) -> f64), ("lognormal", lognormal), ("bimodal", bimodal)];
+        for (name, draw) in draws {
+            let mut state = 1;
+            let mut exact: Vec<u64> = (0..200_000).map(|_| draw(&mut state).max(0.0) as u64).collect();
+            let durations = of(&exact);
+            exact.sort_unstable();
+            for share in [0.5, 0.9, 0.95, 0.99] {
+                let wanted = exact[(share * exact.len() as f64).ceil() as usize - 1] as f64;
+                let error = (durations.quantile(share).unwrap() as f64 / wanted - 1.0).abs() * 100.0;
+                println!("{name} {share}: {error:.3} %");
+                assert!(error < 0.4, "{name} {share}: {error} %");
+            }
+        }
+    }
 }

@@ -220,7 +220,7 @@ impl Visitors {
         for it in &self.0 {
             put_uint(&mut out, it.visitor - before);
             put_uint(&mut out, (i64::from(it.first.0) - i64::from(base.0)) as u64);
-            put_int(&mut out, (it.last - month.of(it.first)).into());
+            put_int(&mut out, i64::from(it.last) - i64::from(month.of(it.first)));
             before = it.visitor;
         }
         out
@@ -235,7 +235,8 @@ impl Visitors {
             if all.last().is_some_and(|it| it.visitor == visitor) {
                 return Err(Damaged::Invalid("a visitor comes twice"));
             }
-            let last = month.of(first).checked_add(reader.day()?).ok_or(Damaged::Invalid("a month is out of range"))?;
+            let last = i64::from(month.of(first)).checked_add(reader.int()?).and_then(|it| i32::try_from(it).ok());
+            let last = last.ok_or(Damaged::Invalid("a month is out of range"))?;
             all.push(Known { visitor, first, last });
             Ok(())
         })?;
