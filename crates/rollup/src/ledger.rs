@@ -1,0 +1,74 @@
+//! What pieces say, merged into what is stored, with little of it in memory at once.
+//!
+//! Partition by partition, visitors take in who was seen, and sessions are joined and closed. What follows of it for hours and
+//! days is a piece of its own. Then the hours, days and rankings of all pieces are merged, one by one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::codec::Damaged;
+use crate::piece::Piece;
+use crate::section::{Key, Section};
+use crate::session::OpenSessions;
+use crate::visitor::{PARTITIONS, Seen, Visitors};
+
+/// Where sections are. All that [`merge`] does with one belongs into a single transaction.
+pub trait Ledger {
+    /// What can go wrong.
+    type Error: From<Damaged>;
+
+    /// What is stored under a key.
+    fn load(&mut self, key: Key) -> Result<Option<Vec<u8>>, Self::Error>;
+
+    /// Stores a section in place of what is stored under its key.
+    fn save(&mut self, section: Section) -> Result<(), Self::Error>;
+
+    /// Removes what is stored under a key.
+    fn remove(&mut self, key: Key) -> Result<(), Self::Error>;
+
+    /// The sections of all new pieces under a key. Asked for once for each key.
+    fn pieces(&mut self, key: Key) -> Result<Vec<Vec<u8>>, Self::Error>;
+}
+
+/// Merges new pieces, which have sections under `keys`, into what is stored. Sessions that no request from `watermark` (Unix
+/// seconds) on belongs to are counted. `rest` is an empty piece that is made with the options of the others.
+pub fn merge<L: Ledger>(ledger: &mut L, keys: &BTreeSet<Key>, watermark: i64, mut rest: Piece) -> Result<(), L::Error> {
+    for &key in keys {
+        if let Key::Seen(period, partition) = key {
+            let mut seen = Seen::default();
+            seen.merge(&ledger.pieces(key)?.iter().map(|it| Seen::decode(it)).collect::<Result<Vec<_>, _>>()?);
+            let key = Key::Visitors(period, partition);
+            let mut visitors = ledger.load(key)?.map_or(Ok(Visitors::default()), |it| Visitors::decode(&it))?;
+            if visitors.admit(&seen, &mut rest) {
+                ledger.save(Section { key, bytes: visitors.encode() })?;
+            }
+        }
+    }
+    for key in (0..PARTITIONS).map(Key::Sessions) {
+        let stored = ledger.load(key)?;
+        let new = if keys.contains(&key) { ledger.pieces(key)? } else { Vec::new() };
+        let mut sessions = OpenSessions::new();
+        let all = stored.iter().chain(&new).map(|it| OpenSessions::decode(it));
+        sessions.merge(&all.collect::<Result<Vec<_>, _>>()?);
+        let closed = sessions.close(watermark, &mut rest);
+        match (sessions.is_empty(), stored.is_some()) {
+            (true, true) => ledger.remove(key)?,
+            (false, _) if closed > 0 || !new.is_empty() => ledger.save(Section { key, bytes: sessions.encode() })?,
+            _ => (),
+        }
+    }
+    let mut rest: BTreeMap<Key, Section> = rest.into_sections().into_iter().map(|it| (it.key, it)).collect();
+    let counted = keys.iter().filter(|it| matches!(it, Key::Hour(_) | Key::Day(_) | Key::Chart(..)));
+    let counted: BTreeSet<Key> = counted.chain(rest.keys()).copied().collect();
+    for key in counted {
+        let mut parts = Vec::new();
+        parts.extend(ledger.load(key)?.map(|bytes| Section { key, bytes }));
+        if keys.contains(&key) {
+            parts.extend(ledger.pieces(key)?.into_iter().map(|bytes| Section { key, bytes }));
+        }
+        parts.extend(rest.remove(&key));
+        if let Some(section) = Section::merged(parts)? {
+            ledger.save(section)?;
+        }
+    }
+    Ok(())
+}

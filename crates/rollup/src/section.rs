@@ -1,0 +1,178 @@
+//! A part of what a piece says, as bytes under a key: what is stored, and merged one by one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::calendar::Day;
+use crate::chart::Chart;
+use crate::codec::Damaged;
+use crate::ranking::{Hits, Page, Ranking};
+use crate::session::OpenSessions;
+use crate::traffic::{Figures, Traffic};
+use crate::visitor::{PARTITIONS, Partition, Seen};
+
+/// What a section is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// [`Traffic`] of the hour that begins at an instant: `hour/1764400800`.
+    Hour(i64),
+    /// [`Traffic`] of a day: `day/20421`.
+    Day(Day),
+    /// A ranking of a day: `chart/20421/pages`.
+    Chart(Day, Chart),
+    /// [`OpenSessions`] of a partition: `sessions/07`.
+    Sessions(Partition),
+    /// [`Seen`] in a period and a partition: `seen/20393/07`.
+    Seen(Day, Partition),
+    /// [`Visitors`](crate::visitor::Visitors) of a period and a partition: `visitors/20393/07`.
+    Visitors(Day, Partition),
+}
+
+impl Key {
+    /// Whether sections under both can be merged.
+    fn is_like(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Hour(_) | Self::Day(_), Self::Hour(_) | Self::Day(_)) => true,
+            (Self::Chart(_, a), Self::Chart(_, b)) => a == b,
+            _ => self == other,
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hour(start) => write!(f, "hour/{start}"),
+            Self::Day(day) => write!(f, "day/{}", day.0),
+            Self::Chart(day, chart) => write!(f, "chart/{}/{}", day.0, chart.name()),
+            Self::Sessions(partition) => write!(f, "sessions/{partition:02}"),
+            Self::Seen(period, partition) => write!(f, "seen/{}/{partition:02}", period.0),
+            Self::Visitors(period, partition) => write!(f, "visitors/{}/{partition:02}", period.0),
+        }
+    }
+}
+
+/// A text that is no key of a section.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is no key of a section")]
+pub struct UnknownKey(String);
+
+impl FromStr for Key {
+    type Err = UnknownKey;
+
+    fn from_str(text: &str) -> Result<Self, UnknownKey> {
+        let day = |it: &str| it.parse().ok().map(Day);
+        let partition = |it: &str| it.parse().ok().filter(|it| *it < PARTITIONS);
+        let parts: Vec<_> = text.split('/').collect();
+        let key = match parts[..] {
+            ["hour", start] => start.parse().ok().map(Self::Hour),
+            ["day", it] => day(it).map(Self::Day),
+            ["chart", it, name] => {
+                let chart = Chart::ALL.into_iter().find(|it| it.name() == name);
+                day(it).zip(chart).map(|(day, chart)| Self::Chart(day, chart))
+            }
+            ["sessions", it] => partition(it).map(Self::Sessions),
+            ["seen", period, it] => day(period).zip(partition(it)).map(|(period, it)| Self::Seen(period, it)),
+            ["visitors", period, it] => day(period).zip(partition(it)).map(|(period, it)| Self::Visitors(period, it)),
+            _ => None,
+        };
+        key.ok_or_else(|| UnknownKey(text.to_owned()))
+    }
+}
+
+/// A part of a piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// What it is of.
+    pub key: Key,
+    /// What it says, encoded.
+    pub bytes: Vec<u8>,
+}
+
+impl Section {
+    /// Takes in what another section of the same kind says.
+    pub fn merge(&mut self, other: &Self) -> Result<(), Damaged> {
+        let merged = Self::merged([std::mem::replace(self, Self { key: self.key, bytes: Vec::new() }), other.clone()])?;
+        if let Some(merged) = merged {
+            *self = merged;
+        }
+        Ok(())
+    }
+
+    /// Sections of the same kind as one, under the key of the first. Visitors are none of them: they take in who was seen with
+    /// [`Visitors::admit`](crate::visitor::Visitors::admit).
+    pub fn merged(sections: impl IntoIterator<Item = Self>) -> Result<Option<Self>, Damaged> {
+        let mut sections = sections.into_iter().peekable();
+        let Some(key) = sections.peek().map(|it| it.key) else { return Ok(None) };
+        let all = sections.map(|it| match it.key.is_like(key) {
+            true => Ok(it.bytes),
+            false => Err(Damaged::Invalid("sections of different kinds cannot be merged")),
+        });
+        let bytes = match key {
+            Key::Hour(_) | Key::Day(_) => one(all, Traffic::decode, Traffic::merge)?.encode(),
+            Key::Chart(_, Chart::Pages) => one(all, Ranking::<Page>::decode, Ranking::merge)?.encode(),
+            Key::Chart(..) => one(all, Ranking::<Hits>::decode, Ranking::merge)?.encode(),
+            Key::Sessions(_) => {
+                let all: Vec<_> = all.map(|it| OpenSessions::decode(&it?)).collect::<Result<_, _>>()?;
+                let mut merged = OpenSessions::new();
+                merged.merge(&all);
+                merged.encode()
+            }
+            Key::Seen(..) => {
+                let all: Vec<_> = all.map(|it| Seen::decode(&it?)).collect::<Result<_, _>>()?;
+                let mut merged = Seen::default();
+                merged.merge(&all);
+                merged.encode()
+            }
+            Key::Visitors(..) => return Err(Damaged::Invalid("visitors cannot be merged")),
+        };
+        Ok(Some(Self { key, bytes }))
+    }
+
+    /// Of an hour or a day, plain figures.
+    pub fn figures(&self) -> Result<Option<Figures>, Damaged> {
+        match self.key {
+            Key::Hour(_) | Key::Day(_) => Traffic::decode(&self.bytes).map(|it| Some(it.figures())),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// All of them in one.
+fn one<T: Default>(
+    all: impl Iterator<Item = Result<Vec<u8>, Damaged>>,
+    decode: impl Fn(&[u8]) -> Result<T, Damaged>,
+    merge: impl Fn(&mut T, &T),
+) -> Result<T, Damaged> {
+    let mut into: Option<T> = None;
+    for bytes in all {
+        let next = decode(&bytes?)?;
+        match &mut into {
+            Some(into) => merge(into, &next),
+            None => into = Some(next),
+        }
+    }
+    Ok(into.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_texts() {
+        let day = Day(-3);
+        let mut keys =
+            vec![Key::Hour(-5), Key::Day(day), Key::Sessions(7), Key::Seen(day, 0), Key::Visitors(Day(20_393), 63)];
+        keys.extend(Chart::ALL.map(|it| Key::Chart(day, it)));
+        for key in keys {
+            assert_eq!(key.to_string().parse(), Ok(key));
+        }
+        assert_eq!(Key::Visitors(Day(20_393), 7).to_string(), "visitors/20393/07");
+        for text in ["", "hour", "hour/x", "chart/1/none", "sessions/64", "seen/1", "day/1/2"] {
+            assert!(text.parse::<Key>().is_err(), "{text}");
+        }
+    }
+}

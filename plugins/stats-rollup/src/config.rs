@@ -1,0 +1,214 @@
+//! What the operator writes.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use upkeep_accesslog::Format;
+use upkeep_plugin::config::Span;
+use upkeep_plugin::{Context, Error, Result};
+use upkeep_rollup::{Options, Rotation};
+
+/// The logs, and how they are counted.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Stats {
+    /// The logs, each a `[[config.sources]]`.
+    #[schemars(length(min = 1))]
+    pub(crate) sources: Vec<Source>,
+    /// A visit ends when nothing was asked for so long, at most 12 hours.
+    #[serde(default = "half_an_hour")]
+    pub(crate) session_gap: Span,
+    /// Lines that are older than the newest by more are only counted as late.
+    #[serde(default = "two_days")]
+    pub(crate) late: Span,
+    /// Names that a ranking of one day keeps; what is beyond is summed up. Totals are not touched by it.
+    #[serde(default = "ten_thousand")]
+    pub(crate) names: u32,
+    /// How visitors are told apart.
+    #[serde(default)]
+    pub(crate) visitors: Visitors,
+    /// How pages are named.
+    #[serde(default)]
+    pub(crate) pages: Pages,
+    /// How long figures are kept.
+    #[serde(default)]
+    pub(crate) keep: Keep,
+}
+
+/// One log, in one file or many.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Source {
+    /// What it is called in figures.
+    pub(crate) name: String,
+    /// The folder it is in: the name of a `[grant.files.NAME]`.
+    pub(crate) root: String,
+    /// Its files, also those that are rotated or compressed: patterns such as `access.log*`, relative to the root.
+    #[serde(default = "access_log")]
+    pub(crate) files: Vec<String>,
+    /// `combined`, `combined-time`, `common`, `main`, `vhost_combined`, `json`, `caddy`, or the text of a `log_format` of nginx or a
+    /// `LogFormat` of Apache.
+    #[serde(default = "combined")]
+    pub(crate) format: String,
+    /// The site's own names: who comes from there comes from nowhere else.
+    #[serde(default)]
+    pub(crate) hosts: Vec<String>,
+    /// Whether the client's address is the one that a proxy in front names (`X-Forwarded-For`). Only for a log that none but the
+    /// proxy can write to: others name whom they like.
+    #[serde(default)]
+    pub(crate) behind_proxy: bool,
+}
+
+/// How visitors are told apart: by a keyed hash of address and program. Neither is kept.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Visitors {
+    /// When the key is thrown away: nobody can be recognised beyond that.
+    #[serde(default)]
+    pub(crate) new_key: NewKey,
+    /// Whether the last part of the address is left out first (24 bits of IPv4 stay, 48 of IPv6): less can be told apart.
+    #[serde(default)]
+    pub(crate) shorten_addresses: bool,
+}
+
+/// When the key of visitors is thrown away.
+#[derive(Debug, Default, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum NewKey {
+    /// On the first day of each month.
+    #[default]
+    Monthly,
+    /// On Mondays.
+    Weekly,
+    /// Each day: nobody ever returns.
+    Daily,
+    /// Never.
+    Never,
+}
+
+/// How pages are named.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pages {
+    /// Parameters of the query that belong to the name; all others are dropped.
+    #[serde(default)]
+    pub(crate) parameters: Vec<String>,
+    /// Whether parts of a path that look like a number or an identifier are named `:id`.
+    #[serde(default)]
+    pub(crate) group_ids: bool,
+}
+
+/// How long figures are kept.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Keep {
+    /// Of hours.
+    #[serde(default = "a_quarter")]
+    pub(crate) hours: Span,
+    /// Of days, with their rankings.
+    #[serde(default = "two_years")]
+    pub(crate) days: Span,
+    /// Of weeks and months.
+    #[serde(default = "ten_years")]
+    pub(crate) months: Span,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { hours: a_quarter(), days: two_years(), months: ten_years() }
+    }
+}
+
+const DAY: i64 = 86_400_000;
+
+fn half_an_hour() -> Span {
+    Span(1_800_000)
+}
+
+fn two_days() -> Span {
+    Span(2 * DAY)
+}
+
+fn a_quarter() -> Span {
+    Span(92 * DAY)
+}
+
+fn two_years() -> Span {
+    Span(731 * DAY)
+}
+
+fn ten_years() -> Span {
+    Span(3653 * DAY)
+}
+
+fn ten_thousand() -> u32 {
+    10_000
+}
+
+fn access_log() -> Vec<String> {
+    vec!["access.log*".to_owned()]
+}
+
+fn combined() -> String {
+    "combined".to_owned()
+}
+
+impl Stats {
+    /// What the schema cannot say.
+    pub(crate) fn check(&self, ctx: &Context) -> Result<()> {
+        for (number, source) in self.sources.iter().enumerate() {
+            let place = format!("`{}` in [[config.sources]]", source.name);
+            if source.name.is_empty() || self.sources[..number].iter().any(|it| it.name == source.name) {
+                return Err(Error::config(format!("{place}: each source has a name of its own")));
+            }
+            source.format().map_err(|error| Error::config(format!("{place}: `format`: {error}")))?;
+            for pattern in &source.files {
+                fast_glob::validate(pattern)
+                    .map_err(|error| Error::config(format!("{place}: `{pattern}` in `files` is no pattern: {error}")))?;
+            }
+        }
+        if !(60_000..=43_200_000).contains(&self.session_gap.0) {
+            return Err(Error::config("`session_gap` is from \"1m\" to \"12h\""));
+        }
+        if self.late.0 < 3_600_000 {
+            return Err(Error::config("`late` is \"1h\" at least: logs of several processes are never quite in order"));
+        }
+        upkeep_rollup::Calendar::new(&ctx.timezone).map(drop).map_err(|error| Error::config(error.to_string()))
+    }
+
+    /// How the pieces of a run are made.
+    pub(crate) fn options(&self, ctx: &Context) -> Options {
+        Options {
+            zone: ctx.timezone.clone(),
+            gap: u32::try_from(self.session_gap.0 / 1_000).unwrap_or(1_800),
+            limit: self.names.max(100) as usize,
+            rotation: self.rotation(),
+            seed: seed(&ctx.run),
+            ..Options::default()
+        }
+    }
+
+    pub(crate) fn rotation(&self) -> Rotation {
+        match self.visitors.new_key {
+            NewKey::Monthly => Rotation::Monthly,
+            NewKey::Weekly => Rotation::Weekly,
+            NewKey::Daily => Rotation::Daily,
+            NewKey::Never => Rotation::Never,
+        }
+    }
+}
+
+impl Source {
+    pub(crate) fn format(&self) -> std::result::Result<Format, upkeep_accesslog::FormatError> {
+        Format::new(&self.format)
+    }
+
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.files.iter().any(|pattern| fast_glob::glob_match(pattern, path))
+    }
+}
+
+/// A number that nobody who writes a log knows beforehand: half of a ULID is random.
+fn seed(run: &str) -> u64 {
+    let digest = blake3::hash(run.as_bytes());
+    u64::from_le_bytes(*digest.as_bytes().first_chunk().unwrap_or(&[0; 8]))
+}

@@ -1,0 +1,203 @@
+//! What the steps counted, merged into the figures.
+//!
+//! Some steps at a time, so that little is in memory at once; each time the cursors go on over just what is merged. Of a file, a
+//! part counts only when all parts before it do: what failed or was put off is counted by the next run, with what follows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use upkeep_plugin::sql::Value;
+use upkeep_plugin::{Context, Error, HostError, Outcome, Result, parameters};
+use upkeep_rollup::{Piece, ledger};
+
+use crate::config::{Source, Stats};
+use crate::cursor::Cursor;
+use crate::store::{Known, Store, advance};
+use crate::{Done, Share};
+
+/// Steps whose pieces are merged together.
+const TOGETHER: usize = 4;
+
+/// What a run did for a source.
+#[derive(Debug, Default)]
+pub(crate) struct Merged {
+    pub(crate) lines: u64,
+    pub(crate) late: u64,
+    pub(crate) malformed: u64,
+    /// Path, reason and the line.
+    pub(crate) samples: Vec<(String, String, String)>,
+    pub(crate) files: BTreeSet<String>,
+    /// Path, and why its lines wait for the next run.
+    pub(crate) put_off: Vec<(String, String)>,
+    /// Path, and what is wrong with it.
+    pub(crate) damage: Vec<(String, String)>,
+}
+
+/// A step whose lines are to be merged.
+struct Ready<'a> {
+    step: &'a str,
+    share: &'a Share,
+    done: &'a Done,
+}
+
+/// Merges what the steps of a source counted.
+pub(crate) fn source<'a>(
+    stats: &'a Stats,
+    ctx: &Context,
+    store: &Store,
+    source: &Source,
+    outcomes: impl Iterator<Item = &'a Outcome<Stats>>,
+) -> Result<Merged> {
+    let mut merged = Merged::default();
+    let kept = store.kept(&ctx.run)?;
+    let cursors: BTreeMap<String, u64> =
+        store.cursors(&source.name)?.into_iter().map(|it| (it.id, it.offset)).collect();
+    let mut files: BTreeMap<&str, Vec<&Outcome<Stats>>> = BTreeMap::new();
+    for outcome in outcomes {
+        files.entry(&outcome.step.input.file).or_default().push(outcome);
+    }
+    let mut ready = Vec::new();
+    for outcomes in files.values_mut() {
+        outcomes.sort_by_key(|it| it.step.input.from);
+        contiguous(outcomes, &kept, &cursors, &mut ready, &mut merged);
+    }
+    // In the order of time, so that sessions are joined as they went on.
+    ready.sort_by_key(|it| it.done.newest);
+    let mut known = store.known(&source.name)?;
+    let waves = ready.chunks(TOGETHER);
+    let last = waves.len().saturating_sub(1);
+    for (number, wave) in waves.enumerate() {
+        let newest = wave.iter().map(|it| it.done.newest).fold(known.newest, i64::max);
+        // Until all is merged, sessions may go on in what is not.
+        let watermark = if number == last { newest - SLACK } else { i64::MIN };
+        let next = Known { newest, lines: known.lines + wave.iter().map(|it| it.done.lines).sum::<u64>() };
+        match together(stats, ctx, store, source, wave, watermark, next) {
+            Ok(()) => known = next,
+            Err(Refused::Overtaken) => {
+                let put_off = wave.iter().map(|it| (it.share.path.clone(), "another run counts it".to_owned()));
+                merged.put_off.extend(put_off);
+                break;
+            }
+            Err(Refused::Failed(error)) => return Err(error),
+        }
+        for Ready { share, done, .. } in wave {
+            merged.lines += done.lines;
+            merged.late += done.late;
+            merged.malformed += done.malformed;
+            merged.files.insert(share.path.clone());
+            let samples = done.samples.iter().cloned();
+            merged.samples.extend(samples.map(|(reason, line)| (share.path.clone(), reason, line)));
+        }
+    }
+    Ok(merged)
+}
+
+/// Seconds by which lines may be out of order.
+const SLACK: i64 = 120;
+
+/// Of a file's parts, those that follow each other from where the cursor stands.
+fn contiguous<'a>(
+    outcomes: &[&'a Outcome<Stats>],
+    kept: &BTreeSet<String>,
+    cursors: &BTreeMap<String, u64>,
+    ready: &mut Vec<Ready<'a>>,
+    merged: &mut Merged,
+) {
+    let mut at = None;
+    for outcome in outcomes {
+        let (share, Ok(done)) = (&outcome.step.input, &outcome.output) else { return };
+        let cursor = cursors.get(&share.file).copied().unwrap_or(0);
+        if let Some(why) = &done.damage {
+            merged.damage.push((share.path.clone(), why.clone()));
+        }
+        if let Some(why) = &done.put_off {
+            merged.put_off.push((share.path.clone(), why.clone()));
+            return;
+        }
+        // Merged before a crash.
+        if done.to <= cursor && share.cursor != cursor {
+            continue;
+        }
+        // That a compressed file is counted to its end is worth to be known.
+        if done.from == done.to && !done.complete {
+            continue;
+        }
+        if done.from != *at.get_or_insert(cursor) || !kept.contains(&outcome.step.id) {
+            merged.put_off.push((share.path.clone(), "what stands before it is not counted".to_owned()));
+            return;
+        }
+        at = Some(done.to);
+        ready.push(Ready { step: &outcome.step.id, share, done });
+    }
+}
+
+enum Refused {
+    /// Another run has counted some of it.
+    Overtaken,
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Merges some steps in one transaction.
+fn together(
+    stats: &Stats,
+    ctx: &Context,
+    store: &Store,
+    source: &Source,
+    wave: &[Ready<'_>],
+    watermark: i64,
+    known: Known,
+) -> std::result::Result<(), Refused> {
+    let steps: Vec<String> = wave.iter().map(|it| it.step.to_owned()).collect();
+    let mut merging = store.merging(&source.name, &ctx.run, &steps, &ctx.timezone)?;
+    let keys = merging.keys()?;
+    let rest = Piece::new(stats.options(ctx)).map_err(|error| Error::config(error.to_string()))?;
+    ledger::merge(&mut merging, &keys, watermark, rest).map_err(Error::from)?;
+    let mut statements = Vec::new();
+    for Ready { share, done, .. } in wave {
+        let cursor = Cursor {
+            id: share.file.clone(),
+            head: share.head.clone(),
+            offset: done.to,
+            path: share.path.clone(),
+            seen: share.seen,
+            complete: done.complete,
+        };
+        statements.push(advance(&source.name, &cursor, done.from, ctx.now));
+        for (reason, line) in &done.samples {
+            statements.push((
+                "INSERT INTO malformed VALUES (?, ?, ?, ?, ?)".to_owned(),
+                parameters![
+                    source.name.as_str(),
+                    share.path.as_str(),
+                    reason.as_str(),
+                    line.as_str(),
+                    ctx.now
+                ]
+                .to_vec(),
+            ));
+        }
+    }
+    let total = |of: fn(&Done) -> u64| Value::Integer(wave.iter().map(|it| of(it.done)).sum::<u64>().cast_signed());
+    statements.push((
+        "INSERT INTO source (name, newest, lines, late, malformed) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (name) DO UPDATE SET newest = ?2, lines = lines + ?3, late = late + ?4, malformed = malformed + ?5"
+            .to_owned(),
+        vec![
+            Value::from(source.name.as_str()),
+            Value::Integer(known.newest),
+            total(|it| it.lines),
+            total(|it| it.late),
+            total(|it| it.malformed),
+        ],
+    ));
+    statements.extend(merging.finish()?);
+    match store.commit(&statements) {
+        Err(HostError::Conflict(_)) => Err(Refused::Overtaken),
+        done => Ok(done?),
+    }
+}
