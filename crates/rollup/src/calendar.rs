@@ -104,6 +104,13 @@ impl Calendar {
         Some(self.last)
     }
 
+    /// A time as the local clock shows it, with its distance from UTC: `2026-10-25 02:00+01:00`. The two 02:00 of a day of 25
+    /// hours differ in that.
+    pub fn clock(&self, time: i64) -> String {
+        let Ok(at) = Timestamp::from_second(time) else { return time.to_string() };
+        at.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M%:z").to_string()
+    }
+
     fn seek(&mut self, time: i64) -> Option<Hour> {
         if let Some((_, hour)) = self.known.range(..=time).next_back()
             && time < hour.end
@@ -172,6 +179,13 @@ mod tests {
 
     fn minutes(hours: &[Hour]) -> Vec<i64> {
         hours.iter().map(|it| (it.end - it.start) / 60).collect()
+    }
+
+    #[test]
+    fn the_clock_tells_hours_of_the_same_name_apart() {
+        let calendar = Calendar::new("Europe/Berlin").unwrap();
+        assert_eq!(calendar.clock(1_792_886_400), "2026-10-25 02:00+02:00");
+        assert_eq!(calendar.clock(1_792_890_000), "2026-10-25 02:00+01:00");
     }
 
     #[test]

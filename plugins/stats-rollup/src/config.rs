@@ -162,8 +162,9 @@ impl Stats {
             }
             source.format().map_err(|error| Error::config(format!("{place}: `format`: {error}")))?;
             for pattern in &source.files {
-                fast_glob::validate(pattern)
-                    .map_err(|error| Error::config(format!("{place}: `{pattern}` in `files` is no pattern: {error}")))?;
+                fast_glob::validate(pattern).map_err(|error| {
+                    Error::config(format!("{place}: `{pattern}` in `files` is no pattern: {error}"))
+                })?;
             }
         }
         if !(60_000..=43_200_000).contains(&self.session_gap.0) {

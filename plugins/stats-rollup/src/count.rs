@@ -72,8 +72,7 @@ impl<'a> Counter<'a> {
     ) -> Result<Self> {
         let format = source.format().map_err(|error| Error::config(error.to_string()))?;
         let zone = |error: upkeep_rollup::UnknownZone| Error::config(error.to_string());
-        let counted =
-            Counted { sections: Vec::new(), lines: 0, late: 0, malformed: 0, samples: Vec::new(), newest: 0 };
+        let counted = Counted { sections: Vec::new(), lines: 0, late: 0, malformed: 0, samples: Vec::new(), newest: 0 };
         Ok(Self {
             parser: Parser::new(format),
             piece: Piece::new(stats.options(ctx)).map_err(zone)?,
@@ -146,8 +145,7 @@ impl<'a> Counter<'a> {
         };
         let target = if self.has_parameters { entry.target } else { entry.path() };
         let page = self.pages.of(target.unwrap_or(b""), |text| Named::new(&self.naming, &escape.unescape(text)));
-        let is_view =
-            page.is_page && entry.status < 400 && !matches!(entry.method, None | Some(b"HEAD" | b"OPTIONS"));
+        let is_view = page.is_page && entry.status < 400 && !matches!(entry.method, None | Some(b"HEAD" | b"OPTIONS"));
         let referrer = match entry.referrer.filter(|_| is_view) {
             Some(text) => self.referrers.of(text, |text| from(&self.own, &escape.unescape(text))).as_deref(),
             None => None,

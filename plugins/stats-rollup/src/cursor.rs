@@ -169,7 +169,8 @@ mod tests {
         let there = [candidate("access.log", 7, 5, "later"), candidate("access.log.1", 9, 20, "first line and more")];
         assert_eq!(told(&assign(&cursors, &there)), ["access.log.1 10", "access.log new"]);
         // While the copy is being made, the original goes on, also when no line of it is counted yet.
-        let there = [candidate("access.log", 7, 20, "first line and"), candidate("access.log.1", 9, 12, "first line a")];
+        let there =
+            [candidate("access.log", 7, 20, "first line and"), candidate("access.log.1", 9, 12, "first line a")];
         assert_eq!(told(&assign(&cursors, &there)), ["access.log 10"]);
         assert_eq!(told(&assign(&[], &there)), ["access.log new"]);
         // Cut off and not written to yet: there is the copy only.
@@ -180,7 +181,8 @@ mod tests {
     #[test]
     fn while_a_file_is_compressed_there_is_one_of_it() {
         let cursors = [cursor("first line", 7, 10)];
-        let there = [candidate("access.log.2.gz", 9, 900, "first line"), candidate("access.log.2", 7, 20, "first line")];
+        let there =
+            [candidate("access.log.2.gz", 9, 900, "first line"), candidate("access.log.2", 7, 20, "first line")];
         assert_eq!(told(&assign(&cursors, &there)), ["access.log.2 10"]);
         assert_eq!(told(&assign(&cursors, &there[..1])), ["access.log.2.gz 10"]);
     }

@@ -171,14 +171,8 @@ fn together(
         for (reason, line) in &done.samples {
             statements.push((
                 "INSERT INTO malformed VALUES (?, ?, ?, ?, ?)".to_owned(),
-                parameters![
-                    source.name.as_str(),
-                    share.path.as_str(),
-                    reason.as_str(),
-                    line.as_str(),
-                    ctx.now
-                ]
-                .to_vec(),
+                parameters![source.name.as_str(), share.path.as_str(), reason.as_str(), line.as_str(), ctx.now]
+                    .to_vec(),
             ));
         }
     }

@@ -321,5 +321,7 @@ impl From<Failed> for Error {
 }
 
 fn damaged(error: impl std::fmt::Display) -> Error {
-    Error::permanent(format!("the task's database is damaged: {error}; restore it from a backup, or remove it to begin anew"))
+    Error::permanent(format!(
+        "the task's database is damaged: {error}; restore it from a backup, or remove it to begin anew"
+    ))
 }

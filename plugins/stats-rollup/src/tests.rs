@@ -76,7 +76,11 @@ fn gzip(path: &Path) {
     let bytes = fs::read(path).unwrap();
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut encoder, &bytes).unwrap();
-    fs::write(path.with_extension(format!("{}gz", path.extension().map_or(String::new(), |it| format!("{}.", it.display())))), encoder.finish().unwrap()).unwrap();
+    fs::write(
+        path.with_extension(format!("{}gz", path.extension().map_or(String::new(), |it| format!("{}.", it.display())))),
+        encoder.finish().unwrap(),
+    )
+    .unwrap();
     fs::remove_file(path).unwrap();
 }
 
@@ -226,7 +230,10 @@ fn figures_of_hours_days_weeks_and_months() {
     assert_eq!(place.number("SELECT max(visitors) FROM traffic WHERE level = 'month'"), 7);
     assert_eq!(place.number("SELECT sum(new_visitors) FROM traffic WHERE level = 'day'"), 7);
     assert_eq!(place.number("SELECT sum(returning_visitors) FROM traffic WHERE level = 'day'"), 14);
-    assert_eq!(place.number("SELECT hits FROM ranking WHERE chart = 'pages' AND place = 1 AND day = '2025-11-01'"), 480);
+    assert_eq!(
+        place.number("SELECT hits FROM ranking WHERE chart = 'pages' AND place = 1 AND day = '2025-11-01'"),
+        480
+    );
 }
 
 #[test]

@@ -27,9 +27,15 @@ impl Store {
             remove("DELETE FROM traffic WHERE level = ? AND unix < ?", &parameters![level, before]);
         }
         let hours = now - stats.keep.hours.0 / 1_000;
-        remove("DELETE FROM section WHERE key LIKE 'hour/%' AND CAST(substr(key, 6) AS INTEGER) < ?", &parameters![hours]);
+        remove(
+            "DELETE FROM section WHERE key LIKE 'hour/%' AND CAST(substr(key, 6) AS INTEGER) < ?",
+            &parameters![hours],
+        );
         let days = (now - stats.keep.days.0 / 1_000) / 86_400;
-        remove("DELETE FROM section WHERE key LIKE 'day/%' AND CAST(substr(key, 5) AS INTEGER) < ?", &parameters![days]);
+        remove(
+            "DELETE FROM section WHERE key LIKE 'day/%' AND CAST(substr(key, 5) AS INTEGER) < ?",
+            &parameters![days],
+        );
         remove(
             "DELETE FROM section WHERE key LIKE 'chart/%' AND CAST(substr(key, 7) AS INTEGER) < ?",
             &parameters![days],
@@ -48,10 +54,7 @@ impl Store {
         }
         // A run that is older than this one and still under way finds its pieces gone, and leaves its lines to the next.
         remove("DELETE FROM piece WHERE run < ?", &parameters![ctx.run.as_str()]);
-        remove(
-            "DELETE FROM malformed WHERE rowid <= (SELECT max(rowid) FROM malformed) - ?",
-            &parameters![SAMPLES],
-        );
+        remove("DELETE FROM malformed WHERE rowid <= (SELECT max(rowid) FROM malformed) - ?", &parameters![SAMPLES]);
         self.commit(&statements)?;
         Ok(())
     }

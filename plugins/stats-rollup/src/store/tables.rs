@@ -181,7 +181,8 @@ fn ranking(source: &str, day: Day, chart: Chart, bytes: &[u8], statements: &mut 
     if places.is_empty() {
         return Ok(());
     }
-    let mut insert = String::from("INSERT INTO ranking (source, day, chart, place, name, hits, bytes, time_us, p95_us) VALUES");
+    let mut insert =
+        String::from("INSERT INTO ranking (source, day, chart, place, name, hits, bytes, time_us, p95_us) VALUES");
     let mut values = vec![Value::from(source), Value::from(day), Value::from(chart.name())];
     for (number, place) in places.into_iter().enumerate() {
         let comma = if number > 0 { "," } else { "" };
