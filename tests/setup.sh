@@ -13,14 +13,14 @@ root=$(dirname "$0")/..
 # program:package
 build=(cc:gcc ld:binutils)
 demo=("${build[@]}" sqlite3:sqlite3 restic:restic python3:python3)
-test=("${build[@]}" sqlite3:sqlite3 restic:restic strace:strace python3:python3 systemd-analyze:systemd git:git
+test=("${build[@]}" /usr/sbin/logrotate:logrotate sqlite3:sqlite3 restic:restic strace:strace python3:python3 systemd-analyze:systemd git:git
     /usr/sbin/sshd:openssh-server ssh:openssh-client rclone:rclone curl:curl memcached:memcached
     swift-proxy-server:swift-proxy swift-account-server:swift-account swift-container-server:swift-container
     swift-object-server:swift-object
     pg_dump:postgresql pg_ctlcluster:postgresql mariadbd:mariadb-server mariadb-dump:mariadb-client redis-server:redis-server
     redis-cli:redis-tools setfattr:attr setfacl:acl openssl:openssl
     /lib/systemd/systemd-journal-remote:systemd-journal-remote)
-bench=(rg:ripgrep zstd:zstd restic:restic borg:borgbackup python3:python3 sqlite3:sqlite3 tmpreaper:tmpreaper mkfs.ext4:e2fsprogs)
+bench=(rg:ripgrep goaccess:goaccess mawk:mawk zstd:zstd restic:restic borg:borgbackup python3:python3 sqlite3:sqlite3 tmpreaper:tmpreaper mkfs.ext4:e2fsprogs)
 
 fail() {
     printf 'setup: %s\n' "$@" >&2

@@ -7,8 +7,9 @@ use upkeep_plugin::{Error, Result};
 
 use crate::cursor::HEAD;
 
-/// Bytes that are read at once. What a reader does not use of them has to be much less.
-const PIECE: usize = 2 << 20;
+/// Bytes that are read at once: few calls of the host, and what was read is still near when it is looked at. What a reader
+/// does not use of them has to be much less.
+const PIECE: usize = 256 << 10;
 
 /// How a file is compressed, told by its first bytes: names lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,10 +2,11 @@
 //!
 //! A log says the same few thousand paths and agents over and over, so what became of each is kept by its text.
 
-use std::hash::Hasher;
+use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 
-use hashbrown::HashMap;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use upkeep_accesslog::agent::{self, Agent, Platform};
 use upkeep_accesslog::{Entry, Pages, Parser, Piece as Line, Referrer, Referrers, is_asset};
@@ -73,14 +74,15 @@ impl<'a> Counter<'a> {
         let format = source.format().map_err(|error| Error::config(error.to_string()))?;
         let zone = |error: upkeep_rollup::UnknownZone| Error::config(error.to_string());
         let counted = Counted { sections: Vec::new(), lines: 0, late: 0, malformed: 0, samples: Vec::new(), newest: 0 };
+        let options = stats.options(ctx);
         Ok(Self {
             parser: Parser::new(format),
-            piece: Piece::new(stats.options(ctx)).map_err(zone)?,
-            agents: Kept::default(),
-            pages: Kept::default(),
-            referrers: Kept::default(),
+            agents: Kept::new(options.seed),
+            pages: Kept::new(options.seed),
+            referrers: Kept::new(options.seed),
             naming: Pages::new(stats.pages.parameters.iter().map(String::as_bytes), stats.pages.group_ids),
             own: Referrers::new(source.hosts.iter().map(String::as_bytes)),
+            piece: Piece::new(options).map_err(zone)?,
             visitors: Visitors {
                 store,
                 calendar: Calendar::new(&ctx.timezone).map_err(zone)?,
@@ -135,6 +137,11 @@ impl<'a> Counter<'a> {
         Ok(())
     }
 
+    /// Counts a line whose end is missing: what it says may be half of a number.
+    pub(crate) fn cut_off(&mut self, bytes: u64) {
+        self.malformed(&[], format!("a line that was cut off after {bytes} bytes"));
+    }
+
     fn count(&mut self, entry: &Entry<'_>) -> Result<bool> {
         let escape = entry.escape;
         let agent = self.agents.of(entry.agent.unwrap_or(b""), |text| Program::new(&escape.unescape(text)));
@@ -182,28 +189,46 @@ impl<'a> Counter<'a> {
 
 /// What became of texts that come again and again.
 struct Kept<T> {
-    known: HashMap<Vec<u8>, T>,
+    known: HashTable<(Box<[u8]>, T)>,
+    hasher: FixedState,
     /// Of a text that is not kept.
     other: Option<T>,
 }
 
-impl<T> Default for Kept<T> {
-    fn default() -> Self {
-        Self { known: HashMap::new(), other: None }
-    }
-}
-
 impl<T> Kept<T> {
+    /// Whoever writes the log does not know the seed, and cannot make texts that all collide.
+    fn new(seed: u64) -> Self {
+        Self { known: HashTable::new(), hasher: FixedState::with_seed(seed), other: None }
+    }
+
     #[inline]
     fn of(&mut self, text: &[u8], make: impl FnOnce(&[u8]) -> T) -> &T {
+        let hash = |text: &[u8]| {
+            let mut hasher = self.hasher.build_hasher();
+            hasher.write(text);
+            hasher.finish()
+        };
+        let of_text = hash(text);
         if self.known.len() < KEPT && text.len() <= LONGEST {
-            return self.known.entry_ref(text).or_insert_with(|| make(text));
+            let entry = self.known.entry(of_text, |(known, _)| is_same(known, text), |(known, _)| hash(known));
+            return &entry.or_insert_with(|| (text.into(), make(text))).into_mut().1;
         }
-        match self.known.get(text) {
-            Some(known) => known,
+        match self.known.find(of_text, |(known, _)| is_same(known, text)) {
+            Some((_, known)) => known,
             None => self.other.insert(make(text)),
         }
     }
+}
+
+/// Whether two texts are the same. WebAssembly's own comparison looks at one byte after the other.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let ((one, end), (other, other_end)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    let words = |it: &[u8; 8]| u64::from_ne_bytes(*it);
+    one.len() == other.len()
+        && end.len() == other_end.len()
+        && one.iter().map(words).eq(other.iter().map(words))
+        && end.iter().zip(other_end).all(|(one, other)| one == other)
 }
 
 /// What a user agent says.

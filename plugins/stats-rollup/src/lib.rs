@@ -142,8 +142,7 @@ impl Task for Stats {
         let is_compressed = compression != Compression::None;
         let late_before = share.newest - self.late.0 / 1_000;
         let mut counter = Counter::new(ctx, self, source, &store, late_before)?;
-        let part =
-            Part { from: share.from, is_begin: share.from == share.cursor, to: share.to, is_final: is_compressed };
+        let part = Part { from: share.from, is_begin: share.from == share.cursor, to: share.to };
         let (mut failed, mut seen) = (None, 0_u64);
         let span = lines::read(&mut content, part, &mut |line| {
             if failed.is_none() {
@@ -162,6 +161,10 @@ impl Task for Stats {
             && !share.head.begins(&reader.read_at(0, cursor::HEAD as u32)?)
         {
             return Ok(put_off("it was cut off meanwhile"));
+        }
+        if is_compressed && span.rest > 0 {
+            // Nothing comes any more: it was cut off, or copied while it was written.
+            counter.cut_off(span.rest);
         }
         let Counted { sections, lines, late, malformed, samples, newest } = counter.finish();
         store.keep(&ctx.run, &step.id, sections)?;

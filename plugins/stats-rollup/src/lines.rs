@@ -20,8 +20,6 @@ pub(crate) struct Part {
     pub(crate) is_begin: bool,
     /// No line that begins here or later; none for the rest of the file.
     pub(crate) to: Option<u64>,
-    /// Whether the last line counts without its end, since nothing comes any more.
-    pub(crate) is_final: bool,
 }
 
 /// What was read of a part.
@@ -32,13 +30,15 @@ pub(crate) struct Span {
     /// Where its last line ends, and the first line of the next part begins.
     pub(crate) to: u64,
     pub(crate) lines: u64,
+    /// Bytes of a line that has no end yet.
+    pub(crate) rest: u64,
 }
 
 /// Gives each line of a part to `each`.
 pub(crate) fn read(content: &mut Content, part: Part, each: &mut impl FnMut(Piece<'_>)) -> Result<Span> {
     // One byte before it tells whether a line begins there.
     let mut at = if part.is_begin { part.from } else { part.from.saturating_sub(1) };
-    let mut span = Span { from: part.from, to: part.from, lines: 0 };
+    let mut span = Span { from: part.from, to: part.from, lines: 0, rest: 0 };
     if !content.skip_to(at)? {
         return Ok(span);
     }
@@ -49,12 +49,8 @@ pub(crate) fn read(content: &mut Content, part: Part, each: &mut impl FnMut(Piec
         at += used as u64;
         if piece.len() <= known {
             // Nothing new: what is left has no end.
-            if part.is_final && !is_first && part.to.is_none_or(|to| span.to < to) {
-                let length = piece.len() as u64;
-                if let Some(last) = splitter.finish(piece) {
-                    each(last);
-                    (span.lines, span.to) = (span.lines + 1, at + length);
-                }
+            if !is_first {
+                span.rest = splitter.dropped() + piece.len() as u64;
             }
             return Ok(span);
         }
@@ -102,20 +98,19 @@ mod tests {
     }
 
     fn rest(from: u64) -> Part {
-        Part { from, is_begin: true, to: None, is_final: false }
+        Part { from, is_begin: true, to: None }
     }
 
     #[test]
-    fn a_line_without_its_end_waits_unless_nothing_comes() -> Result<()> {
+    fn a_line_without_its_end_waits() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let _host = Host::new().root("logs", folder.path());
         let root = Root::open("logs")?;
         root.write("log", "one\ntwo\r\nthree")?;
         let (found, span) = lines(&root, rest(0));
-        assert_eq!((found.join(" "), span.to, span.lines), ("one two".to_owned(), 9, 2));
-        let (found, span) = lines(&root, Part { is_final: true, ..rest(4) });
-        assert_eq!((found.join(" "), span.to, span.lines), ("two three".to_owned(), 14, 2));
-        assert_eq!(lines(&root, rest(14)).1, Span { from: 14, to: 14, lines: 0 });
+        assert_eq!((found.join(" "), span), ("one two".to_owned(), Span { from: 0, to: 9, lines: 2, rest: 5 }));
+        assert_eq!(lines(&root, rest(9)).1, Span { from: 9, to: 9, lines: 0, rest: 5 });
+        assert_eq!(lines(&root, rest(14)).1, Span { from: 14, to: 14, lines: 0, rest: 0 });
         assert_eq!(lines(&root, rest(99)).1.lines, 0);
         Ok(())
     }
@@ -130,13 +125,13 @@ mod tests {
         let (found, span) = lines(&root, rest(0));
         assert_eq!((found.join(" "), span.lines), (format!("one {} two", 5 << 20), 3));
         // It belongs to the part in which it begins, and to no other.
-        let part = |from, to| Part { from, is_begin: from == 0, to: Some(to), is_final: false };
+        let part = |from, to| Part { from, is_begin: from == 0, to: Some(to) };
         assert_eq!(lines(&root, part(0, 1_000)).0.len(), 2);
         assert_eq!(lines(&root, part(1_000, 2_000)).1.lines, 0);
         assert_eq!(lines(&root, part(2_000, 6 << 20)).0, ["two"]);
         // Without its end it waits, however long it is.
         root.write("log", format!("one\n{long}"))?;
-        assert_eq!(lines(&root, rest(0)).1.to, 4);
+        assert_eq!(lines(&root, rest(0)).1, Span { from: 0, to: 4, lines: 1, rest: 5 << 20 });
         Ok(())
     }
 
@@ -152,21 +147,20 @@ mod tests {
         let zstd = |text: &str| {
             ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest)
         };
-        let final_part = |from| Part { is_final: true, ..rest(from) };
-        for (one, two) in [(gzip("one\ntw"), gzip("o\nthree")), (zstd("one\ntw"), zstd("o\nthree"))] {
+        for (one, two) in [(gzip("one\ntw"), gzip("o\nthree\nx")), (zstd("one\ntw"), zstd("o\nthree\nx"))] {
             root.write("log", [one.clone(), two.clone()].concat())?;
-            let (found, span) = lines(&root, final_part(0));
-            assert_eq!((found.join(" "), span.to), ("one two three".to_owned(), 13));
-            assert_eq!(lines(&root, final_part(8)).0, ["three"]);
-            assert_eq!(lines(&root, final_part(13)).1.lines, 0);
+            let (found, span) = lines(&root, rest(0));
+            assert_eq!((found.join(" "), span.to, span.rest), ("one two three".to_owned(), 14, 1));
+            assert_eq!(lines(&root, rest(8)).0, ["three"]);
+            assert_eq!(lines(&root, rest(14)).1.lines, 0);
             let (mut content, _) = Content::open(root.read("log")?)?;
-            assert_eq!(content.head(), b"one\ntwo\nthree");
+            assert_eq!(content.head(), b"one\ntwo\nthree\nx");
         }
         // Cut off in the middle: what came out counts, and the damage is told.
         let all = gzip(&"line of a log\n".repeat(9_000));
         root.write("log", &all[..all.len() - 100])?;
         let (mut content, _) = Content::open(root.read("log")?)?;
-        read(&mut content, final_part(0), &mut |_| {})?;
+        read(&mut content, rest(0), &mut |_| {})?;
         assert!(content.damage().is_some());
         Ok(())
     }
@@ -188,7 +182,7 @@ mod tests {
             let begins = std::iter::once(0).chain(cuts.iter().copied());
             let ends = cuts.iter().copied().map(Some).chain([None]);
             for (from, end) in begins.zip(ends) {
-                let part = Part { from, is_begin: from == 0, to: end, is_final: false };
+                let part = Part { from, is_begin: from == 0, to: end };
                 let (lines, span) = lines(&root, part);
                 if span.lines > 0 {
                     prop_assert_eq!(span.from, to);
