@@ -19,8 +19,8 @@
 //! [`EventFormat`] does the same for events of applications.
 //!
 //! Flow within: `format` makes steps, `template` goes through them; `json` looks for keys; both put fields into the entry by
-//! their `slot`. There are no regular expressions: a plugin would compile them anew for each step, and fields are found by the
-//! text between them in less time. There are no threads, files or clocks, so that the crate runs in WebAssembly; there it should
+//! their `slot`. There are no regular expressions: a plugin would compile them anew for each step, and a field ends where the
+//! text behind it stands. There are no threads, files or clocks, so that the crate runs in WebAssembly; there it should
 //! be compiled with `simd128`, which memchr uses to find the ends of lines and fields.
 
 pub mod agent;
