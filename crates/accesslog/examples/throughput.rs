@@ -7,7 +7,8 @@ mod log;
 use std::hint::black_box;
 
 use log::{Log, Shape};
-use upkeep_accesslog::{Format, Parser, Piece, Splitter};
+use upkeep_accesslog::agent::Agent;
+use upkeep_accesslog::{Format, Pages, Parser, Piece, Referrer, Referrers, Splitter};
 
 /// Seconds that this process had a processor, as Linux counts them.
 fn seconds() -> f64 {
@@ -15,7 +16,7 @@ fn seconds() -> f64 {
     all.split(' ').next().and_then(|it| it.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1e9
 }
 
-fn measure(name: &str, lines: u64, bytes: usize, rounds: usize, mut round: impl FnMut() -> u64) {
+fn measure(name: &str, lines: u64, bytes: usize, rounds: usize, round: &mut dyn FnMut() -> u64) {
     let mut all: Vec<_> = (0..rounds)
         .map(|_| {
             let began = seconds();
@@ -37,31 +38,47 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<u64> = std::env::args().skip(1).map(|it| it.parse()).collect::<Result<_, _>>()?;
     let lines = arguments.first().copied().unwrap_or(3_200_000);
     let rounds = arguments.get(1).copied().unwrap_or(5) as usize;
-    for (shape, formats) in
-        [(Shape::Combined, &["combined"][..]), (Shape::CombinedTime, &["combined-time"]), (Shape::Json, &["json"])]
-    {
+    for (shape, format) in [
+        (Shape::Combined, "combined"),
+        (Shape::CombinedShort, "combined"),
+        (Shape::CombinedTime, "combined-time"),
+        (Shape::Json, "json"),
+    ] {
         let mut text = Vec::new();
         Log::new(lines, 200_000, 7).for_each(|it| it.write(shape, &mut text));
         println!("{shape:?}: {lines} lines, {} bytes", text.len());
-        measure("lines alone", lines, text.len(), rounds, || Splitter::new(1 << 16).split(&text).count() as u64);
-        for format in formats {
-            let mut parser = Parser::new(Format::new(format)?);
-            measure(format, lines, text.len(), rounds, || {
-                let mut sum = 0u64;
-                for piece in Splitter::new(1 << 16).split(&text) {
-                    let Piece::Line(line) = piece else { continue };
-                    if let Ok(entry) = parser.parse(line) {
-                        let entry = black_box(&entry);
-                        sum += u64::from(entry.status) + entry.time as u64;
-                    }
-                }
-                sum
-            });
-            let mut malformed = 0;
+        let measure = |name: &str, round: &mut dyn FnMut() -> u64| measure(name, lines, text.len(), rounds, round);
+        measure("lines alone", &mut || Splitter::new(1 << 16).split(&text).count() as u64);
+        let mut parser = Parser::new(Format::new(format)?);
+        measure(format, &mut || {
+            let mut sum = 0u64;
             for piece in Splitter::new(1 << 16).split(&text) {
-                malformed += u64::from(!matches!(piece, Piece::Line(line) if parser.parse(line).is_ok()));
+                let Piece::Line(line) = piece else { continue };
+                if let Ok(entry) = parser.parse(line) {
+                    let entry = black_box(&entry);
+                    sum += u64::from(entry.status) + entry.time as u64;
+                }
             }
-            println!("{malformed} malformed");
+            sum
+        });
+        let entries: Vec<_> = Splitter::new(1 << 16)
+            .split(&text)
+            .filter_map(|it| match it {
+                Piece::Line(line) => parser.parse(line).ok().map(|it| (it.target, it.agent, it.referrer)),
+                Piece::TooLong { .. } => None,
+            })
+            .collect();
+        println!("{} malformed", lines - entries.len() as u64);
+        if shape == Shape::Combined {
+            // What callers do once for each text that they have not seen yet.
+            let (pages, own) = (Pages::new(["q"], true), Referrers::new(["shop.example.com"]));
+            let targets = || entries.iter().filter_map(|it| it.0);
+            measure("pages", &mut || targets().map(|it| pages.page(it).len() as u64).sum());
+            measure("agents", &mut || {
+                entries.iter().filter_map(|it| it.1).map(|it| Agent::new(it).name.len() as u64).sum()
+            });
+            let is_own = |it: &[u8]| u64::from(own.classify(Some(it), None) == Referrer::Own);
+            measure("referrers", &mut || entries.iter().filter_map(|it| it.2).map(is_own).sum());
         }
     }
     Ok(())

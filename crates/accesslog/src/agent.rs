@@ -7,8 +7,6 @@
 mod device;
 mod product;
 
-use memchr::memmem;
-
 use product::{Product, Rank};
 
 /// What kind of program asks.
@@ -129,12 +127,21 @@ fn named<'a>(
 }
 
 fn has(text: &[u8], part: &str) -> bool {
-    memmem::find(text, part.as_bytes()).is_some()
+    behind(text, part).is_some()
 }
 
-/// What stands behind a part of a text.
+/// What stands behind a part of a text. Texts are short and looked through for many parts, so that preparing a better search for
+/// each of them takes longer than this one.
 fn behind<'a>(text: &'a [u8], part: &str) -> Option<&'a [u8]> {
-    memmem::find(text, part.as_bytes()).map(|it| &text[it + part.len()..])
+    let first = part.as_bytes().first()?;
+    let mut rest = text;
+    while let Some(hit) = memchr::memchr(*first, rest) {
+        if let Some(behind) = rest[hit..].strip_prefix(part.as_bytes()) {
+            return Some(behind);
+        }
+        rest = &rest[hit + 1..];
+    }
+    None
 }
 
 /// Digits and points at the begin of a text.

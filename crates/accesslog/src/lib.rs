@@ -10,6 +10,19 @@
 //! assert_eq!((entry.path(), entry.referrer), (Some(&b"/shop"[..]), None));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Bytes of a file go through a [`Splitter`], which gives lines and says up to where a file is done with. A [`Format`] is compiled
+//! once from a name, from a format of nginx or Apache, or from keys of JSON; a [`Parser`] reads lines with it, and knows the minute
+//! of the last one. An [`Entry`] borrows all its texts from the line, with the escapes that they have there: so nothing is
+//! allocated for a line, and a caller that keeps what it made of a text (a [page](Pages), a [referrer](Referrers), a
+//! [user agent](agent)) finds it by the bytes of the line. What does not fit is [`Malformed`], with the reason and the place.
+//! [`EventFormat`] does the same for events of applications.
+//!
+//! Flow within: `format` makes steps, `template` goes through them; `json` looks for keys; both put fields into the entry by
+//! their `slot`. There are no regular expressions: a plugin would compile them anew for each step, and a field ends where the
+//! text behind it stands. There are no threads, files or clocks, so that the crate runs in WebAssembly; there it should
+//! be compiled with `simd128`, which memchr uses to find the ends of lines and fields.
+
 pub mod agent;
 mod entry;
 mod escape;

@@ -57,6 +57,8 @@ pub(crate) struct Step {
     pub(crate) is_peek: bool,
     /// The field has a value for each upstream that was asked, with commas, colons and spaces between them.
     pub(crate) is_list: bool,
+    /// The field is a whole request that ends at a space, without quotes.
+    pub(crate) is_bare: bool,
 }
 
 /// A compiled format.
@@ -147,6 +149,10 @@ impl Template {
     fn end(&self, step: &Step, line: &[u8], from: usize) -> Option<usize> {
         let Some(first) = step.until.bytes.first() else { return Some(line.len()) };
         let mut at = from;
+        if step.is_bare {
+            // The spaces of a request are those before its protocol.
+            at += line.get(from..).and_then(|it| memchr::memmem::find(it, b" HTTP/")).map_or(0, |it| it + 1);
+        }
         loop {
             let hit = at + seek(*first, line.get(at..)?)?;
             if step.until.stands(line, hit) && !self.is_inside(step, line, from, hit) {

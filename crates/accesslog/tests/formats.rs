@@ -166,6 +166,14 @@ fn log_formats() {
     path: /a/b
     query: c
     ");
+    let bare = "$time_iso8601 $request $status";
+    insta::assert_snapshot!(read(format(bare), "2026-11-29T22:55:24+00:00 GET /a HTTP/1.1 200"), @r"
+    1795992924 200
+    method: GET
+    path: /a
+    protocol: HTTP/1.1
+    ");
+    insta::assert_snapshot!(read(format(bare), r"2026-11-29T22:55:24+00:00 \x16\x03 400"), @"1795992924 400");
     let json = r#"escape=json '{"t":"$time_iso8601","s":$status,"u":"$request_uri","a":"$http_user_agent","r":"$http_referer"}'"#;
     let line = r#"{"t":"2026-11-29T22:55:24+00:00","s":200,"u":"/a\"b","a":"x\\","r":""}"#;
     insta::assert_snapshot!(read(format(json), line), @r#"

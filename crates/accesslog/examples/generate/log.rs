@@ -4,7 +4,10 @@
 /// How a request is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
+    /// With the user agents of browsers, which are most of a line.
     Combined,
+    /// With short user agents and few referrers, as an API for apps has them: lines half as long.
+    CombinedShort,
     CombinedTime,
     Json,
 }
@@ -51,6 +54,17 @@ const BROWSERS: [&str; 16] = [
     "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)",
     "Mozilla/5.0 (compatible; Baiduspider/2.0; +http://www.baidu.com/search/spider.html)",
     "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+];
+
+const PROGRAMS: [&str; 8] = [
+    "okhttp/4.12.{}",
+    "ShopApp/3.{} (iOS 18.3)",
+    "ShopApp/3.{} (Android 14)",
+    "Dart/3.4 (dart:io)",
+    "curl/8.5.0",
+    "python-requests/2.32.{}",
+    "Go-http-client/1.1",
+    "Mozilla/5.0 (iPhone)",
 ];
 
 const REFERRERS: [&str; 8] = [
@@ -157,10 +171,14 @@ impl Request {
         }
     }
 
-    fn agent(&self) -> String {
+    fn agent(&self, shape: Shape) -> String {
         let of_visitor = stir(self.visitor ^ 0x5eed);
         let version = (118 + of_visitor / 16 % 24).to_string();
-        BROWSERS[(of_visitor % 16) as usize].replace("{}", &version)
+        let agent = match shape {
+            Shape::CombinedShort => PROGRAMS[(of_visitor % 8) as usize],
+            _ => BROWSERS[(of_visitor % 16) as usize],
+        };
+        agent.replace("{}", &version)
     }
 
     /// Writes the line, with its end.
@@ -193,13 +211,16 @@ impl Request {
         let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
         let method = if self.dice >> 20 & 15 == 0 { "POST" } else { "GET" };
         let protocol = if self.dice >> 24 & 3 == 0 { "HTTP/1.1" } else { "HTTP/2.0" };
-        let referrer = REFERRERS[(self.dice >> 28 & 7) as usize];
-        let (target, status, agent, bytes) = (self.target(), self.status(), self.agent(), self.bytes);
+        let referrer = match shape {
+            Shape::CombinedShort => "-",
+            _ => REFERRERS[(self.dice >> 28 & 7) as usize],
+        };
+        let (target, status, agent, bytes) = (self.target(), self.status(), self.agent(shape), self.bytes);
         let name = MONTHS[month].0;
         let time = format!("{date:02}/{name}/{year}:{hour:02}:{minute:02}:{second:02} +0000");
         let took = format!("{}.{:03}", self.micros / 1_000_000, self.micros / 1000 % 1000);
         let text = match shape {
-            Shape::Combined | Shape::CombinedTime => {
+            Shape::Combined | Shape::CombinedShort | Shape::CombinedTime => {
                 let request = match self.dice >> 32 & 0xfff {
                     0 => r"\x16\x03\x01\x02\x00\x01\x00\x01\xFC\x03\x03".to_owned(),
                     _ => format!("{method} {target} {protocol}"),

@@ -86,7 +86,7 @@ pub(super) fn find(text: &[u8]) -> Found<'_> {
         let product = look_up(lower, is_named).or_else(|| look_up(lower.strip_prefix(b"aliapp-")?, is_named));
         if let Some((product, cut)) = product {
             // `aweme_28.5.0`.
-            let version = version().or_else(|| lower_version(word, cut));
+            let version = version().or_else(|| version_of_word(word, cut.saturating_sub(prefix.len())));
             let is_better = found.best.is_none_or(|(best, known)| {
                 best.rank < product.rank || (best == product && known.is_none() && version.is_some())
             });
@@ -105,7 +105,7 @@ pub(super) fn find(text: &[u8]) -> Found<'_> {
 }
 
 /// What stands behind the part of a word that was found.
-fn lower_version(word: &[u8], cut: usize) -> Option<&[u8]> {
+fn version_of_word(word: &[u8], cut: usize) -> Option<&[u8]> {
     word.get(cut..).and_then(|it| it.strip_prefix(b"_")).and_then(number)
 }
 
@@ -117,9 +117,15 @@ fn is_of_word(byte: u8) -> bool {
 /// of it were found.
 fn look_up(mut word: &[u8], mut is_named: bool) -> Option<(Product, usize)> {
     loop {
+        let first = usize::from(*word.first()?);
+        let rows = TABLE.get(usize::from(BEGINS[first])..usize::from(BEGINS[first + 1]))?;
         let find = |suffix: &[u8]| {
-            let key = |it: &(&'static str, Rank, &'static str)| it.0.as_bytes().iter().cmp(word.iter().chain(suffix));
-            TABLE.binary_search_by(key).ok().map(|at| Product { rank: TABLE[at].1, name: TABLE[at].2 })
+            let is_it = |it: &&(&'static str, Rank, &'static str)| {
+                it.0.len() == word.len() + suffix.len()
+                    && it.0.as_bytes().starts_with(word)
+                    && it.0.as_bytes().ends_with(suffix)
+            };
+            rows.iter().find(is_it).map(|(_, rank, name)| Product { rank: *rank, name })
         };
         if let Some(product) = is_named.then(|| find(b"/")).flatten().or_else(|| find(b"")) {
             return Some((product, word.len()));
@@ -129,6 +135,20 @@ fn look_up(mut word: &[u8], mut is_named: bool) -> Option<(Product, usize)> {
     }
 }
 
+/// For each byte, where the words that begin with it begin in the table.
+static BEGINS: [u16; 257] = {
+    let mut begins = [0; 257];
+    let (mut byte, mut row) = (0, 0);
+    while byte < 257 {
+        while row < TABLE.len() && (TABLE[row].0.as_bytes()[0] as usize) < byte {
+            row += 1;
+        }
+        begins[byte] = row as u16;
+        byte += 1;
+    }
+    begins
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +157,14 @@ mod tests {
     fn the_table_is_sorted() {
         assert!(TABLE.is_sorted_by(|one, next| one.0 < next.0));
         assert!(TABLE.iter().all(|(word, _, _)| word.len() <= LONGEST && *word == word.to_ascii_lowercase()));
+    }
+
+    #[test]
+    fn every_word_is_found() {
+        for (word, rank, name) in TABLE {
+            let plain = word.strip_suffix('/').unwrap_or(word);
+            assert_eq!(look_up(plain.as_bytes(), true), Some((Product { rank, name }, plain.len())), "{word}");
+        }
     }
 
     #[test]

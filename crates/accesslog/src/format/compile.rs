@@ -59,10 +59,12 @@ pub(super) fn template(pieces: Vec<Piece>, escape: Escape) -> Result<Template, F
                 Some(Piece::Text(_)) => continue,
             },
         };
-        if until.starts_with(b" ") && matches!(field.slot, Slot::Request | Slot::Agent) {
+        let is_bare = until.starts_with(b" ");
+        if is_bare && field.slot == Slot::Agent {
             return Err(FormatError::Spaces { at: field.at, name: field.name });
         }
-        steps.push(Step { slot: field.slot, until: Literal::new(&until), is_peek, is_list: field.is_list });
+        let is_bare = is_bare && field.slot == Slot::Request;
+        steps.push(Step { slot: field.slot, until: Literal::new(&until), is_peek, is_list: field.is_list, is_bare });
     }
     if !steps.iter().any(|it| it.slot.part() == Part::Time) {
         return Err(FormatError::NoTime);
