@@ -103,7 +103,7 @@ impl Seen {
 }
 
 /// Reads visitors with days, up to the end of the list.
-fn read<'a>(
+pub(crate) fn read<'a>(
     reader: &mut Reader<'a>,
     mut take: impl FnMut(u64, Day, &mut Reader<'a>) -> Result<(), Damaged>,
 ) -> Result<(), Damaged> {

@@ -2,13 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot be read fails the test")]
 
+#[path = "memory/ledger.rs"]
+mod memory;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use memory::Memory;
 use proptest::prelude::*;
-use upkeep_rollup::ledger::{Ledger, merge};
+use upkeep_rollup::ledger::merge;
 use upkeep_rollup::{
-    Agent, Calendar, Chart, Damaged, Day, Figures, Hit, Hits, Key, Kind, OpenSessions, Options, Page, Piece, Ranking,
-    Rotation, Section, Seen, Traffic, Visitors,
+    Agent, Calendar, Chart, Day, Figures, Hit, Hits, Key, Kind, OpenSessions, Options, Page, Piece, Ranking, Rotation,
+    Section, Seen, Traffic, Visitors,
 };
 
 /// Evening of 2025-10-25 in Berlin, before a day of 25 hours.
@@ -19,41 +23,17 @@ fn options() -> Options {
     Options { zone: "Europe/Berlin".to_owned(), rotation: Rotation::Never, slack: 0, ..Options::default() }
 }
 
-/// Some of the past, all new pieces, and which keys they have.
-#[derive(Debug, Default)]
-struct Memory {
-    stored: BTreeMap<Key, Vec<u8>>,
-    pieces: BTreeMap<Key, Vec<Vec<u8>>>,
+/// What is asked of a ledger here.
+trait Asked {
+    fn take_in(&mut self, pieces: Vec<Piece>, watermark: i64);
+    fn said(&self) -> BTreeMap<Key, String>;
+    fn figures(&self, key: Key) -> Figures;
+    fn top(&self, day: Day, chart: Chart) -> BTreeMap<String, u64>;
 }
 
-impl Ledger for Memory {
-    type Error = Damaged;
-
-    fn load(&mut self, key: Key) -> Result<Option<Vec<u8>>, Damaged> {
-        Ok(self.stored.get(&key).cloned())
-    }
-
-    fn save(&mut self, section: Section) -> Result<(), Damaged> {
-        self.stored.insert(section.key, section.bytes);
-        Ok(())
-    }
-
-    fn remove(&mut self, key: Key) -> Result<(), Damaged> {
-        self.stored.remove(&key);
-        Ok(())
-    }
-
-    fn pieces(&mut self, key: Key) -> Result<Vec<Vec<u8>>, Damaged> {
-        Ok(self.pieces.remove(&key).unwrap_or_default())
-    }
-}
-
-impl Memory {
+impl Asked for Memory {
     fn take_in(&mut self, pieces: Vec<Piece>, watermark: i64) {
-        for section in pieces.into_iter().flat_map(Piece::into_sections) {
-            self.pieces.entry(section.key).or_default().push(section.bytes);
-        }
-        let keys: BTreeSet<Key> = self.pieces.keys().copied().collect();
+        let keys = self.offer(pieces.into_iter().flat_map(Piece::into_sections));
         merge(self, &keys, watermark, Piece::new(options()).unwrap()).unwrap();
         assert!(self.pieces.is_empty(), "{:?}", self.pieces.keys());
     }
