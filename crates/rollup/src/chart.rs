@@ -23,7 +23,7 @@ pub enum Chart {
     Countries,
 }
 
-/// Between the parts of a name. Log lines that hold it are cut there, if at all, in what is shown only.
+/// Between the parts of a name. Only the last part of a name can hold it as well.
 pub const SEPARATOR: char = '\u{1f}';
 
 impl Chart {
