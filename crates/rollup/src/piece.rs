@@ -229,12 +229,7 @@ impl Piece {
         let page = hit.page.map(|it| {
             let id = number(&mut self.names, &self.hash, it);
             traffic.pages += 1;
-            let page = charts.pages.at(id);
-            page.hits += 1;
-            page.bytes = page.bytes.saturating_add(hit.bytes);
-            if let Some(micros) = hit.micros {
-                page.times.add(micros);
-            }
+            charts.pages.at(id).add(hit.bytes, hit.micros);
             id
         });
         if let Some(referrer) = hit.referrer {
