@@ -51,9 +51,8 @@
 //! merges those.
 //!
 //! A piece numbers the first 65,536 pages it meets and counts the rest as "other"; otherwise it takes memory for what it
-//! holds: 40 bytes for each request of a visitor that does not follow the last one of the same, a few hundred for a page and a
-//! day. Days and hours are told apart by the [`calendar`] of a time zone; weeks and months are merged days
-//! ([`Day::week`], [`Day::month`]).
+//! holds: 16 bytes for each request of a visitor, a few hundred for a page and a day. Days and hours are told apart by the
+//! [`calendar`] of a time zone; weeks and months are merged days ([`Day::week`], [`Day::month`]).
 //!
 //! There are no threads, files, clocks or random numbers, so that the crate runs in WebAssembly.
 
