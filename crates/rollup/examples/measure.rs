@@ -1,42 +1,18 @@
 //! Measures counting, encoding and merging: `measure [LINES [VISITORS [PAGES [HOURS]]]]`. Prints nanoseconds per line and
 //! milliseconds of the rest, as time on a processor, which Linux tells.
 
+#[path = "../tests/memory/ledger.rs"]
+mod memory;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 
-use upkeep_rollup::ledger::{Ledger, merge};
-use upkeep_rollup::{Agent, Damaged, Hit, Key, Kind, Options, Piece, Section};
+use memory::Memory;
+use upkeep_rollup::ledger::merge;
+use upkeep_rollup::{Agent, Hit, Key, Kind, Options, Piece, Section};
 
 /// Lines of a piece: about those of 64 MiB.
 const LINES: usize = 537_000;
-
-#[derive(Default)]
-struct Memory {
-    stored: BTreeMap<Key, Vec<u8>>,
-    pieces: BTreeMap<Key, Vec<Vec<u8>>>,
-}
-
-impl Ledger for Memory {
-    type Error = Damaged;
-
-    fn load(&mut self, key: Key) -> Result<Option<Vec<u8>>, Damaged> {
-        Ok(self.stored.get(&key).cloned())
-    }
-
-    fn save(&mut self, section: Section) -> Result<(), Damaged> {
-        self.stored.insert(section.key, section.bytes);
-        Ok(())
-    }
-
-    fn remove(&mut self, key: Key) -> Result<(), Damaged> {
-        self.stored.remove(&key);
-        Ok(())
-    }
-
-    fn pieces(&mut self, key: Key) -> Result<Vec<Vec<u8>>, Damaged> {
-        Ok(self.pieces.remove(&key).unwrap_or_default())
-    }
-}
 
 /// SplitMix64: the same numbers in each run.
 fn random(state: &mut u64) -> u64 {
@@ -127,9 +103,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let sections = piece.into_sections();
         encoding += busy() - began;
         memory_of_pieces.push(memory("VmHWM").saturating_sub(before));
-        for it in sections {
-            ledger.pieces.entry(it.key).or_default().push(it.bytes);
-        }
+        ledger.offer(sections);
         line += drawn.len() as u64;
         count += 1;
     }

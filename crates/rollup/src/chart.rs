@@ -23,7 +23,7 @@ pub enum Chart {
     Countries,
 }
 
-/// Between the parts of a name. Log lines that hold it are cut there, if at all, in what is shown only.
+/// Between the parts of a name. Only the last part of a name can hold it as well.
 pub const SEPARATOR: char = '\u{1f}';
 
 impl Chart {
@@ -47,33 +47,33 @@ impl Chart {
 
 /// What is counted of a piece's pages, by their number in the piece.
 #[derive(Debug, Default)]
-pub(crate) struct Counts<M> {
+pub(crate) struct Counts<T> {
     /// One more than the place of a number, 0 if it has none.
     places: Vec<u32>,
-    counts: Vec<(u32, M)>,
+    counts: Vec<(u32, T)>,
 }
 
-impl<M: Measure> Counts<M> {
+impl<T: Default> Counts<T> {
     #[inline]
-    pub(crate) fn at(&mut self, id: u32) -> &mut M {
+    pub(crate) fn at(&mut self, id: u32) -> &mut T {
         let id_at = id as usize;
         if id_at >= self.places.len() {
             self.places.resize((id_at + 1).next_power_of_two(), 0);
         }
         let place = &mut self.places[id_at];
         if *place == 0 {
-            self.counts.push((id, M::default()));
+            self.counts.push((id, T::default()));
             *place = self.counts.len() as u32;
         }
         &mut self.counts[*place as usize - 1].1
     }
 
-    fn ranked(self, names: &Names, limit: usize, hash: &Hash) -> Ranking<M> {
+    fn ranked<M: Measure + From<T>>(self, names: &Names, limit: usize, hash: &Hash) -> Ranking<M> {
         let mut ranking = Ranking::new(limit.max(self.counts.len()), hash.clone());
         for (id, count) in self.counts {
             match id {
-                UNNAMED => *ranking.other_mut() = count,
-                id => *ranking.at(names.name(id)) = count,
+                UNNAMED => *ranking.other_mut() = count.into(),
+                id => *ranking.at(names.name(id)) = count.into(),
             }
         }
         ranking.limit(limit);
@@ -81,10 +81,52 @@ impl<M: Measure> Counts<M> {
     }
 }
 
+/// Views of a page, while they are counted. Some durations wait beside the counts: the bins are seldom in the cache, and are
+/// touched for all of them at once.
+#[derive(Debug, Default)]
+pub(crate) struct Views {
+    page: Page,
+    waiting: [u32; 12],
+    count: u32,
+}
+
+impl Views {
+    #[inline]
+    pub(crate) fn add(&mut self, bytes: u64, micros: Option<u64>) {
+        self.page.hits += 1;
+        self.page.bytes = self.page.bytes.saturating_add(bytes);
+        match micros.map(u32::try_from) {
+            None => (),
+            Some(Ok(micros)) => {
+                self.waiting[self.count as usize] = micros;
+                self.count += 1;
+                if self.count as usize == self.waiting.len() {
+                    self.settle();
+                }
+            }
+            Some(Err(_)) => self.page.times.add(micros.unwrap_or_default()),
+        }
+    }
+
+    fn settle(&mut self) {
+        for &micros in &self.waiting[..self.count as usize] {
+            self.page.times.add(micros.into());
+        }
+        self.count = 0;
+    }
+}
+
+impl From<Views> for Page {
+    fn from(mut views: Views) -> Self {
+        views.settle();
+        views.page
+    }
+}
+
 /// The rankings of a day, while it is counted.
 #[derive(Debug)]
 pub(crate) struct Charts {
-    pub(crate) pages: Counts<Page>,
+    pub(crate) pages: Counts<Views>,
     pub(crate) entries: Counts<Hits>,
     pub(crate) exits: Counts<Hits>,
     pub(crate) referrers: Ranking<Hits>,
@@ -109,7 +151,7 @@ impl Charts {
 
     /// Those that hold anything, encoded. `names` are those of the piece's pages.
     pub(crate) fn encode(self, names: &Names, limit: usize, hash: &Hash) -> impl Iterator<Item = (Chart, Vec<u8>)> {
-        let mut pages = self.pages.ranked(names, limit, hash);
+        let mut pages: Ranking<Page> = self.pages.ranked(names, limit, hash);
         let pages = (!pages.is_empty()).then(|| (Chart::Pages, pages.encode()));
         let rest = [
             (Chart::Entries, self.entries.ranked(names, limit, hash)),

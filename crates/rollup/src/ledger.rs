@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::calendar::{Calendar, Day};
 use crate::codec::Damaged;
+use crate::funnel::{Attempts, Funnel, Steps};
 use crate::piece::Piece;
 use crate::section::{Key, Section};
 use crate::session::OpenSessions;
@@ -56,9 +58,56 @@ pub fn merge<L: Ledger>(ledger: &mut L, keys: &BTreeSet<Key>, watermark: i64, mu
             _ => (),
         }
     }
-    let mut rest: BTreeMap<Key, Section> = rest.into_sections().into_iter().map(|it| (it.key, it)).collect();
     let counted = keys.iter().filter(|it| matches!(it, Key::Hour(_) | Key::Day(_) | Key::Chart(..)));
-    let counted: BTreeSet<Key> = counted.chain(rest.keys()).copied().collect();
+    merge_counted(ledger, counted.copied().collect(), keys, rest.into_sections())
+}
+
+/// Merges new pieces of event logs, as [`merge`] does those of access logs. Days of funnels that are over when nothing from
+/// before `watermark` comes any more are counted. The time zone is that of the pieces.
+pub fn merge_events<L: Ledger>(
+    ledger: &mut L,
+    keys: &BTreeSet<Key>,
+    watermark: i64,
+    funnels: &[Funnel],
+    calendar: &mut Calendar,
+) -> Result<(), L::Error> {
+    let mut rest = Vec::new();
+    for funnel in funnels {
+        let mut days = BTreeMap::<Day, Steps>::new();
+        for key in (0..PARTITIONS).map(|it| Key::Attempts(funnel.id(), it)) {
+            let stored = ledger.load(key)?;
+            let new = if keys.contains(&key) { ledger.pieces(key)? } else { Vec::new() };
+            if stored.is_none() && new.is_empty() {
+                continue;
+            }
+            let all = stored.iter().chain(&new).map(|it| Attempts::decode(it));
+            let mut attempts = Attempts::default();
+            attempts.merge(&all.collect::<Result<Vec<_>, _>>()?, calendar);
+            for (day, steps) in attempts.close(watermark, funnel, calendar) {
+                days.entry(day).or_default().merge(&steps);
+            }
+            let bytes = attempts.encode();
+            if stored.as_ref() != Some(&bytes) {
+                ledger.save(Section { key, bytes })?;
+            }
+        }
+        rest.extend(
+            days.into_iter().map(|(day, it)| Section { key: Key::Steps(funnel.id(), day), bytes: it.encode() }),
+        );
+    }
+    let counted = keys.iter().filter(|it| matches!(it, Key::Events(_) | Key::Users(_)));
+    merge_counted(ledger, counted.copied().collect(), keys, rest)
+}
+
+/// Merges what is stored, what pieces say and the rest, one key after the other.
+fn merge_counted<L: Ledger>(
+    ledger: &mut L,
+    mut counted: BTreeSet<Key>,
+    keys: &BTreeSet<Key>,
+    rest: Vec<Section>,
+) -> Result<(), L::Error> {
+    let mut rest: BTreeMap<Key, Section> = rest.into_iter().map(|it| (it.key, it)).collect();
+    counted.extend(rest.keys());
     for key in counted {
         let mut parts = Vec::new();
         parts.extend(ledger.load(key)?.map(|bytes| Section { key, bytes }));

@@ -6,7 +6,7 @@ use crate::calendar::{Calendar, Day, Hour, UnknownZone};
 use crate::chart::{Charts, SEPARATOR};
 use crate::names::{Hash, Names, cut};
 use crate::section::{Key, Section};
-use crate::session::{NAMES, OpenSessions, Session, UNNAMED, join_all};
+use crate::session::{NAMES, OpenSessions, Request, Session, UNNAMED, sessions};
 use crate::traffic::Traffic;
 use crate::visitor::{PARTITIONS, Rotation, Seen, partition};
 
@@ -135,7 +135,8 @@ pub struct Piece {
     /// The earliest and the latest line.
     span: Option<(u32, u32)>,
     names: Names,
-    sessions: Vec<Vec<Session>>,
+    /// By partition of the visitors.
+    requests: Vec<Vec<Request>>,
     text: String,
 }
 
@@ -157,7 +158,7 @@ impl Piece {
             places: vec![Place::default(); PLACES],
             span: None,
             names,
-            sessions: vec![Vec::new(); PARTITIONS.into()],
+            requests: vec![Vec::new(); PARTITIONS.into()],
             text: String::new(),
         })
     }
@@ -229,12 +230,7 @@ impl Piece {
         let page = hit.page.map(|it| {
             let id = number(&mut self.names, &self.hash, it);
             traffic.pages += 1;
-            let page = charts.pages.at(id);
-            page.hits += 1;
-            page.bytes = page.bytes.saturating_add(hit.bytes);
-            if let Some(micros) = hit.micros {
-                page.times.add(micros);
-            }
+            charts.pages.at(id).add(hit.bytes, hit.micros);
             id
         });
         if let Some(referrer) = hit.referrer {
@@ -245,13 +241,7 @@ impl Piece {
         }
         if let Some(visitor) = hit.visitor {
             traffic.visitors.add(visitor);
-            let request = Session::request(visitor, time, page);
-            let sessions = &mut self.sessions[usize::from(partition(visitor))];
-            match sessions.last_mut() {
-                // A page and what belongs to it come in a row.
-                Some(it) if it.reaches(&request, self.options.gap) => it.join(&request, &self.names),
-                _ => sessions.push(request),
-            }
+            self.requests[usize::from(partition(visitor))].push(Request::new(visitor, time, page));
         }
         true
     }
@@ -322,8 +312,8 @@ impl Piece {
     pub fn into_sections(mut self) -> Vec<Section> {
         let mut sections = Vec::new();
         for at in 0..PARTITIONS {
-            let mut sessions = std::mem::take(&mut self.sessions[usize::from(at)]);
-            join_all(&mut sessions, self.options.gap, &self.names);
+            let requests = std::mem::take(&mut self.requests[usize::from(at)]);
+            let mut sessions = sessions(requests, self.options.gap, &self.names);
             let mut seen = BTreeMap::new();
             sessions.retain(|session| {
                 self.note(session, &mut seen);

@@ -5,11 +5,12 @@
 //! In memory twice the limit is kept, so that what is cut off has seldom been seen.
 
 use crate::codec::{Damaged, Reader, VERSION, put_bytes, put_uint};
+use crate::distinct::Distinct;
 use crate::durations::Coarse;
 use crate::names::{Hash, Names, cut};
 
 /// What is counted of a name.
-pub trait Measure: Default + Clone + PartialEq + std::fmt::Debug {
+pub trait Measure: Default + Clone + std::fmt::Debug {
     /// What names are ranked by.
     fn hits(&self) -> u64;
     /// Takes in that of another one.
@@ -75,6 +76,35 @@ impl Measure for Page {
 
     fn get(reader: &mut ReaderOf<'_>) -> Result<Self, Damaged> {
         Ok(Self { hits: reader.0.uint()?, bytes: reader.0.uint()?, times: Coarse::get(&mut reader.0)? })
+    }
+}
+
+/// What is known of an event.
+#[derive(Debug, Clone, Default)]
+pub struct Usage {
+    /// How often it happened.
+    pub count: u64,
+    /// To how many users.
+    pub users: Distinct,
+}
+
+impl Measure for Usage {
+    fn hits(&self) -> u64 {
+        self.count
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.users.merge(&other.users);
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        put_uint(out, self.count);
+        self.users.put(out);
+    }
+
+    fn get(reader: &mut ReaderOf<'_>) -> Result<Self, Damaged> {
+        Ok(Self { count: reader.0.uint()?, users: Distinct::get(&mut reader.0)? })
     }
 }
 
@@ -202,7 +232,7 @@ impl<M: Measure> Ranking<M> {
 
     /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
-        self.measures.is_empty() && self.other == M::default()
+        self.measures.is_empty() && self.other.hits() == 0
     }
 
     /// As bytes, with at most as many names as the limit.

@@ -8,7 +8,11 @@ use thiserror::Error;
 use crate::calendar::Day;
 use crate::chart::Chart;
 use crate::codec::Damaged;
-use crate::ranking::{Hits, Page, Ranking};
+#[cfg(doc)]
+use crate::funnel::Attempts;
+use crate::funnel::Steps;
+use crate::ranking::{Hits, Page, Ranking, Usage};
+use crate::retention::Users;
 use crate::session::OpenSessions;
 use crate::traffic::{Figures, Traffic};
 use crate::visitor::{PARTITIONS, Partition, Seen};
@@ -28,6 +32,14 @@ pub enum Key {
     Seen(Day, Partition),
     /// [`Visitors`](crate::visitor::Visitors) of a period and a partition: `visitors/20393/07`.
     Visitors(Day, Partition),
+    /// Events of a day, as a [`Ranking`] of [`Usage`]: `events/20421`.
+    Events(Day),
+    /// [`Users`] of a partition: `users/07`.
+    Users(Partition),
+    /// [`Attempts`] at a funnel, of a partition: `attempts/1/07`.
+    Attempts(u32, Partition),
+    /// [`Steps`] of a funnel on a day: `steps/1/20421`.
+    Steps(u32, Day),
 }
 
 impl Key {
@@ -36,6 +48,8 @@ impl Key {
         match (self, other) {
             (Self::Hour(_) | Self::Day(_), Self::Hour(_) | Self::Day(_)) => true,
             (Self::Chart(_, a), Self::Chart(_, b)) => a == b,
+            (Self::Events(_), Self::Events(_)) => true,
+            (Self::Steps(a, _), Self::Steps(b, _)) => a == b,
             _ => self == other,
         }
     }
@@ -50,6 +64,10 @@ impl fmt::Display for Key {
             Self::Sessions(partition) => write!(f, "sessions/{partition:02}"),
             Self::Seen(period, partition) => write!(f, "seen/{}/{partition:02}", period.0),
             Self::Visitors(period, partition) => write!(f, "visitors/{}/{partition:02}", period.0),
+            Self::Events(day) => write!(f, "events/{}", day.0),
+            Self::Users(partition) => write!(f, "users/{partition:02}"),
+            Self::Attempts(funnel, partition) => write!(f, "attempts/{funnel}/{partition:02}"),
+            Self::Steps(funnel, day) => write!(f, "steps/{funnel}/{}", day.0),
         }
     }
 }
@@ -76,6 +94,12 @@ impl FromStr for Key {
             ["sessions", it] => partition(it).map(Self::Sessions),
             ["seen", period, it] => day(period).zip(partition(it)).map(|(period, it)| Self::Seen(period, it)),
             ["visitors", period, it] => day(period).zip(partition(it)).map(|(period, it)| Self::Visitors(period, it)),
+            ["events", it] => day(it).map(Self::Events),
+            ["users", it] => partition(it).map(Self::Users),
+            ["attempts", funnel, it] => {
+                funnel.parse().ok().zip(partition(it)).map(|(funnel, it)| Self::Attempts(funnel, it))
+            }
+            ["steps", funnel, it] => funnel.parse().ok().zip(day(it)).map(|(funnel, it)| Self::Steps(funnel, it)),
             _ => None,
         };
         key.ok_or_else(|| UnknownKey(text.to_owned()))
@@ -101,8 +125,8 @@ impl Section {
         Ok(())
     }
 
-    /// Sections of the same kind as one, under the key of the first. Visitors are none of them: they take in who was seen with
-    /// [`Visitors::admit`](crate::visitor::Visitors::admit).
+    /// Sections of the same kind as one, under the key of the first. Visitors and attempts are none of them: the first take in
+    /// who was seen with [`Visitors::admit`](crate::visitor::Visitors::admit), and [`Attempts::merge`] needs a calendar.
     pub fn merged(sections: impl IntoIterator<Item = Self>) -> Result<Option<Self>, Damaged> {
         let mut sections = sections.into_iter().peekable();
         let Some(key) = sections.peek().map(|it| it.key) else { return Ok(None) };
@@ -126,7 +150,15 @@ impl Section {
                 merged.merge(&all);
                 merged.encode()
             }
-            Key::Visitors(..) => return Err(Damaged::Invalid("visitors cannot be merged")),
+            Key::Events(_) => one(all, Ranking::<Usage>::decode, Ranking::merge)?.encode(),
+            Key::Users(_) => {
+                let all: Vec<_> = all.map(|it| Users::decode(&it?)).collect::<Result<_, _>>()?;
+                let mut merged = Users::default();
+                merged.merge(&all);
+                merged.encode()
+            }
+            Key::Steps(..) => one(all, Steps::decode, Steps::merge)?.encode(),
+            Key::Visitors(..) | Key::Attempts(..) => return Err(Damaged::Invalid("these sections cannot be merged")),
         };
         Ok(Some(Self { key, bytes }))
     }
@@ -166,6 +198,7 @@ mod tests {
         let day = Day(-3);
         let mut keys =
             vec![Key::Hour(-5), Key::Day(day), Key::Sessions(7), Key::Seen(day, 0), Key::Visitors(Day(20_393), 63)];
+        keys.extend([Key::Events(day), Key::Users(9), Key::Attempts(7, 63), Key::Steps(u32::MAX, day)]);
         keys.extend(Chart::ALL.map(|it| Key::Chart(day, it)));
         for key in keys {
             assert_eq!(key.to_string().parse(), Ok(key));

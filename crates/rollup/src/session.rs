@@ -21,7 +21,7 @@ pub(crate) const NAMES: usize = 1 << 16;
 /// Of a page without a name, whose name is empty and comes first.
 pub(crate) const UNNAMED: u32 = 0;
 
-/// Times are in Unix seconds.
+/// An interval in which requests of a visitor follow each other. Times are in Unix seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Session {
     pub(crate) visitor: u64,
@@ -38,8 +38,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A request.
-    pub(crate) fn request(visitor: u64, time: u32, page: Option<u32>) -> Self {
+    /// A single request.
+    fn request(visitor: u64, time: u32, page: Option<u32>) -> Self {
         let (pages, at, page) = page.map_or((0, 0, 0), |page| (1, time, page));
         Self { visitor, first: time, last: time, pages, entered: at, left: at, entry: page, exit: page }
     }
@@ -74,12 +74,44 @@ impl Session {
     }
 }
 
-/// Sorts by visitor and time, and joins what belongs together.
-pub(crate) fn join_all(sessions: &mut Vec<Session>, gap: u32, names: &Names) {
-    if !sessions.is_sorted_by_key(|it| it.visitor) {
-        sessions.sort_unstable_by_key(|it| it.visitor);
+/// A request of a visitor, and the page if it is one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) visitor: u64,
+    pub(crate) time: u32,
+    page: u32,
+}
+
+impl Request {
+    /// Of what is no page.
+    const NONE: u32 = u32::MAX;
+
+    pub(crate) fn new(visitor: u64, time: u32, page: Option<u32>) -> Self {
+        Self { visitor, time, page: page.unwrap_or(Self::NONE) }
     }
-    join_sorted(sessions, gap, names);
+
+    fn session(&self) -> Session {
+        Session::request(self.visitor, self.time, Some(self.page).filter(|it| *it != Self::NONE))
+    }
+}
+
+/// The sessions of requests, sorted by visitor and time.
+pub(crate) fn sessions(mut requests: Vec<Request>, gap: u32, names: &Names) -> Vec<Session> {
+    requests.sort_unstable_by_key(|it| it.visitor);
+    let mut sessions: Vec<Session> = Vec::new();
+    for requests in requests.chunk_by_mut(|a, b| a.visitor == b.visitor) {
+        if requests.len() > 1 {
+            requests.sort_unstable_by_key(|it| it.time);
+        }
+        for request in requests {
+            let request = request.session();
+            match sessions.last_mut() {
+                Some(it) if it.reaches(&request, gap) => it.join(&request, names),
+                _ => sessions.push(request),
+            }
+        }
+    }
+    sessions
 }
 
 /// Joins what belongs together of sessions that are sorted by visitor.

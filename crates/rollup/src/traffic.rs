@@ -38,7 +38,7 @@ pub struct Traffic {
     pub times: Exact,
     /// People.
     pub visitors: Distinct,
-    /// People who had been here on a day before. Of days only.
+    /// People who had been here on a day before. Of days only; of several days, those who had on one of them.
     pub returning: Distinct,
     /// People who had never been here before. Of days only; below zero in what only corrects another one.
     pub new: i64,

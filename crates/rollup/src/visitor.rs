@@ -5,7 +5,8 @@
 //! day earlier takes back what was counted on the day that is not the first any more. To say the same twice changes nothing.
 //!
 //! Both are cut into [`PARTITIONS`] by the first bits of the hash, so that little is in memory at once, and into periods: when
-//! the key of the hash changes, nobody can be recognised any more, and each period has visitors of its own. Visitors who have
+//! the key of the hash changes, nobody can be recognised any more, and each period has visitors of its own. When no line of a
+//! period can come any more, its visitors say nothing that is needed, and may be removed with its key. Visitors who have
 //! not been here for some months are forgotten with [`Visitors::expire`]; those who come again are new.
 
 use crate::calendar::Day;
@@ -103,7 +104,7 @@ impl Seen {
 }
 
 /// Reads visitors with days, up to the end of the list.
-fn read<'a>(
+pub(crate) fn read<'a>(
     reader: &mut Reader<'a>,
     mut take: impl FnMut(u64, Day, &mut Reader<'a>) -> Result<(), Damaged>,
 ) -> Result<(), Damaged> {

@@ -2,13 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot be read fails the test")]
 
+#[path = "memory/ledger.rs"]
+mod memory;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use memory::Memory;
 use proptest::prelude::*;
-use upkeep_rollup::ledger::{Ledger, merge};
+use upkeep_rollup::ledger::merge;
 use upkeep_rollup::{
-    Agent, Calendar, Chart, Damaged, Day, Figures, Hit, Hits, Key, Kind, OpenSessions, Options, Page, Piece, Ranking,
-    Rotation, Section, Seen, Traffic, Visitors,
+    Agent, Calendar, Chart, Day, Figures, Hit, Hits, Key, Kind, OpenSessions, Options, Page, Piece, Ranking, Rotation,
+    Section, Seen, Traffic, Visitors,
 };
 
 /// Evening of 2025-10-25 in Berlin, before a day of 25 hours.
@@ -19,41 +23,17 @@ fn options() -> Options {
     Options { zone: "Europe/Berlin".to_owned(), rotation: Rotation::Never, slack: 0, ..Options::default() }
 }
 
-/// Some of the past, all new pieces, and which keys they have.
-#[derive(Debug, Default)]
-struct Memory {
-    stored: BTreeMap<Key, Vec<u8>>,
-    pieces: BTreeMap<Key, Vec<Vec<u8>>>,
+/// What is asked of a ledger here.
+trait Asked {
+    fn take_in(&mut self, pieces: Vec<Piece>, watermark: i64);
+    fn said(&self) -> BTreeMap<Key, String>;
+    fn figures(&self, key: Key) -> Figures;
+    fn top(&self, day: Day, chart: Chart) -> BTreeMap<String, u64>;
 }
 
-impl Ledger for Memory {
-    type Error = Damaged;
-
-    fn load(&mut self, key: Key) -> Result<Option<Vec<u8>>, Damaged> {
-        Ok(self.stored.get(&key).cloned())
-    }
-
-    fn save(&mut self, section: Section) -> Result<(), Damaged> {
-        self.stored.insert(section.key, section.bytes);
-        Ok(())
-    }
-
-    fn remove(&mut self, key: Key) -> Result<(), Damaged> {
-        self.stored.remove(&key);
-        Ok(())
-    }
-
-    fn pieces(&mut self, key: Key) -> Result<Vec<Vec<u8>>, Damaged> {
-        Ok(self.pieces.remove(&key).unwrap_or_default())
-    }
-}
-
-impl Memory {
+impl Asked for Memory {
     fn take_in(&mut self, pieces: Vec<Piece>, watermark: i64) {
-        for section in pieces.into_iter().flat_map(Piece::into_sections) {
-            self.pieces.entry(section.key).or_default().push(section.bytes);
-        }
-        let keys: BTreeSet<Key> = self.pieces.keys().copied().collect();
+        let keys = self.offer(pieces.into_iter().flat_map(Piece::into_sections));
         merge(self, &keys, watermark, Piece::new(options()).unwrap()).unwrap();
         assert!(self.pieces.is_empty(), "{:?}", self.pieces.keys());
     }
@@ -134,12 +114,19 @@ impl Line {
     }
 }
 
-fn lines(seconds: i64, most: usize) -> impl Strategy<Value = Vec<Line>> {
+/// Some lines of the same second.
+fn lines(hours: i64, most: usize) -> impl Strategy<Value = Vec<Line>> {
     let status = prop::sample::select(vec![200, 200, 200, 304, 404, 500]);
-    let line =
-        (0..seconds, any::<u8>(), prop::option::of(0..20u8), status, any::<u16>(), prop::option::of(any::<u32>()));
-    let line = line.prop_map(|(time, visitor, page, status, bytes, micros)| Line {
-        time: START + time,
+    let line = (
+        (0..hours, 0..45i64),
+        any::<u8>(),
+        prop::option::of(0..20u8),
+        status,
+        any::<u16>(),
+        prop::option::of(any::<u32>()),
+    );
+    let line = line.prop_map(|((hour, at), visitor, page, status, bytes, micros)| Line {
+        time: START + hour * 3600 + at * 80,
         visitor,
         page,
         status,
@@ -181,7 +168,7 @@ proptest! {
 
     #[test]
     fn cutting_and_order_change_nothing(
-        mut lines in lines(40 * 3600, 300),
+        mut lines in lines(40, 300),
         cuts: Vec<prop::sample::Index>,
         seed: u64,
         runs in 1..4usize,
@@ -208,7 +195,7 @@ proptest! {
     }
 
     #[test]
-    fn figures_are_as_counted_by_hand(mut lines in lines(40 * 3600, 300), cuts: Vec<prop::sample::Index>) {
+    fn figures_are_as_counted_by_hand(mut lines in lines(40, 300), cuts: Vec<prop::sample::Index>) {
         lines.sort_by_key(|it| it.time);
         let mut memory = Memory::default();
         for part in cut(&lines, &cuts) {
@@ -288,7 +275,7 @@ proptest! {
 
     #[test]
     fn damaged_sections_are_errors_and_do_not_panic(
-        lines in lines(30 * 3600, 120),
+        lines in lines(30, 120),
         at: prop::sample::Index,
         section: prop::sample::Index,
         byte: u8,
@@ -362,4 +349,35 @@ fn empty_sections_come_back() {
     assert!(OpenSessions::decode(&OpenSessions::new().encode()).unwrap().is_empty());
     assert_eq!(Seen::decode(&Seen::default().encode()), Ok(Seen::default()));
     assert_eq!(Traffic::decode(&Traffic::default().encode()).unwrap().figures(), Figures::default());
+}
+
+#[test]
+fn more_pages_than_can_be_named_are_still_counted() {
+    let mut piece = Piece::new(options()).unwrap();
+    for at in 0..200_000u64 {
+        let page = format!("/{}", at % 70_000);
+        piece.add(&Hit {
+            time: START + (at / 100) as i64,
+            kind: Kind::Person,
+            visitor: Some(at.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            page: Some(&page),
+            path: &page,
+            status: 200,
+            bytes: 10,
+            micros: Some(1000),
+            referrer: None,
+            agent: Agent::default(),
+            country: None,
+        });
+    }
+    let mut memory = Memory::default();
+    memory.take_in(vec![piece], i64::MAX);
+    let day = Day::of(2025, 10, 25).unwrap();
+    let pages = Ranking::<Page>::decode(&memory.stored[&Key::Chart(day, Chart::Pages)]).unwrap();
+    let total = pages.total();
+    assert_eq!((total.hits, total.bytes, total.times.count()), (200_000, 2_000_000, 200_000));
+    assert_eq!(pages.top().count(), 10_000);
+    for chart in [Chart::Entries, Chart::Exits] {
+        assert_eq!(Ranking::<Hits>::decode(&memory.stored[&Key::Chart(day, chart)]).unwrap().total().0, 200_000);
+    }
 }

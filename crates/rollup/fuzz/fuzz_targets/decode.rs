@@ -4,17 +4,23 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use upkeep_rollup::{Chart, Day, Key, OpenSessions, Options, Piece, Section, Seen, Visitors};
+use upkeep_rollup::{
+    Attempts, Calendar, Chart, Day, Funnel, Key, OpenSessions, Options, Piece, Section, Seen, Users, Visitors,
+};
 
 fuzz_target!(|data: &[u8]| {
     let Some((&kind, bytes)) = data.split_first() else { return };
-    let key = match kind % 7 {
+    let key = match kind % 11 {
         0 => Key::Hour(0),
         1 => Key::Day(Day(0)),
         2 => Key::Chart(Day(0), Chart::Pages),
         3 => Key::Chart(Day(0), Chart::Errors),
         4 => Key::Sessions(0),
         5 => Key::Seen(Day(0), 0),
+        6 => Key::Events(Day(0)),
+        7 => Key::Users(0),
+        8 => Key::Attempts(1, 0),
+        9 => Key::Steps(1, Day(0)),
         _ => Key::Visitors(Day(0), 0),
     };
     let section = Section { key, bytes: bytes.to_vec() };
@@ -27,6 +33,20 @@ fuzz_target!(|data: &[u8]| {
                 visitors.expire(Day(0));
             }
             return;
+        }
+        Key::Attempts(..) => {
+            if let Ok(mut attempts) = Attempts::decode(bytes) {
+                let funnel = Funnel::new(1, vec!["a".to_owned(), "b".to_owned()], 3600).expect("two steps");
+                let mut calendar = Calendar::new("UTC").expect("there is UTC");
+                attempts.merge(&[attempts.clone()], &mut calendar);
+                attempts.close(i64::MAX, &funnel, &mut calendar);
+            }
+            return;
+        }
+        Key::Users(_) => {
+            if let Ok(users) = Users::decode(bytes) {
+                users.cohorts(&mut Default::default());
+            }
         }
         Key::Seen(..) => {
             if let Ok(seen) = Seen::decode(bytes) {
