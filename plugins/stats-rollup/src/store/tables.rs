@@ -62,7 +62,7 @@ pub(super) fn of(merging: &mut Merging<'_>) -> Result<Statements> {
                     ranking(merging.source, day, chart, &bytes, &mut statements)?;
                 }
             }
-            Key::Sessions(_) | Key::Seen(..) | Key::Visitors(..) => {}
+            _ => {}
         }
     }
     let weeks: BTreeSet<Day> = days.iter().map(|it| it.week()).collect();
