@@ -52,6 +52,17 @@ pub(crate) fn cut(name: &str) -> &str {
     &name[..name.floor_char_boundary(LONGEST)]
 }
 
+/// Whether two texts are the same. WebAssembly's own comparison looks at one byte after the other.
+#[inline]
+pub fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let ((one, end), (other, other_end)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    let words = |it: &[u8; 8]| u64::from_ne_bytes(*it);
+    one.len() == other.len()
+        && end.len() == other_end.len()
+        && one.iter().map(words).eq(other.iter().map(words))
+        && end.iter().zip(other_end).all(|(one, other)| one == other)
+}
+
 impl Names {
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
@@ -66,7 +77,8 @@ impl Names {
     /// The number of a name that has been cut.
     #[inline]
     pub(crate) fn find(&self, hash: u32, name: &str) -> Option<u32> {
-        let same = |it: &Slot| it.hash == hash && self.text[it.start as usize..it.end as usize] == *name;
+        let text = self.text.as_bytes();
+        let same = |it: &Slot| it.hash == hash && is_same(&text[it.start as usize..it.end as usize], name.as_bytes());
         self.table.find(spread(hash), same).map(|it| it.id)
     }
 
@@ -90,6 +102,20 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_the_same_when_all_their_bytes_are() {
+        let text: Vec<u8> = (0..40).collect();
+        for length in 0..40 {
+            assert!(is_same(&text[..length], &text[..length].to_vec()));
+            assert!(!is_same(&text[..length], &text[..=length]));
+            for at in 0..length {
+                let mut other = text[..length].to_vec();
+                other[at] ^= 1;
+                assert!(!is_same(&text[..length], &other), "{at} of {length}");
+            }
+        }
+    }
 
     #[test]
     fn a_name_has_one_number() {

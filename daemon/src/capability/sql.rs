@@ -30,6 +30,10 @@ mod guard;
 /// The name of the task's own database.
 const PRIVATE: &str = "private";
 
+/// Bytes of a page of a task's own database, when it is made: plugins keep large values, which take a call of the system for
+/// each page.
+const PRIVATE_PAGE: u32 = 16 << 10;
+
 /// Statements of one connection that may be under way at the same time.
 const MOST_AT_ONCE: u32 = 4;
 
@@ -226,7 +230,8 @@ impl abi::HostConnection for Host {
         let options = if is_private {
             let (folder, task) = (self.run.private.clone(), Arc::clone(&self.run.task));
             let file = blocking(move || private_file(folder, &task)).await?.map_err(HostError::unavailable)?;
-            SqliteConnectOptions::new().filename(file).create_if_missing(true).journal_mode(SqliteJournalMode::Wal)
+            let options = SqliteConnectOptions::new().filename(file).create_if_missing(true).page_size(PRIVATE_PAGE);
+            options.journal_mode(SqliteJournalMode::Wal)
         } else {
             let Some(file) = grant.sqlite else {
                 return Err(HostError::invalid(format!(

@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher13;
 use upkeep_accesslog::agent::{self, Agent, Platform};
 use upkeep_accesslog::{Entry, Pages, Parser, Piece as Line, Referrer, Referrers, is_asset};
 use upkeep_plugin::{Context, Error, Result};
-use upkeep_rollup::{Calendar, Hit, Hour, Kind, Piece, Rotation, Section};
+use upkeep_rollup::{Calendar, Hit, Hour, Kind, Piece, Rotation, Section, is_same};
 
 use crate::config::{Source, Stats};
 use crate::store::Store;
@@ -218,17 +218,6 @@ impl<T> Kept<T> {
             None => self.other.insert(make(text)),
         }
     }
-}
-
-/// Whether two texts are the same. WebAssembly's own comparison looks at one byte after the other.
-#[inline]
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    let ((one, end), (other, other_end)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
-    let words = |it: &[u8; 8]| u64::from_ne_bytes(*it);
-    one.len() == other.len()
-        && end.len() == other_end.len()
-        && one.iter().map(words).eq(other.iter().map(words))
-        && end.iter().zip(other_end).all(|(one, other)| one == other)
 }
 
 /// What a user agent says.

@@ -154,7 +154,7 @@ fn together(
 ) -> std::result::Result<(), Refused> {
     let steps: Vec<String> = wave.iter().map(|it| it.step.to_owned()).collect();
     let mut merging = store.merging(&source.name, &ctx.run, &steps, &ctx.timezone)?;
-    let keys = merging.keys()?;
+    let keys = merging.keys();
     let rest = Piece::new(stats.options(ctx)).map_err(|error| Error::config(error.to_string()))?;
     ledger::merge(&mut merging, &keys, watermark, rest).map_err(Error::from)?;
     let mut statements = Vec::new();

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use upkeep_plugin::sql::{Connection, Value};
 use upkeep_plugin::{Error, HostResult, Result, parameters};
 use upkeep_rollup::ledger::Ledger;
-use upkeep_rollup::{Calendar, Damaged, Key, Section};
+use upkeep_rollup::{Calendar, Damaged, Key, PARTITIONS, Section};
 
 use crate::cursor::{Cursor, Head, Seen};
 
@@ -39,6 +39,9 @@ const SCHEMA: [&str; 8] = [
 
 /// The key of a piece that says that the step is whole.
 const END: &str = "end";
+
+/// Rows that are written in one statement: each statement costs as much as some rows.
+const ROWS: usize = 64;
 
 /// Statements that are done together.
 pub(crate) type Statements = Vec<(String, Vec<Value>)>;
@@ -151,13 +154,18 @@ impl Store {
     /// Keeps what a step counted. Done again after a crash, it takes the place of what was kept before.
     pub(crate) fn keep(&self, run: &str, step: &str, sections: Vec<Section>) -> HostResult<()> {
         let remove = ("DELETE FROM piece WHERE run = ? AND step = ?".to_owned(), parameters![run, step].to_vec());
-        let insert = |key: String, value: Vec<u8>| {
-            let values = parameters![run, step, key, Value::Blob(value)];
-            ("INSERT INTO piece (run, step, key, value) VALUES (?, ?, ?, ?)".to_owned(), values.to_vec())
-        };
-        let sections = sections.into_iter().map(|it| insert(it.key.to_string(), it.bytes));
-        let statements: Statements =
-            std::iter::once(remove).chain(sections).chain([insert(END.to_owned(), Vec::new())]).collect();
+        let mut statements = vec![remove];
+        let end = (END.to_owned(), Vec::new());
+        let mut pieces = sections.into_iter().map(|it| (it.key.to_string(), it.bytes)).chain([end]).peekable();
+        while pieces.peek().is_some() {
+            let mut values = parameters![run, step].to_vec();
+            for (key, value) in pieces.by_ref().take(ROWS) {
+                values.extend([Value::from(key), Value::Blob(value)]);
+            }
+            let rows: Vec<String> =
+                (3..values.len()).step_by(2).map(|at| format!("(?1, ?2, ?{at}, ?{})", at + 1)).collect();
+            statements.push((format!("INSERT INTO piece (run, step, key, value) VALUES {}", rows.join(", ")), values));
+        }
         self.0.batch(&statements).map(drop)
     }
 
@@ -181,7 +189,28 @@ impl Store {
         zone: &str,
     ) -> Result<Merging<'a>> {
         let calendar = Calendar::new(zone).map_err(|error| Error::config(error.to_string()))?;
-        Ok(Merging { store: self, source, run, steps, calendar, changed: BTreeMap::new() })
+        let places = vec!["?"; steps.len()].join(", ");
+        let statement = format!("SELECT key, value FROM piece WHERE run = ? AND key <> ? AND step IN ({places})");
+        let values: Vec<Value> =
+            [run, END].into_iter().chain(steps.iter().map(String::as_str)).map(Value::from).collect();
+        let mut pieces: BTreeMap<Key, Vec<Vec<u8>>> = BTreeMap::new();
+        for row in self.0.query(&statement, values)? {
+            let row = row?;
+            let key = row.get::<String>("key")?.parse().map_err(damaged)?;
+            pieces.entry(key).or_default().push(row.get("value")?);
+        }
+        let mut merging = Merging {
+            store: self,
+            source,
+            run,
+            steps,
+            calendar,
+            pieces,
+            stored: BTreeMap::new(),
+            changed: BTreeMap::new(),
+        };
+        merging.fetch()?;
+        Ok(merging)
     }
 }
 
@@ -222,26 +251,42 @@ pub(crate) struct Merging<'a> {
     run: &'a str,
     steps: &'a [String],
     calendar: Calendar,
+    /// What is new.
+    pieces: BTreeMap<Key, Vec<Vec<u8>>>,
+    /// What is stored of all that is going to be asked for; none for what is not there.
+    stored: BTreeMap<Key, Option<Vec<u8>>>,
     /// What is to be stored; none for what is to be removed.
     changed: BTreeMap<Key, Option<Vec<u8>>>,
 }
 
 impl Merging<'_> {
     /// The keys of what is new.
-    pub(crate) fn keys(&self) -> Result<BTreeSet<Key>> {
-        let statement = format!("SELECT DISTINCT key FROM piece WHERE run = ? AND key <> ? AND {}", self.among());
-        let rows = self.store.0.query(&statement, self.with(&[self.run, END]))?;
-        rows.map(|row| row?.get::<String>("key")?.parse().map_err(damaged)).collect()
+    pub(crate) fn keys(&self) -> BTreeSet<Key> {
+        self.pieces.keys().copied().collect()
     }
 
-    /// The condition that names the steps.
-    fn among(&self) -> String {
-        format!("step IN ({})", vec!["?"; self.steps.len()].join(", "))
-    }
-
-    fn with(&self, first: &[&str]) -> Vec<Value> {
-        let steps = self.steps.iter().map(String::as_str);
-        first.iter().copied().chain(steps).map(Value::from).collect()
+    /// Reads what is stored of what is new, and open sessions, at once.
+    fn fetch(&mut self) -> Result<()> {
+        let visitors = |key: &Key| match *key {
+            Key::Seen(period, partition) => Key::Visitors(period, partition),
+            key => key,
+        };
+        let sessions = (0..PARTITIONS).map(Key::Sessions);
+        let keys: BTreeSet<Key> = self.pieces.keys().map(visitors).chain(sessions).collect();
+        let keys: Vec<Key> = keys.into_iter().collect();
+        for keys in keys.chunks(1_000) {
+            let places = vec!["?"; keys.len()].join(", ");
+            let statement = format!("SELECT key, value FROM section WHERE source = ? AND key IN ({places})");
+            let names = keys.iter().map(Key::to_string);
+            let values: Vec<Value> = [self.source.to_owned()].into_iter().chain(names).map(Value::from).collect();
+            self.stored.extend(keys.iter().map(|key| (*key, None)));
+            for row in self.store.0.query(&statement, values)? {
+                let row = row?;
+                let key = row.get::<String>("key")?.parse().map_err(damaged)?;
+                self.stored.insert(key, Some(row.get("value")?));
+            }
+        }
+        Ok(())
     }
 
     /// What is to be written, with the tables for people.
@@ -275,6 +320,10 @@ impl Ledger for Merging<'_> {
         if let Some(changed) = self.changed.get(&key) {
             return Ok(changed.clone());
         }
+        if let Some(stored) = self.stored.get_mut(&key) {
+            // Asked for once; what is merged of it is in `changed`.
+            return Ok(stored.take());
+        }
         let values = parameters![self.source, key.to_string()];
         let mut rows = self.store.0.query("SELECT value FROM section WHERE source = ? AND key = ?", values)?;
         Ok(rows.next().transpose()?.map(|row| row.get("value")).transpose()?)
@@ -291,10 +340,7 @@ impl Ledger for Merging<'_> {
     }
 
     fn pieces(&mut self, key: Key) -> std::result::Result<Vec<Vec<u8>>, Failed> {
-        let statement = format!("SELECT value FROM piece WHERE run = ? AND key = ? AND {}", self.among());
-        let key = key.to_string();
-        let rows = self.store.0.query(&statement, self.with(&[self.run, &key]))?;
-        Ok(rows.map(|row| row?.get("value")).collect::<HostResult<_>>()?)
+        Ok(self.pieces.remove(&key).unwrap_or_default())
     }
 }
 
