@@ -80,6 +80,8 @@ bench: setup-bench plugins guests
 	UPKEEP=$(UPKEEP) tests/benches/cleanup.sh
 	UPKEEP=$(UPKEEP) tests/benches/rows.sh
 	cargo build --locked --release -p upkeep-secrets --examples
+	cargo build --locked --release -p upkeep-accesslog --example generate
+	UPKEEP=$(UPKEEP) tests/benches/stats.sh
 	tests/benches/secrets.sh
 	UPKEEP=$(UPKEEP) tests/benches/scan.sh
 

@@ -19,7 +19,7 @@ use upkeep_rollup::{Page, Ranking};
 use upkeep_tests::{Site, within};
 
 /// Lines of one page.
-const OF_ONE_PAGE: u64 = 50;
+const OF_ONE_PAGE: u64 = 500;
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))

@@ -37,6 +37,12 @@ const PRIVATE_PAGE: u32 = 16 << 10;
 /// Statements of one connection that may be under way at the same time.
 const MOST_AT_ONCE: u32 = 4;
 
+/// How long a statement waits for one of them to end.
+const OPEN_TOO_LONG: Duration = Duration::from_secs(5);
+
+/// How long it waits for what others write: steps of a task share its database, and a disk may be slow.
+const BUSY: Duration = Duration::from_secs(60);
+
 /// Rows that wait for the guest.
 const WAITING_ROWS: usize = 8;
 
@@ -197,7 +203,10 @@ impl Host {
                 .deny(format!("write to the database `{name}` (`grant.sql.{name}.access` does not hold \"write\")"));
         }
         let armed = async {
-            let mut connection = pool.acquire().await?;
+            let all_open = pool.size() >= MOST_AT_ONCE && pool.num_idle() == 0;
+            let most = if all_open { OPEN_TOO_LONG } else { BUSY };
+            let acquired = tokio::time::timeout(most, pool.acquire()).await;
+            let mut connection = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
             let stop = stop.clone();
             connection.lock_handle().await?.set_progress_handler(guard::STEPS, move || !stop.is_cancelled());
             Ok(connection)
@@ -254,14 +263,14 @@ impl abi::HostConnection for Host {
         let longest = self.run.limits.call;
         let pool = SqlitePoolOptions::new()
             .max_connections(MOST_AT_ONCE)
-            .acquire_timeout(Duration::from_secs(5))
+            .acquire_timeout(BUSY)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     guard::install(&mut connection.lock_handle().await?, longest);
                     Ok(())
                 })
             })
-            .connect_with(options.row_buffer_size(WAITING_ROWS).busy_timeout(Duration::from_secs(5)))
+            .connect_with(options.row_buffer_size(WAITING_ROWS).busy_timeout(BUSY))
             .await;
         match pool {
             Ok(pool) => self.push(Connection { name: name.into(), may_write, pool }),

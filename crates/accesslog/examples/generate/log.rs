@@ -186,10 +186,11 @@ impl Request {
         let of_visitor = stir(self.visitor);
         let address = match of_visitor % 50 {
             0 => format!(
-                "2001:db8:{:x}:{:x}::{:x}",
+                "2001:db8:{:x}:{:x}::{:x}:{:x}",
                 of_visitor >> 8 & 0xffff,
                 of_visitor >> 24 & 0xffff,
-                of_visitor >> 40
+                of_visitor >> 40 & 0xffff,
+                of_visitor >> 56
             ),
             _ => format!(
                 "{}.{}.{}.{}",
