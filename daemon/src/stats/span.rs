@@ -42,6 +42,14 @@ pub enum SpanError {
         /// The end.
         to: String,
     },
+    /// More than an answer should hold.
+    #[error("{rows} rows of a {by} are more than {MOST_ROWS}, which is the most; ask for a shorter span, or for longer rows")]
+    TooMany {
+        /// How many it would be.
+        rows: i64,
+        /// What rows are of.
+        by: &'static str,
+    },
     /// Days are whole.
     #[error("a time was given, but a row is a {by}; write days, or ask by hour")]
     PartOfADay {
@@ -52,6 +60,9 @@ pub enum SpanError {
     #[error("rankings are kept of days; write days instead of times, such as `2026-11-23`")]
     RankingOfHours,
 }
+
+/// Rows of an answer: four years of hours. A single line with a wrong date must not make millions of empty ones.
+const MOST_ROWS: i64 = 40_000;
 
 /// A beginning or an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +105,11 @@ impl Span {
         let this = Self { from: from.unwrap_or_else(|| Bound::Day(usual(by, this.last_day()))), ..this };
         if this.is_backwards() {
             return Err(SpanError::Backwards { from: this.first(), to: this.last() });
+        }
+        let (first, last) = this.days();
+        let rows = (i64::from(last.0) - i64::from(first.0) + 1) * if by == Level::Hour { 24 } else { 1 };
+        if rows > MOST_ROWS {
+            return Err(SpanError::TooMany { rows, by: by.name() });
         }
         Ok(this)
     }
@@ -289,6 +305,8 @@ mod tests {
             shown("2027-01-01", "", None),
             shown("2026-11-25T10:00", "", Some(Level::Week)),
             shown("0001-01-01", "", None),
+            shown("1970-01-01", "", Some(Level::Hour)),
+            shown("1970-01-01", "9998-12-31", None),
         ];
         insta::assert_snapshot!(told.join("\n"));
         let question = Question {
