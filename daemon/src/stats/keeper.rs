@@ -1,7 +1,5 @@
 //! A database of figures as the plugin leaves it, for tests. `tests/tests/stats.rs` has the plugin itself.
 
-#![expect(clippy::unwrap_used, reason = "this is for tests only")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
