@@ -190,6 +190,8 @@ pub enum ErrorCode {
     NoPlan,
     /// 404: nothing that the run removed can be had back.
     NothingAside,
+    /// 404: the task keeps no figures, or none of that source.
+    NoFigures,
     /// 405: the path is there, but not for this method.
     Method,
     /// 409: several runs begin with the abbreviated identifier.
@@ -212,6 +214,8 @@ pub enum ErrorCode {
     Journal,
     /// 500: a plan cannot be read or written, or what was moved aside not be put back.
     Removal,
+    /// 500: figures of a task cannot be read.
+    Figures,
     /// One that this version does not know.
     #[serde(other)]
     Unknown,
@@ -228,13 +232,14 @@ impl ErrorCode {
             | Self::NoFinding
             | Self::NoDocument
             | Self::NoPlan
-            | Self::NothingAside => 404,
+            | Self::NothingAside
+            | Self::NoFigures => 404,
             Self::Method => 405,
             Self::AmbiguousRun | Self::AmbiguousFinding | Self::RunOver | Self::RunNotOver => 409,
             Self::Config => 422,
             Self::TooManyFollowers => 429,
             Self::Stopping | Self::Busy => 503,
-            Self::Journal | Self::Removal | Self::Unknown => 500,
+            Self::Journal | Self::Removal | Self::Figures | Self::Unknown => 500,
         }
     }
 }

@@ -34,6 +34,7 @@ pub mod schedule;
 pub mod schema;
 pub mod screen;
 mod show;
+mod stats;
 mod status;
 pub mod table;
 mod undo;
@@ -76,6 +77,7 @@ enum Verb {
     Logs(logs::LogsArgs),
     Findings(findings::FindingsArgs),
     Egress(egress::EgressArgs),
+    Stats(stats::StatsArgs),
     Reload(reload::ReloadArgs),
     Check(check::CheckArgs),
     Schedule(schedule::ScheduleArgs),
@@ -120,6 +122,7 @@ impl Verb {
             Self::Logs(args) => wait(args.run(place, out)),
             Self::Findings(args) => wait(args.run(place, out)),
             Self::Egress(args) => wait(args.run(place, out)),
+            Self::Stats(args) => wait(args.run(place, out)),
             Self::Reload(args) => wait(args.run(place, out)),
             Self::Check(args) => check(&args, place, out),
             Self::Schedule(args) => schedule(&args, place, out),

@@ -26,6 +26,7 @@ use crate::event::Event;
 use crate::record::RunId;
 use crate::record::finding::Life;
 use crate::removal::aside::Undone;
+use crate::stats::{Question, Stats};
 
 /// Bytes of a piece of a large body.
 const PIECE: usize = 64 * 1024;
@@ -204,6 +205,15 @@ impl Client {
     pub async fn document(&self, run: &str, name: &str) -> Result<Bytes, ClientError> {
         collect(self.send(Method::GET, &format!("runs/{}/documents/{}", escape(run), escape(name)), empty()).await?)
             .await
+    }
+
+    /// Figures of logs, of a task or of the only one that keeps any.
+    pub async fn stats(&self, task: Option<&str>, question: &Question) -> Result<Stats, ClientError> {
+        let Question { source, from, to, by, top } = question;
+        let (by, top) = (by.map(|it| it.name().to_owned()), top.map(|it| it.name().to_owned()));
+        let pairs = [("source", source), ("from", from), ("to", to), ("by", &by), ("top", &top)];
+        let task = task.map(|it| format!("/{}", escape(it))).unwrap_or_default();
+        self.get(&format!("stats{task}?{}", query_string(&pairs))).await
     }
 
     /// The holds on backup repositories.

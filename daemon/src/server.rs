@@ -18,6 +18,7 @@
 //! | `runs`    | runs: start, cancel, list, show                            |
 //! | `findings` | what is wrong beyond single runs, and what is ignored      |
 //! | `follow`  | streams of a run: its log and its events, until it is over |
+//! | `stats`   | figures of logs                                            |
 //! | `reply`   | answers: JSON, or an error with its status                 |
 
 mod ask;
@@ -30,6 +31,7 @@ mod plans;
 mod reply;
 mod runs;
 mod socket;
+mod stats;
 mod tasks;
 
 use std::path::Path;
@@ -106,6 +108,8 @@ fn router(state: ServerState) -> Router {
         .route("/findings/ignore", post(findings::ignore))
         .route("/findings/heed", post(findings::heed))
         .route("/egress", get(egress::list))
+        .route("/stats", get(stats::only))
+        .route("/stats/{task}", get(stats::of_task))
         .route("/holds", get(holds::list))
         .route("/holds/release", post(holds::release))
         .route("/reload", post(tasks::reload));

@@ -111,7 +111,8 @@ impl From<ClientError> for Failure {
                     | ErrorCode::RunOver
                     | ErrorCode::RunNotOver
                     | ErrorCode::NoPlan
-                    | ErrorCode::NothingAside => Exit::NotFound,
+                    | ErrorCode::NothingAside
+                    | ErrorCode::NoFigures => Exit::NotFound,
                     ErrorCode::Stopping => Exit::NoDaemon,
                     ErrorCode::NoPath
                     | ErrorCode::Method
@@ -119,6 +120,7 @@ impl From<ClientError> for Failure {
                     | ErrorCode::Busy
                     | ErrorCode::Journal
                     | ErrorCode::Removal
+                    | ErrorCode::Figures
                     | ErrorCode::Unknown => Exit::Internal,
                 };
                 Self::split(exit, message)

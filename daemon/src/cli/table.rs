@@ -19,6 +19,8 @@ pub struct Table {
     headings: Vec<String>,
     rows: Vec<Vec<Cell>>,
     flexible: usize,
+    /// The column from which on all are of numbers, which end at the same place.
+    numbers: usize,
 }
 
 /// A cell: text and its colour.
@@ -32,6 +34,16 @@ impl Cell {
     /// A cell in a colour.
     pub fn new(ink: Ink, text: impl AsRef<str>) -> Self {
         Self { text: line(text.as_ref()).into_owned(), ink }
+    }
+
+    /// The same in bold, unless it has a colour.
+    pub(super) fn bold(self) -> Self {
+        Self { ink: if self.ink == Ink::None { Ink::Bold } else { self.ink }, ..self }
+    }
+
+    /// As it looks outside of a table.
+    pub(super) fn shown(&self, screen: &Screen) -> String {
+        screen.ink(self.ink, &self.text)
     }
 }
 
@@ -51,7 +63,18 @@ impl Table {
     /// A table with these headings, of which the column `flexible` gives way on a narrow terminal.
     pub fn new<H: Into<String>>(headings: impl IntoIterator<Item = H>, flexible: usize) -> Self {
         let headings = headings.into_iter().map(|heading| line(&heading.into()).into_owned()).collect();
-        Self { headings, rows: Vec::new(), flexible }
+        Self { headings, rows: Vec::new(), flexible, numbers: usize::MAX }
+    }
+
+    /// The same with numbers from a column on: they end at the same place.
+    pub fn numbers_from(self, column: usize) -> Self {
+        Self { numbers: column, ..self }
+    }
+
+    /// Columns that it takes if none gives way.
+    pub fn width(&self) -> usize {
+        let widths = self.widths(None);
+        widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
     }
 
     /// Adds a row. Cells that are missing are empty, cells beyond the headings are left out.
@@ -69,7 +92,7 @@ impl Table {
         let widths = self.widths(screen.width.map(|width| width.saturating_sub(indent)));
         let headings = self.headings.iter().map(|text| Cell { text: text.clone(), ink: Ink::Bold }).collect();
         for row in std::iter::once(&headings).chain(&self.rows) {
-            write_row(row, &widths, screen, indent, out)?;
+            self.write_row(row, &widths, screen, indent, out)?;
         }
         Ok(())
     }
@@ -89,20 +112,32 @@ impl Table {
         }
         widths
     }
-}
 
-fn write_row(row: &[Cell], widths: &[usize], screen: &Screen, indent: usize, out: &mut dyn Write) -> io::Result<()> {
-    let mut text = " ".repeat(indent);
-    for (place, (cell, width)) in row.iter().zip(widths).enumerate() {
-        let shown =
-            if screen.width.is_some() { truncate_str(&cell.text, *width, "…") } else { cell.text.as_str().into() };
-        let padding = width.saturating_sub(measure_text_width(&shown));
-        text.push_str(&screen.ink(cell.ink, &shown));
-        if place + 1 < row.len() {
-            text.push_str(&" ".repeat(padding + GAP));
+    fn write_row(
+        &self,
+        row: &[Cell],
+        widths: &[usize],
+        screen: &Screen,
+        indent: usize,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let mut text = " ".repeat(indent);
+        for (place, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let shown = if screen.width.is_some() {
+                truncate_str(&cell.text, *width, "…")
+            } else {
+                cell.text.as_str().into()
+            };
+            let padding = " ".repeat(width.saturating_sub(measure_text_width(&shown)));
+            let inked = screen.ink(cell.ink, &shown);
+            let gap = if place + 1 < row.len() { " ".repeat(GAP) } else { String::new() };
+            text += &match place < self.numbers {
+                true => format!("{inked}{padding}{gap}"),
+                false => format!("{padding}{inked}{gap}"),
+            };
         }
+        writeln!(out, "{}", text.trim_end())
     }
-    writeln!(out, "{}", text.trim_end())
 }
 
 #[cfg(test)]

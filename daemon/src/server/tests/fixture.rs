@@ -27,6 +27,7 @@ use crate::removal::plan::{Action, Item, Kind, Plan, Writer};
 use crate::removal::protect::Protected;
 use crate::root::{Root, modified_ns};
 use crate::server::{ServerState, Socket, serve};
+use crate::stats::keeper::{Keeper, view};
 use crate::store::{Hold, Store, Transition};
 
 /// 2026-11-23 03:30:00 UTC, when the first run of the story was due.
@@ -161,6 +162,19 @@ impl Fixture {
         assert!(self.store.hold(&hold()).await.unwrap());
         self.store.egress(&request()).await.unwrap();
         self.removed();
+        self.counted();
+    }
+
+    /// The task `web` has counted a few lines.
+    fn counted(&self) {
+        let file = self.dir.path().join("state/private/web.sqlite");
+        let mut keeper = Keeper::new(&file, "shop", "Asia/Shanghai");
+        let days = [0, 0, 0, 1, 1].into_iter().zip(["/", "/cart", "/", "/", "/"]).zip([1, 1, 2, 1, 3]);
+        keeper.count(
+            days.zip(0..)
+                .map(|(((day, page), visitor), at)| view(DUE / 1_000 + (day - 1) * 86_400 + at * 60, visitor, page)),
+        );
+        keeper.lines(5, 0, 1);
     }
 
     /// The first run has planned to remove a file of `uploads`, and moved one aside.
@@ -220,7 +234,7 @@ async fn answer(mut questions: mpsc::Receiver<Command>, heard: Arc<Mutex<Vec<Str
     while let Some(command) = questions.recv().await {
         match command {
             Command::Status(reply) => drop(reply.send(status())),
-            Command::List(reply) => drop(reply.send(vec![task("cleanup"), task("backup-app")])),
+            Command::List(reply) => drop(reply.send(vec![task("cleanup"), task("backup-app"), task("web")])),
             Command::Run { task, reply, .. } if task != "backup-app" => {
                 drop(reply.send(Err(CommandError::NoTask { task })));
             }
@@ -305,7 +319,7 @@ fn status() -> Status {
         config_dir: "/etc/upkeep".into(),
         config_loaded: Timestamp(DUE - 90_000_000),
         config_error: None,
-        tasks: 2,
+        tasks: 3,
         disabled: 0,
         next: Some(NextSlot { task: "cleanup".into(), due: Timestamp(DUE + 900_000) }),
         running: vec![Running { run: running, steps_done: 1, steps: 2 }],
@@ -319,7 +333,7 @@ fn task(name: &str) -> TaskStatus {
     TaskStatus {
         name: name.into(),
         description: format!("The {name} of the app"),
-        plugin: name.split('-').next().unwrap_or(name).into(),
+        plugin: if name == "web" { "stats-rollup" } else { name.split('-').next().unwrap_or(name) }.into(),
         enabled: true,
         schedule: "cron 30 3 * * *".into(),
         timezone: "Asia/Shanghai".into(),
