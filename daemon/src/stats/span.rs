@@ -43,7 +43,9 @@ pub enum SpanError {
         to: String,
     },
     /// More than an answer should hold.
-    #[error("{rows} rows of a {by} are more than {MOST_ROWS}, which is the most; ask for a shorter span, or for longer rows")]
+    #[error(
+        "{rows} rows by {by} are more than {MOST_ROWS}, which is the most; ask for a shorter span, or for longer rows"
+    )]
     TooMany {
         /// How many it would be.
         rows: i64,
