@@ -85,6 +85,7 @@ impl<'a> Counter<'a> {
             piece: Piece::new(options).map_err(zone)?,
             visitors: Visitors {
                 store,
+                source: source.name.clone(),
                 calendar: Calendar::new(&ctx.timezone).map_err(zone)?,
                 rotation: stats.rotation(),
                 shorten: stats.visitors.shorten_addresses,
@@ -294,6 +295,7 @@ fn from(own: &Referrers, text: &[u8]) -> Option<String> {
 /// Who a visitor is: a keyed hash, whose key is thrown away when its period is over.
 struct Visitors<'a> {
     store: &'a Store,
+    source: String,
     calendar: Calendar,
     rotation: Rotation,
     shorten: bool,
@@ -320,7 +322,7 @@ impl Visitors<'_> {
     fn key_of(&mut self, time: i64) -> Result<SipHasher13> {
         let no_hour = || Error::permanent("a time that no calendar has");
         let hour = self.calendar.hour(time).ok_or_else(no_hour)?;
-        let key = self.store.visitor_key(self.rotation.period(hour.day).0)?;
+        let key = self.store.visitor_key(&self.source, self.rotation.period(hour.day).0)?;
         Ok(self.key.insert((hour, SipHasher13::new_with_key(&key))).1)
     }
 }

@@ -28,7 +28,8 @@ const SCHEMA: [&str; 8] = [
         malformed INTEGER NOT NULL) STRICT",
     "CREATE TABLE IF NOT EXISTS malformed (
         source TEXT NOT NULL, path TEXT NOT NULL, reason TEXT NOT NULL, line TEXT NOT NULL, seen_ms INTEGER NOT NULL) STRICT",
-    "CREATE TABLE IF NOT EXISTS visitor_key (period INTEGER PRIMARY KEY, key BLOB NOT NULL) STRICT",
+    "CREATE TABLE IF NOT EXISTS visitor_key (
+        source TEXT NOT NULL, period INTEGER NOT NULL, key BLOB NOT NULL, PRIMARY KEY (source, period)) STRICT",
     "CREATE TABLE IF NOT EXISTS piece (
         run TEXT NOT NULL, step TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (run, key, step)) STRICT",
     "CREATE TABLE IF NOT EXISTS section (
@@ -142,11 +143,11 @@ impl Store {
         .collect()
     }
 
-    /// The key that visitors of a period are hashed with.
-    pub(crate) fn visitor_key(&self, period: i32) -> HostResult<[u8; 16]> {
-        let period = i64::from(period);
-        self.0.execute("INSERT OR IGNORE INTO visitor_key VALUES (?, randomblob(16))", parameters![period])?;
-        let mut rows = self.0.query("SELECT key FROM visitor_key WHERE period = ?", parameters![period])?;
+    /// The key that visitors of a source are hashed with in a period.
+    pub(crate) fn visitor_key(&self, source: &str, period: i32) -> HostResult<[u8; 16]> {
+        let of = parameters![source, i64::from(period)];
+        self.0.execute("INSERT OR IGNORE INTO visitor_key VALUES (?, ?, randomblob(16))", &of)?;
+        let mut rows = self.0.query("SELECT key FROM visitor_key WHERE source = ? AND period = ?", of)?;
         let key = rows.next().transpose()?.map(|row| row.get::<Vec<u8>>("key")).transpose()?.unwrap_or_default();
         Ok(key.try_into().unwrap_or_default())
     }

@@ -41,15 +41,19 @@ impl Store {
             &parameters![days],
         );
         remove("DELETE FROM ranking WHERE day < date(? * 86400, 'unixepoch')", &parameters![days]);
-        // Lines of a period that is over may still come for a while; after that nobody can be told by its key any more.
+        // Lines of a period that is over may still come for a while; what is older is late, and of nobody. Then the key goes, and
+        // nobody can be told by it any more.
         let zone = |error: upkeep_rollup::UnknownZone| Error::config(error.to_string());
-        let last = now - stats.late.0 / 1_000 - 86_400;
-        if let Some(hour) = Calendar::new(&ctx.timezone).map_err(zone)?.hour(last) {
-            let period = i64::from(stats.rotation().period(hour.day).0);
-            remove("DELETE FROM visitor_key WHERE period < ?", &parameters![period]);
+        let mut calendar = Calendar::new(&ctx.timezone).map_err(zone)?;
+        for source in &stats.sources {
+            let newest = self.known(&source.name)?.newest;
+            let Some(hour) = calendar.hour(newest - stats.late.0 / 1_000).filter(|_| newest > 0) else { continue };
+            let of = parameters![source.name.as_str(), i64::from(stats.rotation().period(hour.day).0)];
+            remove("DELETE FROM visitor_key WHERE source = ? AND period < ?", &of);
             remove(
-                "DELETE FROM section WHERE key LIKE 'visitors/%' AND CAST(substr(key, 10) AS INTEGER) < ?",
-                &parameters![period],
+                "DELETE FROM section
+                 WHERE source = ? AND key LIKE 'visitors/%' AND CAST(substr(key, 10) AS INTEGER) < ?",
+                &of,
             );
         }
         // A run that is older than this one and still under way finds its pieces gone, and leaves its lines to the next.
