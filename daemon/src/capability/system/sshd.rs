@@ -146,8 +146,14 @@ fn included(root: &Path, pattern: &str) -> Vec<PathBuf> {
 
 fn is_like(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
-    name.strip_prefix(start)
-        .is_some_and(|name| (0..=name.len()).any(|at| name.is_char_boundary(at) && is_like(rest, &name[at..])))
+    let Some(mut name) = name.strip_prefix(start) else { return false };
+    let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    // The first place of a part leaves most to those behind it.
+    for part in middle.split('*') {
+        let Some(at) = name.find(part) else { return false };
+        name = &name[at + part.len()..];
+    }
+    name.ends_with(end)
 }
 
 #[cfg(test)]
@@ -213,8 +219,13 @@ mod tests {
             ("a*b*", "axbx", true),
             ("a", "ab", false),
             ("*", "é", true),
+            ("a*a", "a", false),
+            ("*a*b", "ab-a", false),
+            ("*a*b", "ab-ab", true),
         ] {
             assert_eq!(is_like(pattern, name), is, "{pattern} {name}");
         }
+        // Not every way to part the name is tried.
+        assert!(!is_like(&format!("{}b", "*a".repeat(100)), &"a".repeat(255)));
     }
 }
