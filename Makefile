@@ -11,6 +11,12 @@ UPKEEP := $(CARGO_TARGET_DIR)/debug/upkeep
 # Plugins and guests have workspaces of their own, since they are compiled for another machine.
 WORKSPACES := Cargo.toml plugins/Cargo.toml tests/guests/Cargo.toml
 
+# So have fuzz targets, which are compiled with sanitizers; only their format is checked with the rest.
+FUZZ := $(wildcard */fuzz/Cargo.toml */*/fuzz/Cargo.toml)
+
+# How long `make fuzz` runs each target, in seconds; FUZZ_TARGETS names some, without it all are run.
+FUZZ_SECONDS ?= 60
+
 # `--workspace` everywhere, also for one binary: so all commands share one choice of features and compile things once.
 CARGO_BUILD := cargo build --locked --workspace
 
@@ -24,7 +30,8 @@ endif
 # What a target needs is made in the order in which it is written; cargo uses all cores by itself.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test build plugins guests format lint doc deny bench package check-toolchain setup-demo setup-test setup-bench clean
+.PHONY: help demo test build plugins guests format lint doc deny fuzz bench package check-toolchain setup-demo setup-test setup-fuzz \
+        setup-bench clean
 
 ## This list
 help:
@@ -57,6 +64,7 @@ guests: build
 ## Check the format of all code (`cargo fmt --all` sets it right)
 format: check-toolchain
 	for it in $(WORKSPACES); do cargo fmt --all --check --manifest-path $$it || exit 1; done
+	for it in $(FUZZ); do cargo fmt --check --manifest-path $$it || exit 1; done
 
 ## Check all code with clippy; a warning is an error
 lint: check-toolchain
@@ -69,6 +77,10 @@ doc: check-toolchain
 ## Licences and advisories by cargo-deny, which has to be installed (`make test` checks the licences without it)
 deny:
 	for it in $(WORKSPACES); do cargo deny --locked --manifest-path $$it check --config $(CURDIR)/deny.toml || exit 1; done
+
+## Run each fuzz target over its corpus for FUZZ_SECONDS, by cargo-fuzz, which has to be installed
+fuzz: setup-fuzz
+	tests/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 ## Measure sandbox and daemon, backups beside restic and borg, a million files and rows, the scan; our own crates are optimised for it
 bench: export CARGO_PROFILE_DEV_OPT_LEVEL = 2
@@ -98,6 +110,9 @@ setup-demo:
 
 setup-test:
 	@tests/setup.sh rust test
+
+setup-fuzz:
+	@tests/setup.sh rust fuzz
 
 setup-bench:
 	@tests/setup.sh rust test bench

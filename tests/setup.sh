@@ -5,6 +5,7 @@
 #   setup.sh rust demo    and what `make demo` needs
 #   setup.sh rust test    and what `make test` needs
 #   setup.sh bench        what `make bench` needs besides
+#   setup.sh rust fuzz    and what `make fuzz` needs
 #
 # The compiler's library for WebAssembly is got by `upkeep plugin build --install`, which knows three ways.
 set -euo pipefail
@@ -20,6 +21,8 @@ test=("${build[@]}" /usr/sbin/logrotate:logrotate sqlite3:sqlite3 restic:restic 
     pg_dump:postgresql pg_ctlcluster:postgresql mariadbd:mariadb-server mariadb-dump:mariadb-client redis-server:redis-server
     redis-cli:redis-tools setfattr:attr setfacl:acl openssl:openssl
     /lib/systemd/systemd-journal-remote:systemd-journal-remote)
+# libFuzzer is in C++.
+fuzz=(c++:g++)
 bench=(rg:ripgrep goaccess:goaccess mawk:mawk zstd:zstd restic:restic borg:borgbackup python3:python3 sqlite3:sqlite3 tmpreaper:tmpreaper mkfs.ext4:e2fsprogs)
 
 fail() {
@@ -66,10 +69,14 @@ for part in "$@"; do
     rust) rust ;;
     demo) debian "${demo[@]}" ;;
     bench) debian "${bench[@]}" ;;
+    fuzz)
+        command -v cargo-fuzz >/dev/null || fail "cargo-fuzz is not installed: run \`cargo install cargo-fuzz --locked\`, then this again."
+        debian "${fuzz[@]}"
+        ;;
     test)
         debian "${test[@]}"
         [[ -z $missing_components ]] || fail "cargo lacks$missing_components: run \`rustup component add$missing_components\`."
         ;;
-    *) fail "unknown part: $part (rust, demo, test, bench)" ;;
+    *) fail "unknown part: $part (rust, demo, test, bench, fuzz)" ;;
     esac
 done

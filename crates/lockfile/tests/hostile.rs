@@ -26,12 +26,18 @@ const FORMATS: [(Format, &str); 15] = [
     (Format::Apk, "apk"),
 ];
 
-/// The files that fuzzing of a format begins with.
-fn seeds(name: &str) -> Vec<Vec<u8>> {
+/// The files that fuzzing of a format begins with, or those that it has found: their names are digits.
+fn corpus(name: &str, is_found: bool) -> Vec<Vec<u8>> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).collect();
+    let is_digits = |name: &str| name.bytes().all(|it| it.is_ascii_hexdigit());
+    paths.retain(|it| is_digits(it.file_name().unwrap().to_str().unwrap()) == is_found);
     paths.sort();
     paths.iter().map(|it| std::fs::read(it).unwrap()).collect()
+}
+
+fn seeds(name: &str) -> Vec<Vec<u8>> {
+    corpus(name, false)
 }
 
 /// Reads a file, and asks for all that can be asked of it.
@@ -106,6 +112,13 @@ proptest! {
                 read(format, &bytes);
             }
         }
+    }
+}
+
+#[test]
+fn what_fuzzing_has_found_does_no_harm() {
+    for (format, name) in FORMATS {
+        corpus(name, true).iter().for_each(|it| read(format, it));
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn accounts(root: &Path) -> Result<abi::Accounts, String> {
 }
 
 /// `today` is in days since 1970, as the dates of shadow are. Nothing is known yet of the home folders.
-fn parse(passwd: &str, shadow: Option<&str>, groups: &str, today: i64) -> Vec<abi::Account> {
+pub(super) fn parse(passwd: &str, shadow: Option<&str>, groups: &str, today: i64) -> Vec<abi::Account> {
     let lines = shadow.unwrap_or_default().lines();
     let shadowed: HashMap<_, _> = lines.filter_map(|line| line.split_once(':')).collect();
     let mut accounts = Vec::new();

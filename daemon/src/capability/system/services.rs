@@ -33,14 +33,14 @@ pub(super) fn services(root: &Path) -> Result<Vec<abi::Service>, String> {
 }
 
 /// The effective user of a process, from its status in /proc, if it has a name.
-fn user(status: &str, passwd: &str) -> Option<String> {
+pub(super) fn user(status: &str, passwd: &str) -> Option<String> {
     let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?;
     let line = passwd.lines().find(|line| line.split(':').nth(2) == Some(uid))?;
     line.split(':').next().map(str::to_owned)
 }
 
 /// The services of `systemctl show`, with their main processes, whose names are to be found out.
-fn parse(text: &str) -> Vec<(abi::Service, Option<u32>)> {
+pub(super) fn parse(text: &str) -> Vec<(abi::Service, Option<u32>)> {
     text.split("\n\n").filter_map(service).collect()
 }
 

@@ -60,7 +60,7 @@ pub(super) fn process(root: &Path, pid: u32) -> Option<String> {
 }
 
 /// The service in which /proc/PID/cgroup places a process: the innermost, by either version of control groups.
-fn unit(text: &str) -> Option<String> {
+pub(super) fn unit(text: &str) -> Option<String> {
     let paths = text.lines().filter_map(|line| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
         (controllers.is_empty() || controllers == "name=systemd").then_some(path)

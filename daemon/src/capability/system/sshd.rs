@@ -55,18 +55,18 @@ pub(super) fn sshd(root: &Path) -> Result<Option<abi::Sshd>, String> {
 }
 
 /// What `sshd -T` prints: one setting a line.
-fn parse(text: &str) -> Vec<abi::Setting> {
+pub(super) fn parse(text: &str) -> Vec<abi::Setting> {
     text.lines().filter_map(|line| setting(line.split_once(' ')?)).collect()
 }
 
 fn setting((key, value): (&str, &str)) -> Option<abi::Setting> {
     let value = value.trim().trim_matches('"');
-    (!value.is_empty()).then(|| abi::Setting { name: key.to_lowercase(), value: value.to_owned() })
+    (!key.is_empty() && !value.is_empty()).then(|| abi::Setting { name: key.to_lowercase(), value: value.to_owned() })
 }
 
 /// A configuration as it is read.
 #[derive(Debug, Default)]
-struct Config {
+pub(super) struct Config {
     settings: Vec<abi::Setting>,
     blocks: Vec<abi::MatchBlock>,
     /// Whether what comes now belongs to the last of the blocks.
@@ -76,6 +76,10 @@ struct Config {
 impl Config {
     fn file(&mut self, root: &Path, path: &Path, depth: usize) -> Result<(), String> {
         let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        self.text(root, &text, depth)
+    }
+
+    pub(super) fn text(&mut self, root: &Path, text: &str, depth: usize) -> Result<(), String> {
         for line in text.lines() {
             let line = line.trim();
             // A keyword ends with a space or an equals sign.
@@ -116,7 +120,7 @@ impl Config {
         }
     }
 
-    fn with_defaults(&self) -> Vec<abi::Setting> {
+    pub(super) fn with_defaults(&self) -> Vec<abi::Setting> {
         let mut settings = self.settings.clone();
         for default in DEFAULTS {
             if !settings.iter().any(|it| it.name == default.0) {
@@ -144,10 +148,16 @@ fn included(root: &Path, pattern: &str) -> Vec<PathBuf> {
     paths
 }
 
-fn is_like(pattern: &str, name: &str) -> bool {
+pub(super) fn is_like(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
-    name.strip_prefix(start)
-        .is_some_and(|name| (0..=name.len()).any(|at| name.is_char_boundary(at) && is_like(rest, &name[at..])))
+    let Some(mut name) = name.strip_prefix(start) else { return false };
+    let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    // The first place of a part leaves most to those behind it.
+    for part in middle.split('*') {
+        let Some(at) = name.find(part) else { return false };
+        name = &name[at + part.len()..];
+    }
+    name.ends_with(end)
 }
 
 #[cfg(test)]
@@ -206,6 +216,13 @@ mod tests {
     }
 
     #[test]
+    fn a_line_without_a_key_sets_nothing() {
+        let mut config = Config::default();
+        config.text(Path::new("/"), "= no\n", 0).unwrap();
+        assert_eq!(config.settings.len() + parse(" no\n").len(), 0);
+    }
+
+    #[test]
     fn names_with_wildcards() {
         for (pattern, name, is) in [
             ("*.conf", "a.conf", true),
@@ -213,8 +230,13 @@ mod tests {
             ("a*b*", "axbx", true),
             ("a", "ab", false),
             ("*", "é", true),
+            ("a*a", "a", false),
+            ("*a*b", "ab-a", false),
+            ("*a*b", "ab-ab", true),
         ] {
             assert_eq!(is_like(pattern, name), is, "{pattern} {name}");
         }
+        // Not every way to part the name is tried.
+        assert!(!is_like(&format!("{}b", "*a".repeat(100)), &"a".repeat(255)));
     }
 }

@@ -52,7 +52,7 @@ fn security_lists(root: &Path) -> Result<Vec<(String, PathBuf)>, String> {
 }
 
 /// `bookworm-security` of `deb.example.org_debian-security_dists_bookworm-security_main_binary-amd64_Packages`, packed or not.
-fn security_suite(name: &str) -> Option<String> {
+pub(super) fn security_suite(name: &str) -> Option<String> {
     let (_, rest) = name.split_once("_dists_")?;
     let (suite, rest) = rest.split_once('_')?;
     let is_list = rest.rsplit('_').next()?.split('.').next() == Some("Packages");
@@ -70,7 +70,12 @@ fn unpacked(root: &Path, path: &Path) -> Result<String, String> {
 }
 
 /// Adds what `list` has newer than installed. The newest of several candidates stays.
-fn compare(installed: &[abi::Package], suite: &str, list: &str, pending: &mut BTreeMap<(String, String), abi::Update>) {
+pub(super) fn compare(
+    installed: &[abi::Package],
+    suite: &str,
+    list: &str,
+    pending: &mut BTreeMap<(String, String), abi::Update>,
+) {
     let versions: HashMap<_, _> =
         installed.iter().map(|it| ((it.name.as_str(), it.architecture.as_str()), it.version.as_str())).collect();
     for paragraph in list.split("\n\n") {
@@ -106,7 +111,7 @@ fn apt_settings(root: &Path) -> String {
 }
 
 /// Whether the last `APT::Periodic::Unattended-Upgrade` is no zero: it is the number of days between upgrades.
-fn is_on(settings: &str) -> bool {
+pub(super) fn is_on(settings: &str) -> bool {
     let last = settings.lines().rev().find_map(|line| line.trim().strip_prefix("APT::Periodic::Unattended-Upgrade"));
     last.is_some_and(|rest| !["0", ""].contains(&rest.trim().trim_end_matches(';').trim().trim_matches('"')))
 }

@@ -29,7 +29,7 @@ pub(super) fn rules(root: &Path) -> Option<Vec<abi::SudoRule>> {
     Some(texts.iter().flat_map(|text| parse(text)).collect())
 }
 
-fn parse(text: &str) -> Vec<abi::SudoRule> {
+pub(super) fn parse(text: &str) -> Vec<abi::SudoRule> {
     let joined = text.replace("\\\n", " ");
     let lines = joined.lines().map(str::trim).filter(|line| !line.starts_with(['#', '@']));
     lines.filter_map(rule).collect()
