@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use upkeep_rollup::{Page, Ranking};
@@ -125,8 +125,7 @@ impl Place {
                 fs::remove_file(self.told()).unwrap();
             }
             let due = began.elapsed().as_micros() as u64 * a_second / 1_000_000;
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-            let now = jiff::Timestamp::from_second(now.cast_signed()).unwrap().strftime("%d/%b/%Y:%H:%M:%S +0000");
+            let now = jiff::Timestamp::from_second(upkeep_tests::now()).unwrap().strftime("%d/%b/%Y:%H:%M:%S +0000");
             let now = now.to_string();
             lines.clear();
             while written < due && lines.len() < 16_000 {
@@ -177,10 +176,10 @@ impl Place {
 /// Adds a line with a number.
 fn line(number: u64, at: &str, lines: &mut Vec<u8>) {
     let micros = scattered(number);
-    write!(
+    writeln!(
         lines,
         "192.0.2.{} - - [{at}] \"GET {} HTTP/1.1\" 200 {number} \"-\" \"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 \
-         Firefox/140.0\" {}.{:03}\n",
+         Firefox/140.0\" {}.{:03}",
         number % 250,
         page(number),
         micros / 1_000,
