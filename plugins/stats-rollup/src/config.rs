@@ -2,10 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use upkeep_accesslog::Format;
+use upkeep_accesslog::{EventKeys, Format};
 use upkeep_plugin::config::Span;
 use upkeep_plugin::{Context, Error, Result};
-use upkeep_rollup::{Options, Rotation};
+use upkeep_rollup::{Funnel, FunnelError, Options, Rotation};
 
 /// The logs, and how they are counted.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -23,6 +23,9 @@ pub(crate) struct Stats {
     /// Names that a ranking of one day keeps; what is beyond is summed up. Totals are not touched by it.
     #[serde(default = "ten_thousand")]
     pub(crate) names: u32,
+    /// Of events: how far users get, each a `[[config.funnels]]`.
+    #[serde(default)]
+    pub(crate) funnels: Vec<FunnelOf>,
     /// How visitors are told apart.
     #[serde(default)]
     pub(crate) visitors: Visitors,
@@ -46,9 +49,12 @@ pub(crate) struct Source {
     #[serde(default = "access_log")]
     pub(crate) files: Vec<String>,
     /// `combined`, `combined-time`, `common`, `main`, `vhost_combined`, `json`, `caddy`, or the text of a `log_format` of nginx or a
-    /// `LogFormat` of Apache.
+    /// `LogFormat` of Apache; `events` for events of an application, lines of JSON.
     #[serde(default = "combined")]
     pub(crate) format: String,
+    /// Of events: where in a line what stands.
+    #[serde(default)]
+    pub(crate) keys: Keys,
     /// The site's own names: who comes from there comes from nowhere else.
     #[serde(default)]
     pub(crate) hosts: Vec<String>,
@@ -56,6 +62,57 @@ pub(crate) struct Source {
     /// proxy can write to: others name whom they like.
     #[serde(default)]
     pub(crate) behind_proxy: bool,
+}
+
+/// Where in a line of events what stands: names of keys, dots between those of objects within each other. Of several, the first
+/// that a line has is taken.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Keys {
+    /// Who: by default `user_id`, `user`, `uid`, `openid`.
+    user: Vec<String>,
+    /// What: by default `event`, `event_name`, `name`.
+    event: Vec<String>,
+    /// When: by default `time`, `timestamp`, `ts`, `@timestamp`.
+    time: Vec<String>,
+}
+
+impl Keys {
+    pub(crate) fn known(&self) -> EventKeys {
+        let mut keys = EventKeys::default();
+        for (mine, theirs) in
+            [(&self.user, &mut keys.user), (&self.event, &mut keys.event), (&self.time, &mut keys.time)]
+        {
+            if !mine.is_empty() {
+                theirs.clone_from(mine);
+            }
+        }
+        keys
+    }
+}
+
+/// How far users get.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FunnelOf {
+    /// What it is called in figures.
+    pub(crate) name: String,
+    /// The source of events.
+    pub(crate) source: String,
+    /// The names of events that follow each other, 2 to 32.
+    pub(crate) steps: Vec<String>,
+    /// How long a user may take from the first step to the last.
+    #[serde(default = "a_day")]
+    pub(crate) within: Span,
+}
+
+impl FunnelOf {
+    /// With a number of its own for each definition: what was counted under one cannot be counted anew.
+    pub(crate) fn funnel(&self) -> std::result::Result<Funnel, FunnelError> {
+        let definition = format!("{}\0{}\0{}", self.name, self.steps.join("\0"), self.within.0);
+        let id = u32::from_le_bytes(*blake3::hash(definition.as_bytes()).as_bytes().first_chunk().unwrap_or(&[0; 4]));
+        Funnel::new(id, self.steps.clone(), u32::try_from(self.within.0 / 1_000).unwrap_or(u32::MAX))
+    }
 }
 
 /// How visitors are told apart: by a keyed hash of address and program. Neither is kept.
@@ -124,6 +181,10 @@ fn half_an_hour() -> Span {
     Span(1_800_000)
 }
 
+fn a_day() -> Span {
+    Span(DAY)
+}
+
 fn two_days() -> Span {
     Span(2 * DAY)
 }
@@ -160,11 +221,27 @@ impl Stats {
             if source.name.is_empty() || self.sources[..number].iter().any(|it| it.name == source.name) {
                 return Err(Error::config(format!("{place}: each source has a name of its own")));
             }
-            source.format().map_err(|error| Error::config(format!("{place}: `format`: {error}")))?;
+            if !source.is_of_events() {
+                source.format().map_err(|error| Error::config(format!("{place}: `format`: {error}")))?;
+            }
             for pattern in &source.files {
                 fast_glob::validate(pattern).map_err(|error| {
                     Error::config(format!("{place}: `{pattern}` in `files` is no pattern: {error}"))
                 })?;
+            }
+        }
+        for (number, funnel) in self.funnels.iter().enumerate() {
+            let place = format!("`{}` in [[config.funnels]]", funnel.name);
+            funnel.funnel().map_err(|error| Error::config(format!("{place}: {error}")))?;
+            if self.funnels[..number].iter().any(|it| it.name == funnel.name) {
+                return Err(Error::config(format!("{place}: each funnel has a name of its own")));
+            }
+            if !self.sources.iter().any(|it| it.name == funnel.source && it.is_of_events()) {
+                let message = format!(
+                    "{place}: no [[config.sources]] is called `{}` and has `format = \"events\"`",
+                    funnel.source
+                );
+                return Err(Error::config(message));
             }
         }
         if !(60_000..=43_200_000).contains(&self.session_gap.0) {
@@ -188,6 +265,12 @@ impl Stats {
         }
     }
 
+    /// The funnels of a source.
+    pub(crate) fn funnels(&self, source: &str) -> Result<Vec<Funnel>> {
+        let mine = self.funnels.iter().filter(|it| it.source == source);
+        mine.map(|it| it.funnel().map_err(|error| Error::config(error.to_string()))).collect()
+    }
+
     pub(crate) fn rotation(&self) -> Rotation {
         match self.visitors.new_key {
             NewKey::Monthly => Rotation::Monthly,
@@ -199,6 +282,10 @@ impl Stats {
 }
 
 impl Source {
+    pub(crate) fn is_of_events(&self) -> bool {
+        self.format == "events"
+    }
+
     pub(crate) fn format(&self) -> std::result::Result<Format, upkeep_accesslog::FormatError> {
         Format::new(&self.format)
     }

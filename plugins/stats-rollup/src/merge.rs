@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use upkeep_plugin::sql::Value;
 use upkeep_plugin::{Context, Error, HostError, Outcome, Result, parameters};
-use upkeep_rollup::{Piece, ledger};
+use upkeep_rollup::{Calendar, Piece, ledger};
 
 use crate::config::{Source, Stats};
 use crate::cursor::Cursor;
@@ -153,10 +153,17 @@ fn together(
     known: Known,
 ) -> std::result::Result<(), Refused> {
     let steps: Vec<String> = wave.iter().map(|it| it.step.to_owned()).collect();
-    let mut merging = store.merging(&source.name, &ctx.run, &steps, &ctx.timezone)?;
+    let funnels = stats.funnels(&source.name)?;
+    let mut merging = store.merging(&source.name, &ctx.run, &steps, &ctx.timezone, &funnels)?;
     let keys = merging.keys();
-    let rest = Piece::new(stats.options(ctx)).map_err(|error| Error::config(error.to_string()))?;
-    ledger::merge(&mut merging, &keys, watermark, rest).map_err(Error::from)?;
+    let zone = |error: upkeep_rollup::UnknownZone| Error::config(error.to_string());
+    if source.is_of_events() {
+        let mut calendar = Calendar::new(&ctx.timezone).map_err(zone)?;
+        ledger::merge_events(&mut merging, &keys, watermark, &funnels, &mut calendar).map_err(Error::from)?;
+    } else {
+        let rest = Piece::new(stats.options(ctx)).map_err(zone)?;
+        ledger::merge(&mut merging, &keys, watermark, rest).map_err(Error::from)?;
+    }
     let mut statements = Vec::new();
     for Ready { share, done, .. } in wave {
         let cursor = Cursor {
@@ -189,7 +196,7 @@ fn together(
             total(|it| it.malformed),
         ],
     ));
-    statements.extend(merging.finish()?);
+    statements.extend(merging.finish(&stats.funnels)?);
     match store.commit(&statements) {
         Err(HostError::Conflict(_)) => Err(Refused::Overtaken),
         done => Ok(done?),

@@ -9,15 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use upkeep_plugin::sql::{Connection, Value};
 use upkeep_plugin::{Error, HostResult, Result, parameters};
 use upkeep_rollup::ledger::Ledger;
-use upkeep_rollup::{Calendar, Damaged, Key, PARTITIONS, Section};
+use upkeep_rollup::{Calendar, Damaged, Funnel, Key, PARTITIONS, Section};
 
+use crate::config::FunnelOf;
 use crate::cursor::{Cursor, Head, Seen};
 
 mod forget;
 mod tables;
 
 /// The tables, in the order in which they are made.
-const SCHEMA: [&str; 8] = [
+const SCHEMA: [&str; 11] = [
     "CREATE TABLE IF NOT EXISTS log_file (
         source TEXT NOT NULL, id TEXT NOT NULL, head_length INTEGER NOT NULL, head TEXT NOT NULL,
         counted INTEGER NOT NULL, path TEXT NOT NULL, device INTEGER NOT NULL, inode INTEGER NOT NULL,
@@ -36,6 +37,9 @@ const SCHEMA: [&str; 8] = [
         source TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (source, key)) STRICT",
     tables::TRAFFIC,
     tables::RANKING,
+    tables::EVENT,
+    tables::FUNNEL,
+    tables::RETENTION,
 ];
 
 /// The key of a piece that says that the step is whole.
@@ -188,6 +192,7 @@ impl Store {
         run: &'a str,
         steps: &'a [String],
         zone: &str,
+        funnels: &[Funnel],
     ) -> Result<Merging<'a>> {
         let calendar = Calendar::new(zone).map_err(|error| Error::config(error.to_string()))?;
         let places = vec!["?"; steps.len()].join(", ");
@@ -210,7 +215,7 @@ impl Store {
             stored: BTreeMap::new(),
             changed: BTreeMap::new(),
         };
-        merging.fetch()?;
+        merging.fetch(funnels)?;
         Ok(merging)
     }
 }
@@ -266,14 +271,19 @@ impl Merging<'_> {
         self.pieces.keys().copied().collect()
     }
 
-    /// Reads what is stored of what is new, and open sessions, at once.
-    fn fetch(&mut self) -> Result<()> {
+    /// Reads what is stored of what is new, and what is open, at once.
+    fn fetch(&mut self, funnels: &[Funnel]) -> Result<()> {
         let visitors = |key: &Key| match *key {
             Key::Seen(period, partition) => Key::Visitors(period, partition),
             key => key,
         };
-        let sessions = (0..PARTITIONS).map(Key::Sessions);
-        let keys: BTreeSet<Key> = self.pieces.keys().map(visitors).chain(sessions).collect();
+        let attempts = |funnel: &Funnel| {
+            let id = funnel.id();
+            (0..PARTITIONS).map(move |it| Key::Attempts(id, it))
+        };
+        // What may end though nothing is new of it.
+        let open = (0..PARTITIONS).map(Key::Sessions).chain(funnels.iter().flat_map(attempts));
+        let keys: BTreeSet<Key> = self.pieces.keys().map(visitors).chain(open).collect();
         let keys: Vec<Key> = keys.into_iter().collect();
         for keys in keys.chunks(1_000) {
             let places = vec!["?"; keys.len()].join(", ");
@@ -291,8 +301,8 @@ impl Merging<'_> {
     }
 
     /// What is to be written, with the tables for people.
-    pub(crate) fn finish(mut self) -> Result<Statements> {
-        let mut statements = tables::of(&mut self)?;
+    pub(crate) fn finish(mut self, funnels: &[FunnelOf]) -> Result<Statements> {
+        let mut statements = tables::of(&mut self, funnels)?;
         for (key, value) in self.changed {
             let key = key.to_string();
             statements.push(match value {

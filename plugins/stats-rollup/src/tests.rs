@@ -237,6 +237,56 @@ fn figures_of_hours_days_weeks_and_months() {
 }
 
 #[test]
+fn events_are_counted_with_funnels_and_cohorts() {
+    let mut place = Place::new();
+    let config = r#"{
+        "sources": [{ "name": "shop", "root": "logs", "files": ["events.jsonl*"], "format": "events" }],
+        "funnels": [{ "name": "order", "source": "shop", "steps": ["view", "cart", "pay"], "within": "1h" }]
+    }"#;
+    // 1 November 2025, 10:00 UTC.
+    let at = |day: i64, minute: i64| 1_761_991_200 + day * 86_400 + minute * 60;
+    let event =
+        |user: &str, name: &str, time: i64| format!("{{\"user_id\":\"{user}\",\"event\":\"{name}\",\"ts\":{time}}}\n");
+    let mut lines = String::new();
+    for user in ["an", "bo", "cy", "di"] {
+        lines += &event(user, "view", at(0, 0));
+    }
+    for user in ["an", "bo", "cy"] {
+        lines += &event(user, "cart", at(0, 10));
+    }
+    lines += &event("an", "pay", at(0, 20));
+    // Too late to belong to it.
+    lines += &event("bo", "pay", at(0, 90));
+    fs::write(place.path().join("events.jsonl.1"), &lines).unwrap();
+    assert_eq!(place.run_with(config).unwrap().summary, "9 lines counted");
+    // The file is read as another one in a second run, with the days after it.
+    let more = event("an", "view", at(1, 0)) + &event("bo", "view", at(3, 0)) + &event("an", "view", at(7, 0)) + "{}\n";
+    fs::write(place.path().join("events.jsonl"), more).unwrap();
+    assert_eq!(place.run_with(config).unwrap().summary, "3 lines counted, 1 malformed");
+
+    let of = |statement: &str| place.number(statement);
+    assert_eq!(of("SELECT count FROM event WHERE day = '2025-11-01' AND name = 'cart'"), 3);
+    assert_eq!(of("SELECT users FROM event WHERE day = '2025-11-01' AND name = 'view'"), 4);
+    for (step, users) in [(1, 4), (2, 3), (3, 1)] {
+        let statement =
+            format!("SELECT users FROM funnel WHERE funnel = 'order' AND day = '2025-11-01' AND step = {step}");
+        assert_eq!(of(&statement), users, "{step}");
+    }
+    let cohort = "SELECT users * 10000 + after_1 * 1000 + after_3 * 100 + after_7 * 10 + after_14 FROM retention WHERE day = '2025-11-01'";
+    assert_eq!(of(cohort), 41_110);
+    assert_eq!(of("SELECT count(*) FROM retention"), 1);
+
+    for (from, to, expected) in [
+        ("\"cart\", ", "\"view\", ", "comes twice"),
+        ("\"source\": \"shop\"", "\"source\": \"mall\"", "`mall`"),
+        (", \"cart\", \"pay\"", "", "2 to 32 steps"),
+    ] {
+        let error = place.run_with(&config.replace(from, to)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn keys_of_visitors_go_when_no_line_can_need_them() {
     let mut place = Place::new();
     let log = place.path().join("access.log");

@@ -40,12 +40,24 @@ impl Store {
             "DELETE FROM section WHERE key LIKE 'chart/%' AND CAST(substr(key, 7) AS INTEGER) < ?",
             &parameters![days],
         );
+        for table in ["event", "funnel", "retention"] {
+            remove(&format!("DELETE FROM {table} WHERE day < date(? * 86400, 'unixepoch')"), &parameters![days]);
+        }
+        remove(
+            "DELETE FROM section WHERE key LIKE 'events/%' AND CAST(substr(key, 8) AS INTEGER) < ?",
+            &parameters![days],
+        );
+        // `steps/FUNNEL/DAY`
+        remove(
+            "DELETE FROM section WHERE key LIKE 'steps/%' AND CAST(substr(key, 7 + instr(substr(key, 7), '/')) AS INTEGER) < ?",
+            &parameters![days],
+        );
         remove("DELETE FROM ranking WHERE day < date(? * 86400, 'unixepoch')", &parameters![days]);
         // Lines of a period that is over may still come for a while; what is older is late, and of nobody. Then the key goes, and
         // nobody can be told by it any more.
         let zone = |error: upkeep_rollup::UnknownZone| Error::config(error.to_string());
         let mut calendar = Calendar::new(&ctx.timezone).map_err(zone)?;
-        for source in &stats.sources {
+        for source in stats.sources.iter().filter(|it| !it.is_of_events()) {
             let newest = self.known(&source.name)?.newest;
             let Some(hour) = calendar.hour(newest - stats.late.0 / 1_000).filter(|_| newest > 0) else { continue };
             let of = parameters![source.name.as_str(), i64::from(stats.rotation().period(hour.day).0)];

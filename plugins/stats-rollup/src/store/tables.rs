@@ -3,15 +3,18 @@
 //! They are made of the sections in the same transaction, so they never say anything else. Weeks and months are merged from
 //! days, not added up: a visitor of two days is one visitor of the week.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use upkeep_plugin::sql::Value;
 use upkeep_plugin::{Result, parameters};
 use upkeep_rollup::ledger::Ledger;
-use upkeep_rollup::{Chart, Day, Figures, Hits, Key, Page, Ranking, SEPARATOR, Section};
+use upkeep_rollup::{
+    Chart, Cohort, Day, Figures, Hits, Key, PARTITIONS, Page, Ranking, SEPARATOR, Section, Steps, Usage, Users,
+};
 
 use super::{Merging, Statements, damaged};
+use crate::config::FunnelOf;
 
 /// One row for each source, level and span.
 pub(super) const TRAFFIC: &str = "CREATE TABLE IF NOT EXISTS traffic (
@@ -31,6 +34,24 @@ pub(super) const RANKING: &str = "CREATE TABLE IF NOT EXISTS ranking (
     hits INTEGER NOT NULL, bytes INTEGER, time_us INTEGER, p95_us INTEGER,
     PRIMARY KEY (source, day, chart, place)) STRICT";
 
+/// Events of a day: how often, and by how many users.
+pub(super) const EVENT: &str = "CREATE TABLE IF NOT EXISTS event (
+    source TEXT NOT NULL, day TEXT NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL, users INTEGER NOT NULL,
+    PRIMARY KEY (source, day, name)) STRICT";
+
+/// Users who began a funnel on a day, and how many of them came to each step.
+pub(super) const FUNNEL: &str = "CREATE TABLE IF NOT EXISTS funnel (
+    source TEXT NOT NULL, funnel TEXT NOT NULL, day TEXT NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL,
+    users INTEGER NOT NULL, PRIMARY KEY (source, funnel, day, step)) STRICT";
+
+/// Users by their first day, and how many of them were here so many days later.
+pub(super) const RETENTION: &str = "CREATE TABLE IF NOT EXISTS retention (
+    source TEXT NOT NULL, day TEXT NOT NULL, users INTEGER NOT NULL, after_1 INTEGER NOT NULL, after_3 INTEGER NOT NULL,
+    after_7 INTEGER NOT NULL, after_14 INTEGER NOT NULL, after_30 INTEGER NOT NULL, PRIMARY KEY (source, day)) STRICT";
+
+/// The days of cohorts that are in the table.
+const AFTER: [usize; 5] = [1, 3, 7, 14, 30];
+
 /// Names of a ranking that are in the table; all of them are in the section.
 const PLACES: usize = 100;
 
@@ -38,7 +59,8 @@ const INSERT: &str = "INSERT OR REPLACE INTO traffic VALUES
     (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// The rows of all that has changed.
-pub(super) fn of(merging: &mut Merging<'_>) -> Result<Statements> {
+pub(super) fn of(merging: &mut Merging<'_>, funnels: &[FunnelOf]) -> Result<Statements> {
+    let mut has_users = false;
     let mut statements = Statements::new();
     let mut days = BTreeSet::new();
     let changed: Vec<Key> = merging.changed.keys().copied().collect();
@@ -62,8 +84,23 @@ pub(super) fn of(merging: &mut Merging<'_>) -> Result<Statements> {
                     ranking(merging.source, day, chart, &bytes, &mut statements)?;
                 }
             }
-            _ => {}
+            Key::Events(day) => {
+                if let Some(bytes) = load(merging, key)? {
+                    events(merging.source, day, &bytes, &mut statements)?;
+                }
+            }
+            Key::Steps(id, day) => {
+                let funnel = funnels.iter().find(|it| it.funnel().is_ok_and(|it| it.id() == id));
+                if let (Some(funnel), Some(bytes)) = (funnel, load(merging, key)?) {
+                    steps(merging.source, funnel, day, &bytes, &mut statements)?;
+                }
+            }
+            Key::Users(_) => has_users = true,
+            Key::Sessions(_) | Key::Seen(..) | Key::Visitors(..) | Key::Attempts(..) => {}
         }
+    }
+    if has_users {
+        retention(merging, &mut statements)?;
     }
     let weeks: BTreeSet<Day> = days.iter().map(|it| it.week()).collect();
     let months: BTreeSet<Day> = days.iter().map(|it| it.month()).collect();
@@ -209,6 +246,56 @@ fn ranking(source: &str, day: Day, chart: Chart, bytes: &[u8], statements: &mut 
         ]);
     }
     statements.push((insert, values));
+    Ok(())
+}
+
+/// The events of a day.
+fn events(source: &str, day: Day, bytes: &[u8], statements: &mut Statements) -> Result<()> {
+    let ranking = Ranking::<Usage>::decode(bytes).map_err(damaged)?;
+    for (name, usage) in ranking.top() {
+        let values = vec![
+            Value::from(source),
+            Value::from(day.to_string()),
+            Value::from(name),
+            Value::Integer(usage.count.cast_signed()),
+            Value::Integer(usage.users.estimate().cast_signed()),
+        ];
+        statements.push(("INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?, ?)".to_owned(), values));
+    }
+    Ok(())
+}
+
+/// The steps of a funnel on a day.
+fn steps(source: &str, funnel: &FunnelOf, day: Day, bytes: &[u8], statements: &mut Statements) -> Result<()> {
+    let Steps(users) = Steps::decode(bytes).map_err(damaged)?;
+    for (number, (name, users)) in funnel.steps.iter().zip(users).enumerate() {
+        let values = vec![
+            Value::from(source),
+            Value::from(funnel.name.as_str()),
+            Value::from(day.to_string()),
+            Value::Integer(number as i64 + 1),
+            Value::from(name.as_str()),
+            Value::Integer(users.cast_signed()),
+        ];
+        statements.push(("INSERT OR REPLACE INTO funnel VALUES (?, ?, ?, ?, ?, ?)".to_owned(), values));
+    }
+    Ok(())
+}
+
+/// All cohorts of a source: a user who comes back changes the row of a day long ago.
+fn retention(merging: &mut Merging<'_>, statements: &mut Statements) -> Result<()> {
+    let mut cohorts = BTreeMap::<Day, Cohort>::new();
+    for key in (0..PARTITIONS).map(Key::Users) {
+        if let Some(bytes) = load(merging, key)? {
+            Users::decode(&bytes).map_err(damaged)?.cohorts(&mut cohorts);
+        }
+    }
+    for (day, cohort) in cohorts {
+        let numbers = std::iter::once(cohort.users).chain(AFTER.map(|days| cohort.retained(days).unwrap_or(0)));
+        let values = [Value::from(merging.source), Value::from(day.to_string())];
+        let values = values.into_iter().chain(numbers.map(|it| Value::Integer(it.cast_signed()))).collect();
+        statements.push(("INSERT OR REPLACE INTO retention VALUES (?, ?, ?, ?, ?, ?, ?, ?)".to_owned(), values));
+    }
     Ok(())
 }
 
