@@ -107,7 +107,7 @@ mod tests {
     fn texts_are_the_same_when_all_their_bytes_are() {
         let text: Vec<u8> = (0..40).collect();
         for length in 0..40 {
-            assert!(is_same(&text[..length], &text[..length].to_vec()));
+            assert!(is_same(&text[..length], &text.clone()[..length]));
             assert!(!is_same(&text[..length], &text[..=length]));
             for at in 0..length {
                 let mut other = text[..length].to_vec();
