@@ -27,7 +27,7 @@ pub(crate) struct Dependencies {
     /// Where lock files are looked for, each a `[[config.dependencies.folders]]`. `node_modules` and `.git` are left out.
     #[serde(default)]
     folders: Vec<Scope>,
-    /// A lock file that is larger is not read, which is a finding. One takes up to ten times its size of memory.
+    /// A lock file that is larger is not read, which is a finding. One takes about ten times its size of memory.
     #[serde(default = "largest")]
     max_size: Size,
     /// Whether the packages of this machine are compared too (dpkg, apk).
@@ -47,8 +47,11 @@ pub(crate) struct Dependencies {
 }
 
 fn largest() -> Size {
-    Size(16 << 20)
+    Size(8 << 20)
 }
+
+/// A bill of materials that is larger does not fit into a call of the host, with all its quotes escaped.
+const LARGEST_SBOM: usize = 8 << 20;
 
 fn three_days() -> Span {
     Span(3 * 86_400_000)
@@ -111,7 +114,13 @@ impl Dependencies {
         let packages: usize = dependants.iter().map(|it| it.lock.packages.len()).sum();
         found.count("packages", packages as u64);
         found.count("lock files", dependants.iter().filter(|it| it.origin != Origin::Machine).count() as u64);
-        found.sbom = Some(words::sbom(ctx, &dependants, &known)?);
+        let sbom = words::sbom(ctx, &dependants, &known)?;
+        if sbom.len() <= LARGEST_SBOM {
+            found.sbom = Some(sbom);
+        } else {
+            let size = Size(sbom.len() as u64);
+            found.leave_out(format!("the bill of materials: it has {size}; scan fewer folders in one task"));
+        }
         Ok(found)
     }
 
