@@ -4,6 +4,8 @@
 //! names than the limit a name's measure is a lower bound: what it lacks is in `other`, and is at most what `other` holds.
 //! In memory twice the limit is kept, so that what is cut off has seldom been seen.
 
+use std::cmp::Ordering;
+
 use crate::codec::{Damaged, Reader, VERSION, put_bytes, put_uint};
 use crate::distinct::Distinct;
 use crate::durations::Coarse;
@@ -165,13 +167,18 @@ impl<M: Measure> Ranking<M> {
         self.cut_off();
     }
 
-    /// Names by their rank.
-    fn order(&self) -> Vec<u32> {
+    /// Which of two names comes first.
+    fn rank(&self, a: u32, b: u32) -> Ordering {
+        let hits = |id: u32| self.measures[id as usize].hits();
+        hits(b).cmp(&hits(a)).then_with(|| self.names.name(a).cmp(self.names.name(b)))
+    }
+
+    /// The names, those of the first `most` places before the others; otherwise in no order.
+    fn part(&self, most: usize) -> Vec<u32> {
         let mut ids: Vec<u32> = (0..self.names.len() as u32).collect();
-        ids.sort_unstable_by(|&a, &b| {
-            let hits = |id: u32| self.measures[id as usize].hits();
-            hits(b).cmp(&hits(a)).then_with(|| self.names.name(a).cmp(self.names.name(b)))
-        });
+        if most < ids.len() {
+            ids.select_nth_unstable_by(most, |&a, &b| self.rank(a, b));
+        }
         ids
     }
 
@@ -180,7 +187,7 @@ impl<M: Measure> Ranking<M> {
         if self.names.len() <= self.limit {
             return;
         }
-        let ids = self.order();
+        let ids = self.part(self.limit);
         let (kept, rest) = ids.split_at(self.limit);
         let mut names = Names::default();
         let mut measures = Vec::with_capacity(self.limit);
@@ -215,7 +222,15 @@ impl<M: Measure> Ranking<M> {
 
     /// Names with their measures, those with most hits first.
     pub fn top(&self) -> impl Iterator<Item = (&str, &M)> {
-        self.order().into_iter().map(|id| (self.names.name(id), &self.measures[id as usize]))
+        self.first(usize::MAX)
+    }
+
+    /// Those of the first `most` places.
+    pub fn first(&self, most: usize) -> impl Iterator<Item = (&str, &M)> {
+        let mut ids = self.part(most);
+        ids.truncate(most);
+        ids.sort_unstable_by(|&a, &b| self.rank(a, b));
+        ids.into_iter().map(|id| (self.names.name(id), &self.measures[id as usize]))
     }
 
     /// What no name is kept for.

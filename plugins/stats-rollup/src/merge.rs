@@ -15,7 +15,7 @@ use crate::store::{Known, Store, advance};
 use crate::{Done, Share};
 
 /// Steps whose pieces are merged together.
-const TOGETHER: usize = 4;
+const TOGETHER: usize = 8;
 
 /// What a run did for a source.
 #[derive(Debug, Default)]

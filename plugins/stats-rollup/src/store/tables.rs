@@ -198,7 +198,7 @@ fn ranking(source: &str, day: Day, chart: Chart, bytes: &[u8], statements: &mut 
                 time: (page.times.count() > 0).then(|| page.times.sum()),
                 p95: page.times.quantile(0.95),
             };
-            ranking.top().take(PLACES).map(page).collect()
+            ranking.first(PLACES).map(page).collect()
         }
         _ => {
             let ranking = Ranking::<Hits>::decode(bytes).map_err(damaged)?;
@@ -209,7 +209,7 @@ fn ranking(source: &str, day: Day, chart: Chart, bytes: &[u8], statements: &mut 
                 time: None,
                 p95: None,
             };
-            ranking.top().take(PLACES).map(hits).collect()
+            ranking.first(PLACES).map(hits).collect()
         }
     };
     let day = day.to_string();
