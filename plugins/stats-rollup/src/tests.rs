@@ -131,6 +131,12 @@ fn each_line_is_counted_once_whatever_becomes_of_its_file() {
     assert_eq!(bytes, (0..203).sum::<i64>() + (500..505).sum::<i64>());
 }
 
+/// What the plan and the steps of a run come to; its end is still missing.
+fn outcomes(stats: &Stats, ctx: &Context) -> Vec<Outcome<Stats>> {
+    let outcome = |step: Step<Share>| Outcome { output: Ok(stats.execute(ctx, step.clone()).unwrap()), step };
+    stats.plan(ctx).unwrap().into_iter().map(outcome).collect()
+}
+
 #[test]
 fn a_run_that_ends_anywhere_counts_nothing_twice() {
     let mut place = Place::new();
@@ -149,25 +155,16 @@ fn a_run_that_ends_anywhere_counts_nothing_twice() {
     // A step is done twice, and so is the end: as after a crash before it was written down.
     fs::write(&log, lines(0, 1500)).unwrap();
     let ctx = place.context();
-    let outcomes = || -> Vec<Outcome<Stats>> {
-        let steps = stats.plan(&ctx).unwrap();
-        steps.into_iter().map(|step| Outcome { output: Ok(stats.execute(&ctx, step.clone()).unwrap()), step }).collect()
-    };
-    drop(outcomes());
-    let outcomes_of_run = outcomes();
-    let again = outcomes();
-    assert_eq!(stats.finish(&ctx, outcomes_of_run).unwrap().summary, "500 lines counted");
+    drop(outcomes(&stats, &ctx));
+    let (once, again) = (outcomes(&stats, &ctx), outcomes(&stats, &ctx));
+    assert_eq!(stats.finish(&ctx, once).unwrap().summary, "500 lines counted");
     assert_eq!(stats.finish(&ctx, again).unwrap().summary, "0 lines counted");
     assert_eq!(place.requests(), 1500);
 
     // Two runs at the same time: one of them counts.
     fs::write(&log, lines(0, 1600)).unwrap();
     let (one, other) = (place.context(), place.context());
-    let run = |ctx: &Context| -> Vec<Outcome<Stats>> {
-        let steps = stats.plan(ctx).unwrap();
-        steps.into_iter().map(|step| Outcome { output: Ok(stats.execute(ctx, step.clone()).unwrap()), step }).collect()
-    };
-    let (of_one, of_other) = (run(&one), run(&other));
+    let (of_one, of_other) = (outcomes(&stats, &one), outcomes(&stats, &other));
     assert_eq!(stats.finish(&one, of_one).unwrap().summary, "100 lines counted");
     let report = stats.finish(&other, of_other).unwrap();
     assert_eq!(report.summary, "0 lines counted");
