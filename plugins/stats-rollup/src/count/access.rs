@@ -19,8 +19,8 @@ use crate::store::Store;
 
 /// Texts that are kept of each sort; the others are looked at each time.
 const KEPT: usize = 1 << 15;
-/// Longer texts are not kept.
-const LONGEST: usize = 1_024;
+/// Bytes of texts that are kept of each sort: whoever sends long and ever other ones must not use the memory up.
+const KEPT_BYTES: usize = 8 << 20;
 
 /// Counts requests.
 pub(crate) struct Access<'a> {
@@ -124,6 +124,7 @@ impl<'a> Access<'a> {
 struct Kept<T> {
     known: HashTable<(Box<[u8]>, T)>,
     hasher: FixedState,
+    bytes: usize,
     /// Of a text that is not kept.
     other: Option<T>,
 }
@@ -131,7 +132,7 @@ struct Kept<T> {
 impl<T> Kept<T> {
     /// Whoever writes the log does not know the seed, and cannot make texts that all collide.
     fn new(seed: u64) -> Self {
-        Self { known: HashTable::new(), hasher: FixedState::with_seed(seed), other: None }
+        Self { known: HashTable::new(), hasher: FixedState::with_seed(seed), bytes: 0, other: None }
     }
 
     #[inline]
@@ -142,9 +143,13 @@ impl<T> Kept<T> {
             hasher.finish()
         };
         let of_text = hash(text);
-        if self.known.len() < KEPT && text.len() <= LONGEST {
+        if self.known.len() < KEPT && self.bytes + text.len() <= KEPT_BYTES {
             let entry = self.known.entry(of_text, |(known, _)| is_same(known, text), |(known, _)| hash(known));
-            return &entry.or_insert_with(|| (text.into(), make(text))).into_mut().1;
+            let kept = entry.or_insert_with(|| {
+                self.bytes += text.len();
+                (text.into(), make(text))
+            });
+            return &kept.into_mut().1;
         }
         match self.known.find(of_text, |(known, _)| is_same(known, text)) {
             Some((_, known)) => known,
@@ -270,5 +275,26 @@ fn shortened(address: &[u8]) -> Option<[u8; 6]> {
             Some(address) => shortened(address.to_string().as_bytes()),
             None => address.octets().first_chunk().copied(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_bounded_and_the_rest_is_made_each_time() {
+        let mut kept = Kept::new(7);
+        for round in 0..2 {
+            for number in 0..20_000 {
+                let text = format!("{number:01000}");
+                assert_eq!(*kept.of(text.as_bytes(), |text| text.len() + number), 1_000 + number, "{round}");
+            }
+        }
+        assert!(kept.bytes <= KEPT_BYTES && kept.known.len() == KEPT_BYTES / 1_000);
+        for number in 0..2 * KEPT {
+            kept.of(number.to_string().as_bytes(), |_| 0);
+        }
+        assert!(kept.known.len() <= KEPT && kept.bytes <= KEPT_BYTES);
     }
 }
