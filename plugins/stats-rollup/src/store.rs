@@ -45,6 +45,12 @@ const SCHEMA: [&str; 11] = [
 /// The key of a piece that says that the step is whole.
 const END: &str = "end";
 
+/// The step whose pieces are what was merged; no source has an empty name, so it is none of a plan.
+const MERGED: &str = "";
+
+/// Bytes of a call: half of what the host takes if the operator says nothing else.
+const CALL: usize = 8 << 20;
+
 /// Rows that are written in one statement: each statement costs as much as some rows.
 const ROWS: usize = 64;
 
@@ -158,26 +164,40 @@ impl Store {
 
     /// Keeps what a step counted. Done again after a crash, it takes the place of what was kept before.
     pub(crate) fn keep(&self, run: &str, step: &str, sections: Vec<Section>) -> HostResult<()> {
-        let remove = ("DELETE FROM piece WHERE run = ? AND step = ?".to_owned(), parameters![run, step].to_vec());
-        let mut statements = vec![remove];
-        let end = (END.to_owned(), Vec::new());
-        let mut pieces = sections.into_iter().map(|it| (it.key.to_string(), it.bytes)).chain([end]).peekable();
+        let sections = sections.into_iter().map(|it| (it.key.to_string(), it.bytes));
+        self.put(run, step, sections.chain([(END.to_owned(), Vec::new())]))
+    }
+
+    /// Puts pieces in the place of those that a step had, in as many calls as their size takes.
+    fn put(&self, run: &str, step: &str, pieces: impl Iterator<Item = (String, Vec<u8>)>) -> HostResult<()> {
+        self.0.execute("DELETE FROM piece WHERE run = ? AND step = ?", parameters![run, step])?;
+        let mut pieces = pieces.peekable();
         while pieces.peek().is_some() {
-            let mut values = parameters![run, step].to_vec();
-            for (key, value) in pieces.by_ref().take(ROWS) {
+            let (mut values, mut bytes) = (parameters![run, step].to_vec(), 0);
+            while values.len() < 2 * ROWS
+                && let Some((key, value)) = pieces.next_if(|(_, value)| bytes == 0 || bytes + value.len() <= CALL)
+            {
+                bytes += value.len().max(1);
                 values.extend([Value::from(key), Value::Blob(value)]);
             }
             let rows: Vec<String> =
                 (3..values.len()).step_by(2).map(|at| format!("(?1, ?2, ?{at}, ?{})", at + 1)).collect();
-            statements.push((format!("INSERT INTO piece (run, step, key, value) VALUES {}", rows.join(", ")), values));
+            let insert = format!("INSERT INTO piece (run, step, key, value) VALUES {}", rows.join(", "));
+            self.0.execute(&insert, values)?;
         }
-        self.0.batch(&statements).map(drop)
+        Ok(())
     }
 
-    /// Which of the steps of a run are kept, whole.
-    pub(crate) fn kept(&self, run: &str) -> HostResult<BTreeSet<String>> {
-        let rows = self.0.query("SELECT step FROM piece WHERE run = ? AND key = ?", parameters![run, END])?;
-        rows.map(|row| row?.get("step")).collect()
+    /// Which of the steps of a run are kept, whole, and how many bytes of them.
+    pub(crate) fn kept(&self, run: &str) -> HostResult<BTreeMap<String, u64>> {
+        let statement =
+            "SELECT step, sum(length(value)) AS size FROM piece WHERE run = ? GROUP BY step HAVING max(key = ?)";
+        let rows = self.0.query(statement, parameters![run, END])?;
+        rows.map(|row| {
+            let row = row?;
+            Ok((row.get("step")?, row.get::<i64>("size")?.cast_unsigned()))
+        })
+        .collect()
     }
 
     /// Does all of it, or nothing.
@@ -303,23 +323,28 @@ impl Merging<'_> {
     /// What is to be written, with the tables for people.
     pub(crate) fn finish(mut self, funnels: &[FunnelOf]) -> Result<Statements> {
         let mut statements = tables::of(&mut self, funnels)?;
+        // More than fits into one call: it is put beside, and moved by the transaction.
+        let mut new = Vec::new();
         for (key, value) in self.changed {
-            let key = key.to_string();
-            statements.push(match value {
-                Some(value) => (
-                    "INSERT OR REPLACE INTO section (source, key, value) VALUES (?, ?, ?)".to_owned(),
-                    parameters![self.source, key, Value::Blob(value)].to_vec(),
-                ),
-                None => (
+            match value {
+                Some(value) => new.push((key.to_string(), value)),
+                None => statements.push((
                     "DELETE FROM section WHERE source = ? AND key = ?".to_owned(),
-                    parameters![self.source, key].to_vec(),
-                ),
-            });
+                    parameters![self.source, key.to_string()].to_vec(),
+                )),
+            }
         }
+        self.store.put(self.run, MERGED, new.into_iter())?;
+        statements.push((
+            "INSERT OR REPLACE INTO section (source, key, value)
+             SELECT ?, key, value FROM piece WHERE run = ? AND step = ?"
+                .to_owned(),
+            parameters![self.source, self.run, MERGED].to_vec(),
+        ));
         let steps: Vec<Value> =
-            [self.run].into_iter().chain(self.steps.iter().map(String::as_str)).map(Value::from).collect();
+            [self.run, MERGED].into_iter().chain(self.steps.iter().map(String::as_str)).map(Value::from).collect();
         let places = vec!["?"; self.steps.len()].join(", ");
-        statements.push((format!("DELETE FROM piece WHERE run = ? AND step IN ({places})"), steps));
+        statements.push((format!("DELETE FROM piece WHERE run = ? AND step IN (?, {places})"), steps));
         Ok(statements)
     }
 }
