@@ -30,6 +30,7 @@ pub mod run;
 pub mod sandbox;
 pub mod schedule;
 pub mod server;
+pub mod sql;
 pub mod stats;
 pub mod storage;
 pub mod store;

@@ -18,14 +18,14 @@
 
 use std::rc::Rc;
 
-pub use crate::bindings::upkeep::plugin::sql::Value;
+pub use crate::bindings::upkeep::plugin::sql::{Dialect, Value};
 use crate::host::{HostError, HostResult, sql as host};
 pub use crate::parameters;
 
 /// Rows asked for at once.
 const ROW_BATCH: u32 = 1000;
 
-/// The values for the `?` of a statement, in order: an array of [`Value`] from anything that is `Into<Value>`.
+/// The values for the placeholders of a statement, in order: an array of [`Value`] from anything that is `Into<Value>`.
 #[macro_export]
 macro_rules! parameters {
     ($($value:expr),* $(,)?) => { [$($crate::sql::Value::from($value)),*] };
@@ -44,7 +44,13 @@ impl Connection {
         host::Connection::open(name).map(Self)
     }
 
-    /// Runs a statement that gives rows. `?` in the text takes the parameters in order.
+    /// What kind of database it is, and so what statements have to be written for.
+    pub fn dialect(&self) -> Dialect {
+        self.0.dialect()
+    }
+
+    /// Runs a statement that gives rows. `?` in the text (`$1`, `$2` in PostgreSQL) takes the parameters in order. Times and
+    /// numbers with decimals come as text from a server, see the host API.
     ///
     /// # Errors
     /// [`HostError::Invalid`] when the database does not take the statement.
@@ -62,7 +68,7 @@ impl Connection {
         self.0.execute(statement, parameters.as_ref())
     }
 
-    /// Runs all statements in one transaction, all or none; gives the number of rows that each changed. Right: write.
+    /// Runs all statements in one transaction, all or none (in MariaDB, statements that change tables end it); gives the number of rows that each changed. Right: write.
     ///
     /// # Errors
     /// As for [`Connection::execute`].

@@ -9,6 +9,9 @@ use crate::config::percent::Percent;
 use crate::config::removal::BackupRequirement;
 use crate::config::secret::Secret;
 
+/// The name of the database that belongs to the task alone.
+pub const PRIVATE: &str = "private";
+
 /// A database to query, to remove old rows from, to look after.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

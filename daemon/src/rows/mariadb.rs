@@ -8,18 +8,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Error, Executor, Row, raw_sql};
-use sqlx_mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlSslMode};
+use sqlx_mysql::{MySqlConnection, MySqlDatabaseError};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::sql::SqlServer;
-use crate::database::tools::MARIADB;
 use crate::rows::condition::{Cutoff, Dialect, hex};
 use crate::rows::json::Object;
-use crate::rows::server::{COUNTING, LOCKED, LONGEST, Link, Meaning, account, explain, secret};
+use crate::rows::server::{COUNTING, LOCKED, LONGEST, Link, Meaning, explain, no_secret};
 use crate::rows::{
     Chunk, Count, Effects, Key, KeyPart, Maintained, Maintenance, RowsError, SavedRow, Selection, Table, Value, Way,
     missing,
 };
+use crate::sql::mariadb;
 
 mod catalogue;
 
@@ -87,17 +87,7 @@ fn literal(text: &str) -> String {
 }
 
 fn connect(name: &str, server: &SqlServer) -> Result<Link<MySqlConnection>, RowsError> {
-    let secret = secret(name, server)?;
-    let mut options = MySqlConnectOptions::new().database(&server.database).username(&account(server));
-    options = match &server.host {
-        Some(host) => options.host(host).port(server.port.unwrap_or(3306)).ssl_mode(MySqlSslMode::Preferred),
-        None => {
-            options.socket(server.socket.as_deref().unwrap_or(MARIADB.socket.as_ref())).ssl_mode(MySqlSslMode::Disabled)
-        }
-    };
-    if let Some(secret) = &secret {
-        options = options.password(secret.reveal());
-    }
+    let options = mariadb::options(server).map_err(no_secret(name))?;
     Link::open("MariaDB", name, server, options.disable_statement_logging().connect())
 }
 

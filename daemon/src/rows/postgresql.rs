@@ -9,17 +9,17 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Error, Executor, Row, ValueRef, raw_sql};
-use sqlx_postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use sqlx_postgres::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::sql::SqlServer;
-use crate::database::tools::POSTGRESQL;
 use crate::rows::condition::{Cutoff, Dialect, hex, quoted};
-use crate::rows::server::{COUNTING, LOCKED, LONGEST, Link, Meaning, account, explain, secret};
+use crate::rows::server::{COUNTING, LOCKED, LONGEST, Link, Meaning, explain, no_secret};
 use crate::rows::{
     Chunk, Count, Effects, Key, KeyPart, Maintained, Maintenance, RowsError, SavedRow, Selection, Table, Value, Way,
     missing,
 };
+use crate::sql::postgresql;
 
 mod catalogue;
 
@@ -73,20 +73,7 @@ pub(super) struct Postgresql {
 type Rows = Vec<Vec<Option<String>>>;
 
 fn connect(name: &str, server: &SqlServer) -> Result<Link<PgConnection>, RowsError> {
-    let secret = secret(name, server)?;
-    let mut options = PgConnectOptions::new_without_pgpass()
-        .database(&server.database)
-        .username(&account(server))
-        .application_name("upkeep")
-        .ssl_mode(PgSslMode::Prefer)
-        .port(server.port.unwrap_or(5432));
-    options = match &server.host {
-        Some(host) => options.host(host),
-        None => options.socket(server.socket.as_deref().unwrap_or(POSTGRESQL.socket.as_ref())),
-    };
-    if let Some(secret) = &secret {
-        options = options.password(secret.reveal());
-    }
+    let options = postgresql::options(server).map_err(no_secret(name))?;
     Link::open("PostgreSQL", name, server, options.disable_statement_logging().connect())
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::Error;
 use tokio::runtime::Handle;
 
-use crate::config::secret::SecretValue;
+use crate::config::secret::SecretError;
 use crate::config::sql::SqlServer;
 use crate::rows::condition::Kind;
 use crate::rows::{Clock, RowsError, Selection};
@@ -23,16 +23,10 @@ pub(super) const LOCKED: u32 = 1;
 /// How long one statement may take at all, in seconds.
 pub(super) const LONGEST: u32 = 120;
 
-/// The password of a server, read now.
-pub(super) fn secret(name: &str, server: &SqlServer) -> Result<Option<SecretValue>, RowsError> {
-    let secret = server.password.as_ref().map(crate::config::secret::Secret::read).transpose();
-    secret.map_err(|source| RowsError::Secret { name: name.to_owned(), source })
-}
-
-/// The account: the one that is named, or that of this process.
-pub(super) fn account(server: &SqlServer) -> String {
-    let own = || nix::unistd::User::from_uid(nix::unistd::Uid::effective()).ok().flatten().map(|user| user.name);
-    server.user.clone().or_else(own).unwrap_or_else(|| "root".to_owned())
+/// What keeps a password from being had.
+pub(super) fn no_secret(name: &str) -> impl FnOnce(SecretError) -> RowsError {
+    let name = name.to_owned();
+    |source| RowsError::Secret { name, source }
 }
 
 /// A connection.

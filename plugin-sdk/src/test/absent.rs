@@ -127,7 +127,7 @@ pub(crate) mod drill {
 #[cfg(not(feature = "sqlite"))]
 pub(crate) mod sql {
     use super::{HostResult, Never, absent};
-    use crate::sql::Value;
+    use crate::sql::{Dialect, Value};
 
     #[derive(Debug)]
     pub(crate) struct Connection(Never);
@@ -138,6 +138,10 @@ pub(crate) mod sql {
     impl Connection {
         pub(crate) fn open(_: &str) -> HostResult<Self> {
             absent("sql")
+        }
+
+        pub(crate) fn dialect(&self) -> Dialect {
+            match self.0 {}
         }
 
         pub(crate) fn query(&self, _: &str, _: &[Value]) -> HostResult<Rows> {

@@ -7,7 +7,7 @@ use rusqlite::types::ValueRef;
 
 use super::with;
 use crate::host::{HostError, HostResult};
-use crate::sql::Value;
+use crate::sql::{Dialect, Value};
 
 #[derive(Debug)]
 pub(crate) struct Connection(Rc<rusqlite::Connection>);
@@ -30,6 +30,10 @@ impl Connection {
             }
             world.private.clone().map(Self).ok_or_else(|| HostError::Unavailable("no database".to_owned()))
         })
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
     }
 
     /// All rows at once: a test has few.

@@ -1,14 +1,17 @@
+use std::time::Duration;
+
 use super::abi::{HostConnection as _, HostRows as _, Value};
 use super::*;
 use crate::abi::types::Error;
 use crate::config::grant::Grants;
 use crate::config::limits::Limits;
 use crate::config::size::Size;
-use crate::config::sql::SqlGrant;
 
 fn again<T: 'static>(handle: &Resource<T>) -> Resource<T> {
     Resource::new_borrow(handle.rep())
 }
+
+mod servers;
 
 /// A database with three rows that may be read as `shop`, written as `books`; and a private one.
 async fn place(limits: Limits) -> (tempfile::TempDir, Host) {

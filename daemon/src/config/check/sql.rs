@@ -5,7 +5,7 @@ use crate::config::check::databases::{Address, check_account, check_address, war
 use crate::config::check::places::check_database;
 use crate::config::check::{Site, TaskFile};
 use crate::config::source::KeyPath;
-use crate::config::sql::{RowRemoval, SqlAccess, SqlGrant, SqlServer};
+use crate::config::sql::{PRIVATE, RowRemoval, SqlAccess, SqlGrant, SqlServer};
 use crate::config::suggest::list;
 use crate::database::tools::{MARIADB, POSTGRESQL, Suite};
 
@@ -15,11 +15,11 @@ pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
         let key = KeyPath::of(["grant", "sql", name]);
         let SqlGrant { sqlite, postgresql, mariadb, access: _, removal: _ } = grant;
         match grant.kinds()[..] {
-            [kind, ..] if name == "private" => {
+            [kind, ..] if name == PRIVATE => {
                 let message = "`private` is the task's own database; the daemon keeps its file";
                 file.error(key.key(kind), message, "remove this key, or give the database another name");
             }
-            [] if name != "private" => {
+            [] if name != PRIVATE => {
                 let message = "which database is meant? Neither `sqlite`, `postgresql` nor `mariadb` is given";
                 file.error(key.clone(), message, "add `sqlite = \"/path/of/the/file.db\"`");
             }
@@ -30,7 +30,7 @@ pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
             }
             _ => {}
         }
-        if let (Some(path), true) = (sqlite, name != "private") {
+        if let (Some(path), true) = (sqlite, name != PRIVATE) {
             check_database(file, site, &key.key("sqlite"), path);
         }
         for (kind, server, suite) in [("postgresql", postgresql, &POSTGRESQL), ("mariadb", mariadb, &MARIADB)] {
@@ -69,7 +69,7 @@ fn check_removal(file: &mut TaskFile<'_>, key: &KeyPath, name: &str, grant: &Sql
         }
         return;
     };
-    if name == "private" {
+    if name == PRIVATE {
         let message = "`private` is the task's own database, which it may change as it likes";
         return file.error_at_key(place, message, "remove this table");
     }
