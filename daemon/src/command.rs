@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Timestamp;
 use crate::record::finding::IgnoredFinding;
 use crate::record::{Run, RunId};
+use crate::stats::Keeping;
 use crate::store::Hold;
 
 /// A question to the daemon, with where the answer goes.
@@ -19,6 +20,8 @@ pub enum Command {
     Status(oneshot::Sender<Status>),
     /// Which tasks are there?
     List(oneshot::Sender<Vec<TaskStatus>>),
+    /// Where would each task keep figures?
+    Figures(oneshot::Sender<Vec<Keeping>>),
     /// Run a task now.
     Run {
         /// Its name.

@@ -4,26 +4,29 @@
 //!   from, to, by ──► span: which days or hours ──┐
 //!                                                ▼
 //!   private/TASK.sqlite ──► read: sections ──► merge: a row for each span, one for all, rankings ──► Stats
+//!   (or a server)
 //! ```
 //!
-//! The figures are the plugin's, and so is the database: it is only read, in one transaction, so that what is told is of one
+//! The figures are the plugin's, and so is the database ([`place`]): it is only read, in one transaction, so that what is told is of one
 //! moment and the plugin never waits. Rows and totals are merged from the sections that the plugin stores (`upkeep-rollup`), not
 //! added up from rows: a visitor of three days is one visitor of the span.
 
 #[cfg(test)]
 pub(crate) mod keeper;
 mod merge;
+mod place;
 mod read;
 pub mod span;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::NaiveDateTime;
 use chrono_tz::Tz;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::read::Figured;
+pub use self::place::Keeping;
+use self::read::{Database, Figured};
 use self::span::{Span, SpanError};
 
 /// Names of a ranking that are given.
@@ -295,26 +298,27 @@ fn those_that_do(with: &[String]) -> String {
     }
 }
 
-/// Where the private database of a task is.
-fn database(state_dir: &Path, task: &str) -> PathBuf {
-    state_dir.join("private").join(format!("{task}.sqlite"))
+/// Which of the tasks keep figures in a database of their own or a file. A server is asked only for a task that is named.
+fn keeping(state_dir: &Path, tasks: &[Keeping]) -> Vec<String> {
+    let keeps = |it: &&Keeping| match &it.place {
+        None => false,
+        Some(place) => match place.file(state_dir, &it.task) {
+            Some(file) => Database::file(&file, &place.prefix).is_ok_and(|it| it.is_some()),
+            None => true,
+        },
+    };
+    tasks.iter().filter(keeps).map(|it| it.task.clone()).collect()
 }
 
-/// Which of the tasks keep figures.
-fn keeping(state_dir: &Path, tasks: &[(String, Tz)]) -> Vec<String> {
-    let keeps = |name: &&String| read::Database::open(&database(state_dir, name)).is_ok_and(|it| it.is_some());
-    tasks.iter().map(|(name, _)| name).filter(keeps).cloned().collect()
-}
-
-/// The figures of a task, or of the only one that keeps any. `tasks` are all there are, with their zones, and `now` is the
-/// local time of a zone. Reads files: not for a thread that must answer.
+/// The figures of a task, or of the only one that keeps any. `tasks` are all there are, and `now` is the local time of a zone.
+/// Reads files and asks servers: for a thread made for waiting, within a runtime if there are servers.
 ///
 /// # Errors
 ///
 /// When the question has no meaning, and when there are no figures that can be read.
 pub fn answer(
     state_dir: &Path,
-    tasks: &[(String, Tz)],
+    tasks: &[Keeping],
     task: Option<&str>,
     question: &Question,
     now: impl Fn(Tz) -> NaiveDateTime,
@@ -325,10 +329,11 @@ pub fn answer(
     };
     let task = task.map_or_else(only, |it| Ok(it.to_owned()))?;
     let none = || StatsError::None { task: task.clone(), with: keeping(state_dir, tasks) };
-    let zone = tasks.iter().find(|it| it.0 == task).map(|it| it.1).ok_or_else(none)?;
-    let span = Span::new(question, zone, now(zone))?;
+    let Keeping { zone, place, .. } = tasks.iter().find(|it| it.task == task).ok_or_else(none)?;
+    let place = place.as_ref().ok_or_else(none)?;
+    let span = Span::new(question, *zone, now(*zone))?;
     let unreadable = |error: Figured| StatsError::Unreadable { task: task.clone(), why: error.to_string() };
-    let database = read::Database::open(&database(state_dir, &task)).map_err(unreadable)?.ok_or_else(none)?;
+    let database = Database::open(place, state_dir, &task).map_err(unreadable)?.ok_or_else(none)?;
     let mut known = database.sources().map_err(unreadable)?;
     if let Some(name) = &question.source {
         let has = known.iter().map(|it| it.name.clone()).collect();

@@ -111,6 +111,13 @@ impl Calendar {
         at.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M%:z").to_string()
     }
 
+    /// When the local clock shows a time, which is given as if the clock were that of UTC, in Unix seconds. Of a time that it shows
+    /// twice, the first; one that it passes over is moved by as much as the clock is.
+    pub fn instant(&self, local: i64) -> Option<i64> {
+        let shown = Timestamp::from_second(local).ok()?.to_zoned(TimeZone::UTC).datetime();
+        Some(self.zone.to_ambiguous_timestamp(shown).compatible().ok()?.as_second())
+    }
+
     fn seek(&mut self, time: i64) -> Option<Hour> {
         if let Some((_, hour)) = self.known.range(..=time).next_back()
             && time < hour.end
@@ -179,6 +186,22 @@ mod tests {
 
     fn minutes(hours: &[Hour]) -> Vec<i64> {
         hours.iter().map(|it| (it.end - it.start) / 60).collect()
+    }
+
+    #[test]
+    fn what_the_clock_shows_is_an_instant() {
+        let berlin = Calendar::new("Europe/Berlin").unwrap();
+        let at = |day: i64, hour: i64, minute: i64| day * 86_400 + hour * 3_600 + minute * 60;
+        // 2026-10-25 has 02:30 twice, 2026-03-29 has none.
+        let (autumn, spring) =
+            (i64::from(Day::of(2026, 10, 25).unwrap().0), i64::from(Day::of(2026, 3, 29).unwrap().0));
+        assert_eq!(berlin.instant(at(autumn, 1, 30)), Some(at(autumn - 1, 23, 30)));
+        assert_eq!(berlin.instant(at(autumn, 2, 30)), Some(at(autumn, 0, 30)));
+        assert_eq!(berlin.instant(at(autumn, 3, 30)), Some(at(autumn, 2, 30)));
+        assert_eq!(berlin.instant(at(spring, 2, 30)), Some(at(spring, 1, 30)));
+        assert_eq!(berlin.clock(berlin.instant(at(spring, 2, 30)).unwrap()), "2026-03-29 03:30+02:00");
+        assert_eq!(Calendar::new("Asia/Shanghai").unwrap().instant(28_800), Some(0));
+        assert_eq!(berlin.instant(i64::MAX), None);
     }
 
     #[test]

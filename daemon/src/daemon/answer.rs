@@ -9,6 +9,7 @@ use crate::config::load::Task;
 use crate::outcome::Outcome;
 use crate::record::Phase;
 use crate::record::finding::IgnoredFinding;
+use crate::stats::Keeping;
 use crate::store::{Hold, Store, StoreError};
 use tokio::sync::oneshot;
 
@@ -70,6 +71,13 @@ impl Dispatcher {
             last: self.last.get(&*task.name).cloned(),
         };
         self.loaded.config.tasks.values().map(status).collect()
+    }
+
+    /// Where each task would keep figures, by name.
+    pub(super) fn figures(&self) -> Vec<Keeping> {
+        let mut figures: Vec<Keeping> = self.loaded.config.tasks.values().map(|it| Keeping::of(it)).collect();
+        figures.sort_by(|a, b| a.task.cmp(&b.task));
+        figures
     }
 
     /// Ends holds. It is the journal's to do; nobody here waits for it.

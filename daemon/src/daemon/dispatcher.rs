@@ -318,6 +318,7 @@ impl Dispatcher {
         match command {
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::List(reply) => drop(reply.send(self.list())),
+            Command::Figures(reply) => drop(reply.send(self.figures())),
             Command::Run { task, dry_run, plan, by, reply } => self.manual(&task, dry_run, plan.as_deref(), by, reply),
             Command::Cancel { run, by, reply } => drop(reply.send(self.cancel(run, by))),
             Command::Release { task, url, by, reply } => self.release(task, url, by, reply),

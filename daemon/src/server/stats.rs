@@ -9,8 +9,8 @@ use super::ServerState;
 use super::reply::{ApiError, Asked, Named, Reply};
 use crate::api::ErrorCode;
 use crate::clock;
-use crate::command::{Command, CommandError, TaskStatus};
-use crate::stats::{self, Question, Stats, StatsError};
+use crate::command::{Command, CommandError};
+use crate::stats::{self, Keeping, Question, Stats, StatsError};
 
 /// `GET /v1/stats?source=&from=&to=&by=&top=`
 pub(super) async fn only(State(state): State<ServerState>, Asked(question): Asked<Question>) -> Reply<Stats> {
@@ -27,11 +27,8 @@ pub(super) async fn of_task(
 }
 
 async fn answer(state: &ServerState, task: Option<String>, question: Question) -> Reply<Stats> {
-    let tasks: Vec<TaskStatus> = state.ask(Command::List).await?;
-    let mut tasks: Vec<_> =
-        tasks.into_iter().map(|it| (it.name, it.timezone.parse().unwrap_or(chrono_tz::UTC))).collect();
-    tasks.sort_by(|a, b| a.0.cmp(&b.0));
-    if let Some(task) = task.as_ref().filter(|task| !tasks.iter().any(|it| it.0 == **task)) {
+    let tasks: Vec<Keeping> = state.ask(Command::Figures).await?;
+    if let Some(task) = task.as_ref().filter(|task| !tasks.iter().any(|it| it.task == **task)) {
         return Err(CommandError::NoTask { task: task.clone() }.into());
     }
     let state_dir = Arc::clone(&state.state_dir);

@@ -1,21 +1,38 @@
-//! The private database of a task, read beside the plugin that writes it.
+//! The database of a task's figures, read beside the plugin that writes it.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::runtime::Handle;
 use upkeep_rollup::{Damaged, Key, Section, UnknownZone};
 
+use super::place::{At, Place};
 use super::{Figures, Level, SpanFigures};
+use crate::sql::snapshot::{Server, Snapshot};
+use crate::sql::{Refusal, Value};
 
 /// How long a lock is waited for: in WAL mode readers wait for nobody, but for the moment in which the file is made.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What has to be there, by which figures are told from other tables.
+const TABLES: [&str; 3] = ["section", "source", "traffic"];
+
+/// The columns of a row of traffic that are figures.
+const FIGURES: &str = "requests, pages, bytes, s1xx, s2xx, s3xx, s4xx, s5xx, visitors, new_visitors, returning_visitors, sessions, \
+     bounces, session_seconds, session_pages, timed, time_us, p50_us, p90_us, p95_us, p99_us, max_us, bots, tools, late";
 
 /// Why it cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Figured {
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
+    #[error("{place}: {why}")]
+    Server { place: String, why: String },
+    #[error("the tables are not those of the plugin: {0}")]
+    Strange(String),
     #[error("a section is damaged: {0}")]
     Damaged(#[from] Damaged),
     #[error(transparent)]
@@ -33,11 +50,61 @@ pub(super) struct Source {
 
 /// A database with figures, at one moment.
 #[derive(Debug)]
-pub(super) struct Database(Connection);
+pub(super) struct Database {
+    backend: Backend,
+    prefix: String,
+}
+
+#[derive(Debug)]
+enum Backend {
+    File(Connection),
+    Server { place: String, runtime: Handle, snapshot: Mutex<Snapshot>, is_mariadb: bool },
+}
+
+/// Values of a row, in the order of the columns of the statement.
+struct Row(Vec<Value>);
+
+impl Row {
+    fn text(&self, column: usize) -> Result<String, Figured> {
+        match self.0.get(column) {
+            Some(Value::Text(text)) => Ok(text.clone()),
+            other => Err(Figured::Strange(format!("{other:?} where text was wanted"))),
+        }
+    }
+
+    fn number(&self, column: usize) -> Result<u64, Figured> {
+        self.known(column)?.ok_or_else(|| Figured::Strange("NULL where a number was wanted".to_owned()))
+    }
+
+    /// A number, or NULL.
+    fn known(&self, column: usize) -> Result<Option<u64>, Figured> {
+        match self.0.get(column) {
+            Some(Value::Integer(number)) => Ok(Some(number.cast_unsigned())),
+            Some(Value::Null) => Ok(None),
+            other => Err(Figured::Strange(format!("{other:?} where a number was wanted"))),
+        }
+    }
+
+    fn bytes(self, column: usize) -> Result<Vec<u8>, Figured> {
+        match self.0.into_iter().nth(column) {
+            Some(Value::Blob(bytes)) => Ok(bytes),
+            _ => Err(Figured::Strange("a section that is not bytes".to_owned())),
+        }
+    }
+}
 
 impl Database {
-    /// None if there is no such file, or if it is of something else.
-    pub(super) fn open(file: &Path) -> Result<Option<Self>, Figured> {
+    /// None if the plugin has not made any there.
+    pub(super) fn open(place: &Place, state_dir: &Path, task: &str) -> Result<Option<Self>, Figured> {
+        match (&place.at, place.file(state_dir, task)) {
+            (At::Server(server), _) => Self::server(server, &place.prefix),
+            (_, Some(file)) => Self::file(&file, &place.prefix),
+            _ => Ok(None),
+        }
+    }
+
+    /// A file of SQLite.
+    pub(super) fn file(file: &Path, prefix: &str) -> Result<Option<Self>, Figured> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = match Connection::open_with_flags(file, flags) {
             Ok(connection) => connection,
@@ -50,45 +117,101 @@ impl Database {
         // The tables are whatever the plugin made of them: they may not call what is not harmless. From the first row that is read
         // on, nothing changes.
         connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA query_only = ON; BEGIN")?;
-        let tables =
-            "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('traffic', 'section', 'source')";
-        let tables: i64 = connection.query_row(tables, [], |row| row.get(0))?;
-        Ok((tables == 3).then_some(Self(connection)))
+        let this = Self { backend: Backend::File(connection), prefix: prefix.to_owned() };
+        this.whole("SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN (?, ?, ?)")
+    }
+
+    fn server(server: &Server, prefix: &str) -> Result<Option<Self>, Figured> {
+        let (kind, database, is_mariadb) = match server {
+            Server::Postgresql(server) => ("PostgreSQL", &server.database, false),
+            Server::Mariadb(server) => ("MariaDB", &server.database, true),
+        };
+        let place = format!("the {kind} database `{database}`");
+        let runtime = Handle::current();
+        let opened = runtime.block_on(Snapshot::open(server));
+        let snapshot = opened.map_err(|why| Figured::Server { place: place.clone(), why: why.to_string() })?;
+        let backend = Backend::Server { place, runtime, snapshot: Mutex::new(snapshot), is_mariadb };
+        let this = Self { backend, prefix: prefix.to_owned() };
+        this.whole(match is_mariadb {
+            true => {
+                "SELECT table_name FROM information_schema.tables
+                 WHERE table_schema = DATABASE() AND table_name IN (?, ?, ?)"
+            }
+            false => {
+                "SELECT table_name::text FROM information_schema.tables
+                 WHERE table_schema = ANY (current_schemas(false)) AND table_name IN (?, ?, ?)"
+            }
+        })
+    }
+
+    /// Itself, if all tables are there, by a statement that looks for them.
+    fn whole(self, statement: &str) -> Result<Option<Self>, Figured> {
+        let names = TABLES.map(|it| Value::Text(format!("{}{it}", self.prefix)));
+        let there = self.all(statement, &names)?;
+        Ok((there.len() == TABLES.len()).then_some(self))
+    }
+
+    /// The rows of a statement, which has `@` before the names of tables, `?` for values, and quotes around names that some
+    /// database keeps for itself.
+    fn all(&self, statement: &str, values: &[Value]) -> Result<Vec<Row>, Figured> {
+        let statement = statement.replace('@', &self.prefix);
+        match &self.backend {
+            Backend::File(connection) => {
+                let mut prepared = connection.prepare(&statement)?;
+                let columns = prepared.column_count();
+                let rows = prepared.query_map(rusqlite::params_from_iter(values.iter().map(to_sqlite)), |row| {
+                    (0..columns).map(|index| row.get_ref(index).map(of_sqlite)).collect::<Result<_, _>>().map(Row)
+                })?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            }
+            Backend::Server { place, runtime, snapshot, is_mariadb } => {
+                let statement = if *is_mariadb { statement.replace('"', "`") } else { numbered(&statement) };
+                let mut snapshot = snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+                let rows = runtime.block_on(snapshot.all(statement, values.to_vec()));
+                let failed = |why: Refusal| Figured::Server { place: place.clone(), why: why.to_string() };
+                Ok(rows.map_err(failed)?.into_iter().map(Row).collect())
+            }
+        }
     }
 
     /// The logs, by name.
     pub(super) fn sources(&self) -> Result<Vec<Source>, Figured> {
-        let mut statement = self.0.prepare("SELECT name, lines, late, malformed FROM source ORDER BY name")?;
-        let rows = statement.query_map([], |row| {
-            let number = |column: usize| row.get::<_, i64>(column).map(i64::cast_unsigned);
-            Ok(Source { name: row.get(0)?, lines: number(1)?, late: number(2)?, malformed: number(3)? })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let rows = self.all("SELECT name, \"lines\", late, malformed FROM @source ORDER BY name", &[])?;
+        let source = |row: Row| {
+            Ok(Source { name: row.text(0)?, lines: row.number(1)?, late: row.number(2)?, malformed: row.number(3)? })
+        };
+        rows.into_iter().map(source).collect()
     }
 
     /// A section.
     pub(super) fn section(&self, source: &str, key: Key) -> Result<Option<Section>, Figured> {
-        let mut statement = self.0.prepare("SELECT value FROM section WHERE source = ? AND key = ?")?;
-        let bytes = statement.query_row(params![source, key.to_string()], |row| row.get(0)).optional()?;
-        Ok(bytes.map(|bytes| Section { key, bytes }))
+        let statement = "SELECT value FROM @section WHERE source = ? AND \"key\" = ?";
+        let row = self.all(statement, &[text(source), Value::Text(key.to_string())])?.into_iter().next();
+        row.map(|row| Ok(Section { key, bytes: row.bytes(0)? })).transpose()
     }
 
     /// The days or hours of which there are sections, between two numbers as they stand in their keys.
     pub(super) fn numbers(&self, source: &str, kind: &str, from: i64, to: i64) -> Result<Vec<i64>, Figured> {
-        let mut statement = self.0.prepare(
-            "SELECT CAST(substr(key, length(?2) + 2) AS INTEGER) AS number FROM section
-             WHERE source = ?1 AND key >= ?2 || '/' AND key < ?2 || '0' AND number BETWEEN ?3 AND ?4 ORDER BY number",
-        )?;
-        let numbers = statement.query_map(params![source, kind, from, to], |row| row.get(0))?;
-        Ok(numbers.collect::<Result<_, _>>()?)
+        let statement = "SELECT \"key\" FROM @section WHERE source = ? AND \"key\" >= ? AND \"key\" < ?";
+        // The character behind `/` is `0`.
+        let values = [text(source), Value::Text(format!("{kind}/")), Value::Text(format!("{kind}0"))];
+        let mut numbers = Vec::new();
+        for row in self.all(statement, &values)? {
+            let key = row.text(0)?;
+            let number = key.get(kind.len() + 1..).and_then(|it| it.parse::<i64>().ok());
+            numbers.extend(number.filter(|it| (from..=to).contains(it)));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
     }
 
     /// The first and the last row of a level.
     pub(super) fn ends(&self, source: &str, level: Level) -> Result<Option<(String, String)>, Figured> {
         let end = |order: &str| {
             let statement =
-                format!("SELECT start FROM traffic WHERE source = ? AND level = ? ORDER BY unix {order} LIMIT 1");
-            self.0.query_row(&statement, params![source, level.name()], |row| row.get::<_, String>(0)).optional()
+                format!("SELECT start FROM @traffic WHERE source = ? AND level = ? ORDER BY unix {order} LIMIT 1");
+            let row = self.all(&statement, &[text(source), text(level.name())])?.into_iter().next();
+            row.map(|row| row.text(0)).transpose()
         };
         Ok(end("ASC")?.zip(end("DESC")?))
     }
@@ -101,44 +224,79 @@ impl Database {
         from: i64,
         to: i64,
     ) -> Result<Vec<(i64, SpanFigures)>, Figured> {
-        let mut statement = self
-            .0
-            .prepare("SELECT * FROM traffic WHERE source = ? AND level = ? AND unix BETWEEN ? AND ? ORDER BY unix")?;
-        let rows = statement.query_map(params![source, level.name(), from * 86_400, to * 86_400], |row| {
-            Ok((row.get::<_, i64>("unix")? / 86_400, SpanFigures { start: row.get("start")?, figures: figures(row)? }))
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let statement = format!(
+            "SELECT unix, start, {FIGURES} FROM @traffic WHERE source = ? AND level = ? AND unix BETWEEN ? AND ? ORDER BY unix"
+        );
+        let day = |number: i64| Value::Integer(number.saturating_mul(86_400));
+        let rows = self.all(&statement, &[text(source), text(level.name()), day(from), day(to)])?;
+        let figured = |row: Row| {
+            let first = row.number(0)?.cast_signed() / 86_400;
+            Ok((first, SpanFigures { start: row.text(1)?, figures: figures(&row, 2)? }))
+        };
+        rows.into_iter().map(figured).collect()
     }
 }
 
-fn figures(row: &Row<'_>) -> rusqlite::Result<Figures> {
-    let number = |column: &str| row.get::<_, i64>(column).map(i64::cast_unsigned);
-    let known = |column: &str| row.get::<_, Option<i64>>(column).map(|it| it.map(i64::cast_unsigned));
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+/// A statement with `$1`, `$2` for its values.
+fn numbered(statement: &str) -> String {
+    let mut parts = statement.split('?');
+    let first = parts.next().unwrap_or_default().to_owned();
+    (1..).zip(parts).fold(first, |text, (number, part)| format!("{text}${number}{part}"))
+}
+
+fn to_sqlite(value: &Value) -> rusqlite::types::Value {
+    match value {
+        Value::Null => rusqlite::types::Value::Null,
+        Value::Integer(number) => (*number).into(),
+        Value::Real(number) => (*number).into(),
+        Value::Text(text) => text.clone().into(),
+        Value::Blob(bytes) => bytes.clone().into(),
+    }
+}
+
+fn of_sqlite(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Integer(number),
+        ValueRef::Real(number) => Value::Real(number),
+        ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+    }
+}
+
+/// The figures of a row, which begin at a column, as [`FIGURES`] has them.
+fn figures(row: &Row, first: usize) -> Result<Figures, Figured> {
+    let number = |column: usize| row.number(first + column);
+    let known = |column: usize| row.known(first + column);
     Ok(Figures {
-        requests: number("requests")?,
-        pages: number("pages")?,
-        bytes: number("bytes")?,
-        s1xx: number("s1xx")?,
-        s2xx: number("s2xx")?,
-        s3xx: number("s3xx")?,
-        s4xx: number("s4xx")?,
-        s5xx: number("s5xx")?,
-        visitors: known("visitors")?,
-        new_visitors: known("new_visitors")?,
-        returning_visitors: known("returning_visitors")?,
-        sessions: number("sessions")?,
-        bounces: number("bounces")?,
-        session_seconds: number("session_seconds")?,
-        session_pages: number("session_pages")?,
-        timed: number("timed")?,
-        time_us: number("time_us")?,
-        p50_us: known("p50_us")?,
-        p90_us: known("p90_us")?,
-        p95_us: known("p95_us")?,
-        p99_us: known("p99_us")?,
-        max_us: known("max_us")?,
-        bots: number("bots")?,
-        tools: number("tools")?,
-        late: number("late")?,
+        requests: number(0)?,
+        pages: number(1)?,
+        bytes: number(2)?,
+        s1xx: number(3)?,
+        s2xx: number(4)?,
+        s3xx: number(5)?,
+        s4xx: number(6)?,
+        s5xx: number(7)?,
+        visitors: known(8)?,
+        new_visitors: known(9)?,
+        returning_visitors: known(10)?,
+        sessions: number(11)?,
+        bounces: number(12)?,
+        session_seconds: number(13)?,
+        session_pages: number(14)?,
+        timed: number(15)?,
+        time_us: number(16)?,
+        p50_us: known(17)?,
+        p90_us: known(18)?,
+        p95_us: known(19)?,
+        p99_us: known(20)?,
+        max_us: known(21)?,
+        bots: number(22)?,
+        tools: number(23)?,
+        late: number(24)?,
     })
 }

@@ -12,12 +12,16 @@ use super::*;
 const NOON: i64 = 1_792_836_000;
 const DAY: i64 = 86_400;
 
+fn file(state: &Path, task: &str) -> std::path::PathBuf {
+    state.join("private").join(format!("{task}.sqlite"))
+}
+
 fn keeper(state: &Path, task: &str, source: &str) -> Keeper {
-    Keeper::new(&database(state, task), source, "Europe/Berlin")
+    Keeper::new(&file(state, task), source, "Europe/Berlin")
 }
 
 fn asked(state: &Path, task: Option<&str>, question: &Question) -> Result<Stats, StatsError> {
-    let tasks = ["other", "plain", "web"].map(|it| (it.to_owned(), Tz::Europe__Berlin));
+    let tasks = ["other", "plain", "web"].map(|it| Keeping::private(it, Tz::Europe__Berlin));
     let now = |_| NaiveDate::from_ymd_opt(2026, 10, 28).unwrap().and_hms_opt(9, 0, 0).unwrap();
     answer(state, &tasks, task, question, now)
 }
@@ -143,7 +147,7 @@ fn what_cannot_be_answered_says_who_can() {
     assert_eq!(fails(None, &all), none);
     assert!(!state.path().join("private").exists(), "nothing is made");
     // A task that keeps something else.
-    let plain = database(state.path(), "plain");
+    let plain = file(state.path(), "plain");
     std::fs::create_dir_all(plain.parent().unwrap()).unwrap();
     rusqlite::Connection::open(&plain).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
     assert_eq!(fails(None, &all), none);
@@ -163,7 +167,7 @@ fn what_cannot_be_answered_says_who_can() {
 fn a_damaged_section_is_told() {
     let state = tempfile::tempdir().unwrap();
     drop(three_days(state.path()));
-    let file = database(state.path(), "web");
+    let file = file(state.path(), "web");
     let connection = rusqlite::Connection::open(&file).unwrap();
     connection.execute_batch("UPDATE section SET value = substr(value, 1, 9) WHERE key LIKE 'day/%'").unwrap();
     let error = asked(state.path(), None, &Question::default()).unwrap_err().to_string();
@@ -178,7 +182,7 @@ fn a_damaged_section_is_told() {
 fn a_writer_is_not_kept_waiting() {
     let state = tempfile::tempdir().unwrap();
     let mut keeper = three_days(state.path());
-    let reader = read::Database::open(&database(state.path(), "web")).unwrap().unwrap();
+    let reader = read::Database::open(&file(state.path(), "web")).unwrap().unwrap();
     let before = reader.sources().unwrap();
     keeper.count([view(NOON + 3 * DAY, 99, "/")]);
     // What was begun to be read stays as it was.

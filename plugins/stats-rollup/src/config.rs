@@ -7,13 +7,16 @@ use upkeep_plugin::config::Span;
 use upkeep_plugin::{Context, Error, Result};
 use upkeep_rollup::{Funnel, FunnelError, Options, Rotation};
 
-/// The logs, and how they are counted.
+/// The logs and tables, and how they are counted.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stats {
     /// The logs, each a `[[config.sources]]`.
-    #[schemars(length(min = 1))]
+    #[serde(default)]
     pub(crate) sources: Vec<Source>,
+    /// Tables of databases whose rows are events, each a `[[config.tables]]`.
+    #[serde(default)]
+    pub(crate) tables: Vec<Table>,
     /// A visit ends when nothing was asked for so long, at most 12 hours.
     #[serde(default = "half_an_hour")]
     pub(crate) session_gap: Span,
@@ -35,6 +38,33 @@ pub(crate) struct Stats {
     /// How long figures are kept.
     #[serde(default)]
     pub(crate) keep: Keep,
+    /// Where they are kept.
+    #[serde(default)]
+    pub(crate) figures: Figures,
+}
+
+/// Where figures are kept: by default in a database of the task's own.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Figures {
+    /// A database: the name of a `[grant.sql.NAME]` with the right `write`.
+    #[serde(default = "private")]
+    pub(crate) database: String,
+    /// What the names of its tables begin with: small letters, digits and `_`. By default `upkeep_`, and nothing in `private`.
+    pub(crate) prefix: Option<String>,
+}
+
+impl Default for Figures {
+    fn default() -> Self {
+        Self { database: private(), prefix: None }
+    }
+}
+
+impl Figures {
+    /// Whether nobody but this task has the database.
+    pub(crate) fn is_private(&self) -> bool {
+        self.database == private()
+    }
 }
 
 /// One log, in one file or many.
@@ -62,6 +92,35 @@ pub(crate) struct Source {
     /// proxy can write to: others name whom they like.
     #[serde(default)]
     pub(crate) behind_proxy: bool,
+}
+
+/// A table whose rows are events: who did what and when. Rows are read once, in the order of the key.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Table {
+    /// What it is called in figures.
+    pub(crate) name: String,
+    /// The database: the name of a `[grant.sql.NAME]` with the right `read`.
+    pub(crate) database: String,
+    /// The table; in PostgreSQL also `SCHEMA.NAME`.
+    pub(crate) table: String,
+    /// The column that grows with each row: whole numbers above 0, with an index.
+    #[serde(default = "id")]
+    pub(crate) key: String,
+    /// The column that says when.
+    pub(crate) time: String,
+    /// The time zone of times that are stored without one; by default the task's.
+    pub(crate) timezone: Option<String>,
+    /// The column that says who.
+    pub(crate) user: Option<String>,
+    /// The column that says what; without one all rows are the same event.
+    pub(crate) event: Option<String>,
+    /// What rows are that do not say it: by default the name of the source.
+    pub(crate) called: Option<String>,
+    /// Longer than any transaction that inserts rows takes, 10 minutes at most: those with smaller keys may come after those with
+    /// larger ones.
+    #[serde(default = "ten_seconds")]
+    pub(crate) settle: Span,
 }
 
 /// Where in a line of events what stands: names of keys, dots between those of objects within each other. Of several, the first
@@ -177,6 +236,9 @@ impl Default for Keep {
 
 const DAY: i64 = 86_400_000;
 
+/// Bytes of the name of a source.
+const LONGEST_NAME: usize = 100;
+
 fn half_an_hour() -> Span {
     Span(1_800_000)
 }
@@ -201,12 +263,24 @@ fn ten_years() -> Span {
     Span(3653 * DAY)
 }
 
+fn ten_seconds() -> Span {
+    Span(10_000)
+}
+
+fn id() -> String {
+    "id".to_owned()
+}
+
 fn ten_thousand() -> u32 {
     10_000
 }
 
 fn access_log() -> Vec<String> {
     vec!["access.log*".to_owned()]
+}
+
+fn private() -> String {
+    "private".to_owned()
 }
 
 fn combined() -> String {
@@ -216,8 +290,14 @@ fn combined() -> String {
 impl Stats {
     /// What the schema cannot say.
     pub(crate) fn check(&self, ctx: &Context) -> Result<()> {
+        if self.sources.is_empty() && self.tables.is_empty() {
+            return Err(Error::config("there is nothing to count: add a [[config.sources]] or a [[config.tables]]"));
+        }
         for (number, source) in self.sources.iter().enumerate() {
             let place = format!("`{}` in [[config.sources]]", source.name);
+            if source.name.len() > LONGEST_NAME {
+                return Err(Error::config(format!("{place}: a name has {LONGEST_NAME} bytes at most")));
+            }
             if source.name.is_empty() || self.sources[..number].iter().any(|it| it.name == source.name) {
                 return Err(Error::config(format!("{place}: each source has a name of its own")));
             }
@@ -230,19 +310,27 @@ impl Stats {
                 })?;
             }
         }
+        for (number, table) in self.tables.iter().enumerate() {
+            let others = self.tables[..number].iter().map(|it| &it.name).chain(self.sources.iter().map(|it| &it.name));
+            table.check(others, ctx)?;
+        }
         for (number, funnel) in self.funnels.iter().enumerate() {
             let place = format!("`{}` in [[config.funnels]]", funnel.name);
             funnel.funnel().map_err(|error| Error::config(format!("{place}: {error}")))?;
             if self.funnels[..number].iter().any(|it| it.name == funnel.name) {
                 return Err(Error::config(format!("{place}: each funnel has a name of its own")));
             }
-            if !self.sources.iter().any(|it| it.name == funnel.source && it.is_of_events()) {
+            if !self.origins().any(|it| it.name() == funnel.source && it.is_of_events()) {
                 let message = format!(
-                    "{place}: no [[config.sources]] is called `{}` and has `format = \"events\"`",
+                    "{place}: neither a [[config.tables]] nor a [[config.sources]] with `format = \"events\"` is called `{}`",
                     funnel.source
                 );
                 return Err(Error::config(message));
             }
+        }
+        let prefix = self.figures.prefix.as_deref().unwrap_or_default();
+        if prefix.len() > 40 || !prefix.bytes().all(|it| matches!(it, b'a'..=b'z' | b'0'..=b'9' | b'_')) {
+            return Err(Error::config("`prefix` in [config.figures] is of small letters, digits and `_`, 40 at most"));
         }
         if !(60_000..=43_200_000).contains(&self.session_gap.0) {
             return Err(Error::config("`session_gap` is from \"1m\" to \"12h\""));
@@ -251,6 +339,11 @@ impl Stats {
             return Err(Error::config("`late` is \"1h\" at least: logs of several processes are never quite in order"));
         }
         upkeep_rollup::Calendar::new(&ctx.timezone).map(drop).map_err(|error| Error::config(error.to_string()))
+    }
+
+    /// All that is counted.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = Origin<'_>> {
+        self.sources.iter().map(Origin::Log).chain(self.tables.iter().map(Origin::Table))
     }
 
     /// How the pieces of a run are made.
@@ -278,6 +371,84 @@ impl Stats {
             NewKey::Daily => Rotation::Daily,
             NewKey::Never => Rotation::Never,
         }
+    }
+}
+
+/// What lines or rows come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Origin<'a> {
+    /// Files.
+    Log(&'a Source),
+    /// A table.
+    Table(&'a Table),
+}
+
+impl<'a> Origin<'a> {
+    /// What it is called in figures.
+    pub(crate) fn name(self) -> &'a str {
+        match self {
+            Self::Log(source) => &source.name,
+            Self::Table(table) => &table.name,
+        }
+    }
+
+    pub(crate) fn is_of_events(self) -> bool {
+        match self {
+            Self::Log(source) => source.is_of_events(),
+            Self::Table(_) => true,
+        }
+    }
+
+    /// Where something is, as a person finds it.
+    pub(crate) fn place(self, path: &str) -> String {
+        match self {
+            Self::Log(source) => format!("{}/{path}", source.root),
+            Self::Table(_) => path.to_owned(),
+        }
+    }
+}
+
+impl Table {
+    /// What the schema cannot say. `others` are the names that are taken.
+    fn check<'a>(&self, mut others: impl Iterator<Item = &'a String>, ctx: &Context) -> Result<()> {
+        let wrong = |what: String| Err(Error::config(format!("`{}` in [[config.tables]]: {what}", self.name)));
+        if self.name.len() > LONGEST_NAME {
+            return wrong(format!("a name has {LONGEST_NAME} bytes at most"));
+        }
+        if self.name.is_empty() || others.any(|it| *it == self.name) {
+            return wrong("each source has a name of its own".to_owned());
+        }
+        let columns = [
+            ("key", Some(&self.key)),
+            ("time", Some(&self.time)),
+            ("user", self.user.as_ref()),
+            ("event", self.event.as_ref()),
+        ];
+        for (key, name) in
+            columns.into_iter().filter_map(|(key, name)| Some((key, name?))).chain([("table", &self.table)])
+        {
+            let is_name =
+                |part: &str| !part.is_empty() && part.chars().all(|it| it.is_alphanumeric() || "_$-".contains(it));
+            let parts = if key == "table" { 2 } else { 1 };
+            if name.split('.').count() > parts || !name.split('.').all(is_name) {
+                return wrong(format!(
+                    "`{key}`: `{name}` is no name of a {}",
+                    if key == "table" { "table" } else { "column" }
+                ));
+            }
+        }
+        if self.settle.0 > 600_000 {
+            return wrong("`settle` is \"10m\" at most".to_owned());
+        }
+        match upkeep_rollup::Calendar::new(self.timezone.as_deref().unwrap_or(&ctx.timezone)) {
+            Ok(_) => Ok(()),
+            Err(error) => wrong(format!("`timezone`: {error}")),
+        }
+    }
+
+    /// Where it is, for people.
+    pub(crate) fn place(&self) -> String {
+        format!("{}.{}", self.database, self.table)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::config::{Source, Stats};
 use crate::store::Store;
 
 mod access;
-mod event;
+pub(crate) mod event;
 
 /// Lines that could not be read and are shown.
 const SAMPLES: usize = 5;
@@ -50,6 +50,16 @@ pub(crate) enum When {
 }
 
 impl Tally {
+    /// Lines that are older than `late_before` (Unix seconds) are late.
+    pub(crate) fn new(ctx: &Context, late_before: i64) -> Self {
+        Self { late_before, latest: ctx.now / 1_000 + AHEAD, counted: Counted::default() }
+    }
+
+    /// What was counted, with these sections.
+    pub(crate) fn finish(self, sections: Vec<Section>) -> Counted {
+        Counted { sections, ..self.counted }
+    }
+
     fn when(&mut self, line: &[u8], time: i64) -> When {
         if time > self.latest {
             self.malformed(line, "a time that is still to come".to_owned());
@@ -70,7 +80,7 @@ impl Tally {
         }
     }
 
-    fn malformed(&mut self, line: &[u8], reason: String) {
+    pub(crate) fn malformed(&mut self, line: &[u8], reason: String) {
         self.counted.malformed += 1;
         if self.counted.samples.len() < SAMPLES {
             let shown: String = String::from_utf8_lossy(line).chars().take(SHOWN).collect();
@@ -87,7 +97,7 @@ pub(crate) struct Counter<'a> {
 
 enum Kind<'a> {
     Access(Box<access::Access<'a>>),
-    Event(Box<event::Events>),
+    Event(Box<event::EventLines>),
 }
 
 impl<'a> Counter<'a> {
@@ -100,11 +110,10 @@ impl<'a> Counter<'a> {
         late_before: i64,
     ) -> Result<Self> {
         let kind = match source.is_of_events() {
-            true => Kind::Event(Box::new(event::Events::new(ctx, stats, source, store)?)),
+            true => Kind::Event(Box::new(event::EventLines::new(ctx, stats, source, store)?)),
             false => Kind::Access(Box::new(access::Access::new(ctx, stats, source, store)?)),
         };
-        let tally = Tally { late_before, latest: ctx.now / 1_000 + AHEAD, counted: Counted::default() };
-        Ok(Self { tally, kind })
+        Ok(Self { tally: Tally::new(ctx, late_before), kind })
     }
 
     /// Counts a line.
@@ -138,6 +147,6 @@ impl<'a> Counter<'a> {
             Kind::Access(access) => access.finish(),
             Kind::Event(events) => events.finish(),
         };
-        Counted { sections, ..self.tally.counted }
+        self.tally.finish(sections)
     }
 }

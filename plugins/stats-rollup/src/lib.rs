@@ -1,4 +1,4 @@
-//! Rolls logs up, each line exactly once.
+//! Rolls logs up, and tables of events ([`table`]), each line exactly once.
 //!
 //! The plan looks which files there are and how far each is counted ([`cursor`]), and cuts what is new into parts. Each part is
 //! a step: it reads its lines ([`content`], [`lines`]), counts them ([`count`]) and keeps what comes out. The run's end merges
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use upkeep_plugin::files::{Kind, Root};
 use upkeep_plugin::{Context, Error, Outcome, Report, Result, Step, Task, log};
 
-use crate::config::{Source, Stats};
+use crate::config::{Origin, Source, Stats};
 use crate::content::{Compression, Content};
 use crate::count::{Counted, Counter};
 use crate::cursor::{Candidate, Head, Seen, assign};
@@ -25,11 +25,12 @@ mod lines;
 mod merge;
 mod report;
 mod store;
+mod table;
 
 /// Bytes of a file that are worth a step.
 const WORTH: u64 = 64 << 20;
 
-/// A part of a file that is to be counted.
+/// A part of a file or a table that is to be counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Share {
     /// Which of the sources of the configuration.
@@ -41,11 +42,13 @@ pub(crate) struct Share {
     head: Head,
     /// Where the cursor of the file stands.
     cursor: u64,
-    /// Where the part begins and ends, in bytes after decompression.
+    /// Where the part begins and ends, in bytes after decompression; of a table the key behind which it does.
     from: u64,
     to: Option<u64>,
     /// The newest time that was counted of the source, in Unix seconds.
     newest: i64,
+    /// Whether transactions may be under way that belong to it; of a table.
+    settle: bool,
 }
 
 /// What became of it.
@@ -73,7 +76,7 @@ impl Task for Stats {
 
     fn plan(&self, ctx: &Context) -> Result<Vec<Step<Share>>> {
         self.check(ctx)?;
-        let store = Store::open()?;
+        let store = Store::open(&self.figures)?;
         let is_new = store.is_new()?;
         let mut steps = Vec::new();
         for source in &self.sources {
@@ -96,6 +99,7 @@ impl Task for Stats {
                     from,
                     to,
                     newest: known.newest,
+                    settle: false,
                 };
                 let title = format!("count the lines of {}/{path}", source.root);
                 if *compressed {
@@ -115,15 +119,25 @@ impl Task for Stats {
                 }
             }
         }
+        for table in &self.tables {
+            let (known, cursors) = match is_new {
+                true => Default::default(),
+                false => (store.known(&table.name)?, store.cursors(&table.name)?),
+            };
+            table::plan(table, known, &cursors, &mut steps)?;
+        }
         Ok(steps)
     }
 
     fn execute(&self, ctx: &Context, step: Step<Share>) -> Result<Done> {
         let share = &step.input;
-        let source = self.source(&share.source)?;
-        let root = Root::open(&source.root)?;
-        let store = Store::open()?;
+        let store = Store::open(&self.figures)?;
         store.prepare()?;
+        let source = match self.origin(&share.source)? {
+            Origin::Log(source) => source,
+            Origin::Table(table) => return table::execute(ctx, self, table, &store, &step),
+        };
+        let root = Root::open(&source.root)?;
         let put_off = |why: &str| Done {
             from: share.from,
             to: share.from,
@@ -184,12 +198,12 @@ impl Task for Stats {
     }
 
     fn finish(&self, ctx: &Context, outcomes: Vec<Outcome<Self>>) -> Result<Report> {
-        let store = Store::open()?;
+        let store = Store::open(&self.figures)?;
         store.prepare()?;
         let mut merged = BTreeMap::new();
-        for source in &self.sources {
-            let mine = outcomes.iter().filter(|it| it.step.input.source == source.name);
-            merged.insert(source.name.clone(), merge::source(self, ctx, &store, source, mine)?);
+        for origin in self.origins() {
+            let mine = outcomes.iter().filter(|it| it.step.input.source == origin.name());
+            merged.insert(origin.name().to_owned(), merge::source(self, ctx, &store, origin, mine)?);
         }
         store.forget(self, ctx)?;
         report::of(self, &store, &merged)
@@ -197,8 +211,8 @@ impl Task for Stats {
 }
 
 impl Stats {
-    fn source(&self, name: &str) -> Result<&Source> {
-        let found = self.sources.iter().find(|it| it.name == name);
+    fn origin(&self, name: &str) -> Result<Origin<'_>> {
+        let found = self.origins().find(|it| it.name() == name);
         found.ok_or_else(|| Error::permanent("the plan names a source that the configuration has not"))
     }
 }

@@ -9,9 +9,9 @@ use upkeep_plugin::sql::Value;
 use upkeep_plugin::{Context, Error, HostError, Outcome, Result, parameters};
 use upkeep_rollup::{Calendar, Piece, ledger};
 
-use crate::config::{Source, Stats};
+use crate::config::{Origin, Stats};
 use crate::cursor::Cursor;
-use crate::store::{Known, Store, advance};
+use crate::store::{Known, Store, advance, take_turn};
 use crate::{Done, Share};
 
 /// Steps whose pieces are merged together.
@@ -42,56 +42,72 @@ struct Ready<'a> {
     done: &'a Done,
 }
 
+/// How often a merge is tried again that another run was ahead of.
+const TRIES: u32 = 8;
+
 /// Merges what the steps of a source counted.
 pub(crate) fn source<'a>(
     stats: &'a Stats,
     ctx: &Context,
     store: &Store,
-    source: &Source,
+    source: Origin<'_>,
     outcomes: impl Iterator<Item = &'a Outcome<Stats>>,
 ) -> Result<Merged> {
     let mut merged = Merged::default();
-    let kept = store.kept(&ctx.run)?;
-    let cursors: BTreeMap<String, u64> =
-        store.cursors(&source.name)?.into_iter().map(|it| (it.id, it.offset)).collect();
     let mut files: BTreeMap<&str, Vec<&Outcome<Stats>>> = BTreeMap::new();
     for outcome in outcomes {
         files.entry(&outcome.step.input.file).or_default().push(outcome);
     }
-    let mut ready = Vec::new();
     for outcomes in files.values_mut() {
         outcomes.sort_by_key(|it| it.step.input.from);
-        contiguous(outcomes, &kept, &cursors, &mut ready, &mut merged);
     }
-    // In the order of time, so that sessions are joined as they went on.
-    ready.sort_by_key(|it| it.done.newest);
-    let mut known = store.known(&source.name)?;
-    let waves = waves(&ready, |it| kept.get(it.step).copied().unwrap_or(0));
-    let last = waves.len().saturating_sub(1);
-    for (number, wave) in waves.into_iter().enumerate() {
-        let newest = wave.iter().map(|it| it.done.newest).fold(known.newest, i64::max);
-        // Until all is merged, sessions may go on in what is not.
-        let watermark = if number == last { newest - SLACK } else { i64::MIN };
-        let next = Known { newest, lines: known.lines + wave.iter().map(|it| it.done.lines).sum::<u64>() };
-        match together(stats, ctx, store, source, wave, watermark, next) {
-            Ok(()) => known = next,
-            Err(Refused::Overtaken) => {
-                let put_off = wave.iter().map(|it| (it.share.path.clone(), "another run counts it".to_owned()));
-                merged.put_off.extend(put_off);
-                break;
+    let mut tries = 0;
+    loop {
+        let mut ready = Vec::new();
+        let mut known = store.known(source.name())?;
+        let kept = store.kept(&ctx.run)?;
+        let cursors: BTreeMap<String, u64> =
+            store.cursors(source.name())?.into_iter().map(|it| (it.id, it.offset)).collect();
+        (merged.put_off, merged.damage) = Default::default();
+        for outcomes in files.values() {
+            contiguous(outcomes, &kept, &cursors, &mut ready, &mut merged);
+        }
+        // In the order of time, so that sessions are joined as they went on.
+        ready.sort_by_key(|it| it.done.newest);
+        let waves = waves(&ready, |it| kept.get(it.step).copied().unwrap_or(0));
+        let last = waves.len().saturating_sub(1);
+        let mut is_overtaken = false;
+        for (number, wave) in waves.into_iter().enumerate() {
+            let newest = wave.iter().map(|it| it.done.newest).fold(known.newest, i64::max);
+            // Until all is merged, sessions may go on in what is not.
+            let watermark = if number == last { newest - SLACK } else { i64::MIN };
+            match together(stats, ctx, store, source, wave, watermark, known) {
+                Ok(next) => known = next,
+                Err(Refused::Overtaken) => {
+                    is_overtaken = true;
+                    break;
+                }
+                Err(Refused::Failed(error)) => return Err(error),
             }
-            Err(Refused::Failed(error)) => return Err(error),
+            for Ready { share, done, .. } in wave {
+                merged.lines += done.lines;
+                merged.late += done.late;
+                merged.malformed += done.malformed;
+                merged.files.insert(share.path.clone());
+                let samples = done.samples.iter().cloned();
+                merged.samples.extend(samples.map(|(reason, line)| (share.path.clone(), reason, line)));
+            }
         }
-        for Ready { share, done, .. } in wave {
-            merged.lines += done.lines;
-            merged.late += done.late;
-            merged.malformed += done.malformed;
-            merged.files.insert(share.path.clone());
-            let samples = done.samples.iter().cloned();
-            merged.samples.extend(samples.map(|(reason, line)| (share.path.clone(), reason, line)));
+        if !is_overtaken {
+            return Ok(merged);
+        }
+        tries += 1;
+        if tries == TRIES {
+            let put_off = ready.iter().map(|it| (it.share.path.clone(), "other runs were ahead of it".to_owned()));
+            merged.put_off.extend(put_off);
+            return Ok(merged);
         }
     }
-    Ok(merged)
 }
 
 /// Steps in the order they have, as many together as the memory allows.
@@ -150,7 +166,7 @@ fn contiguous<'a>(
 }
 
 enum Refused {
-    /// Another run has counted some of it.
+    /// Another run has committed something of the source meanwhile.
     Overtaken,
     Failed(Error),
 }
@@ -166,14 +182,14 @@ fn together(
     stats: &Stats,
     ctx: &Context,
     store: &Store,
-    source: &Source,
+    source: Origin<'_>,
     wave: &[Ready<'_>],
     watermark: i64,
     known: Known,
-) -> std::result::Result<(), Refused> {
+) -> std::result::Result<Known, Refused> {
     let steps: Vec<String> = wave.iter().map(|it| it.step.to_owned()).collect();
-    let funnels = stats.funnels(&source.name)?;
-    let mut merging = store.merging(&source.name, &ctx.run, &steps, &ctx.timezone, &funnels)?;
+    let funnels = stats.funnels(source.name())?;
+    let mut merging = store.merging(source.name(), &ctx.run, &steps, &ctx.timezone, &funnels)?;
     let keys = merging.keys();
     let zone = |error: upkeep_rollup::UnknownZone| Error::config(error.to_string());
     if source.is_of_events() {
@@ -183,7 +199,7 @@ fn together(
         let rest = Piece::new(stats.options(ctx)).map_err(zone)?;
         ledger::merge(&mut merging, &keys, watermark, rest).map_err(Error::from)?;
     }
-    let mut statements = Vec::new();
+    let mut statements = take_turn(source.name(), known);
     for Ready { share, done, .. } in wave {
         let cursor = Cursor {
             id: share.file.clone(),
@@ -193,31 +209,39 @@ fn together(
             seen: share.seen,
             complete: done.complete,
         };
-        statements.push(advance(&source.name, &cursor, done.from, ctx.now));
+        statements.push(advance(store, source.name(), &cursor, ctx.now));
         for (reason, line) in &done.samples {
             statements.push((
-                "INSERT INTO malformed VALUES (?, ?, ?, ?, ?)".to_owned(),
-                parameters![source.name.as_str(), share.path.as_str(), reason.as_str(), line.as_str(), ctx.now]
-                    .to_vec(),
+                "INSERT INTO @malformed (source, path, reason, line, seen_ms) VALUES (?, ?, ?, ?, ?)".to_owned(),
+                parameters![source.name(), share.path.as_str(), reason.as_str(), line.as_str(), ctx.now].to_vec(),
             ));
         }
     }
     let total = |of: fn(&Done) -> u64| Value::Integer(wave.iter().map(|it| of(it.done)).sum::<u64>().cast_signed());
+    let next = Known {
+        newest: wave.iter().map(|it| it.done.newest).fold(known.newest, i64::max),
+        lines: known.lines + wave.iter().map(|it| it.done.lines).sum::<u64>(),
+        turn: known.turn + 1,
+    };
+    let name = source.name();
     statements.push((
-        "INSERT INTO source (name, newest, lines, late, malformed) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (name) DO UPDATE SET newest = ?2, lines = lines + ?3, late = late + ?4, malformed = malformed + ?5"
+        store.insert_new("INTO @source (name, newest, \"lines\", late, malformed) VALUES (?, 0, 0, 0, 0)"),
+        parameters![name].to_vec(),
+    ));
+    statements.push((
+        "UPDATE @source SET newest = ?, \"lines\" = \"lines\" + ?, late = late + ?, malformed = malformed + ? WHERE name = ?"
             .to_owned(),
         vec![
-            Value::from(source.name.as_str()),
-            Value::Integer(known.newest),
+            Value::Integer(next.newest),
             total(|it| it.lines),
             total(|it| it.late),
             total(|it| it.malformed),
+            Value::from(name),
         ],
     ));
     statements.extend(merging.finish(&stats.funnels)?);
-    match store.commit(&statements) {
+    match store.commit(statements) {
         Err(HostError::Conflict(_)) => Err(Refused::Overtaken),
-        done => Ok(done?),
+        done => Ok(done.map(|()| next)?),
     }
 }

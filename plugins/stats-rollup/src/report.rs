@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use upkeep_plugin::{Finding, HostResult, Place, Report, Result, Severity, Table, metrics};
 
-use crate::config::{Source, Stats};
+use crate::config::{Origin, Stats};
 use crate::merge::Merged;
 use crate::store::{Day, Store};
 
@@ -27,15 +27,15 @@ pub(crate) fn of(stats: &Stats, store: &Store, merged: &BTreeMap<String, Merged>
         ["SOURCE", "DAY", "REQUESTS", "PAGES", "VISITORS", "NEW", "SESSIONS", "4XX", "5XX", "P95"],
     );
     let mut report = Report::new(summary);
-    for source in &stats.sources {
-        let Some(of) = merged.get(&source.name) else { continue };
+    for source in stats.origins() {
+        let Some(of) = merged.get(source.name()) else { continue };
         let numbers = [of.lines, of.late, of.malformed, of.files.len() as u64, of.put_off.len() as u64];
-        counted = counted.row(std::iter::once(source.name.clone()).chain(numbers.map(|it| it.to_string())));
-        if let Some(day) = store.last_day(&source.name)? {
-            last = last.row(cells(&source.name, &day));
+        counted = counted.row(std::iter::once(source.name().to_owned()).chain(numbers.map(|it| it.to_string())));
+        if let Some(day) = store.last_day(source.name())? {
+            last = last.row(cells(source.name(), &day));
         }
         report.findings.extend(findings(source, of));
-        tell(&source.name, of)?;
+        tell(source.name(), of)?;
     }
     Ok(report.table(counted).table(last))
 }
@@ -55,19 +55,19 @@ fn tell(source: &str, of: &Merged) -> HostResult<()> {
     Ok(())
 }
 
-fn findings(source: &Source, of: &Merged) -> Vec<Finding> {
+fn findings(source: Origin<'_>, of: &Merged) -> Vec<Finding> {
     let mut findings = Vec::new();
     if of.malformed * 100 > (of.lines + of.malformed) * MALFORMED {
         let sample = of.samples.first().map_or_else(String::new, |(path, reason, line)| {
-            format!(" The first, in {}/{path}: {reason}: `{line}`", source.root)
+            format!(" The first, in {}: {reason}: `{line}`", source.place(path))
         });
         let all = of.lines + of.malformed;
         findings.push(Finding {
             rule: Some("lines-malformed".to_owned()),
             ..Finding::new(
                 Severity::Medium,
-                format!("malformed/{}", source.name),
-                format!("{} of {all} lines of {} are not in its format", of.malformed, source.name),
+                format!("malformed/{}", source.name()),
+                format!("{} of {all} lines of {} are not in its format", of.malformed, source.name()),
                 format!(
                     "They are in no figure. Does `format` say what the server writes (`log_format`, `LogFormat`)?{sample}"
                 ),
@@ -75,7 +75,7 @@ fn findings(source: &Source, of: &Merged) -> Vec<Finding> {
         });
     }
     for (path, why) in &of.damage {
-        let shown = format!("{}/{path}", source.root);
+        let shown = source.place(path);
         findings.push(Finding {
             rule: Some("log-damaged".to_owned()),
             place: Some(Place { path: shown.clone(), line: None }),

@@ -1,4 +1,4 @@
-//! The figures, and how far each file is counted: tables in the task's own database.
+//! The figures, and how far each file is counted: tables in the task's own database, or in one of a server.
 //!
 //! What a step counted waits in `piece` until the run's end. There the pieces are merged into `section` and into the tables for
 //! people, and the cursors go on, all in one transaction: however the run ends, a line is in the figures if and only if the
@@ -6,40 +6,43 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use upkeep_plugin::sql::{Connection, Value};
-use upkeep_plugin::{Error, HostResult, Result, parameters};
+use upkeep_plugin::sql::{Connection, Rows, Value};
+use upkeep_plugin::{Error, HostError, HostResult, Result, parameters};
 use upkeep_rollup::ledger::Ledger;
 use upkeep_rollup::{Calendar, Damaged, Funnel, Key, PARTITIONS, Section};
 
-use crate::config::FunnelOf;
+use crate::config::{Figures, FunnelOf};
 use crate::cursor::{Cursor, Head, Seen};
+use crate::store::dialect::Sql;
 
+pub(crate) mod dialect;
 mod forget;
 mod tables;
 
-/// The tables, in the order in which they are made.
-const SCHEMA: [&str; 11] = [
-    "CREATE TABLE IF NOT EXISTS log_file (
-        source TEXT NOT NULL, id TEXT NOT NULL, head_length INTEGER NOT NULL, head TEXT NOT NULL,
-        counted INTEGER NOT NULL, path TEXT NOT NULL, device INTEGER NOT NULL, inode INTEGER NOT NULL,
-        size INTEGER NOT NULL, modified_ns INTEGER NOT NULL, complete INTEGER NOT NULL, updated_ms INTEGER NOT NULL,
-        PRIMARY KEY (source, id)) STRICT",
-    "CREATE TABLE IF NOT EXISTS source (
-        name TEXT PRIMARY KEY, newest INTEGER NOT NULL, lines INTEGER NOT NULL, late INTEGER NOT NULL,
-        malformed INTEGER NOT NULL) STRICT",
-    "CREATE TABLE IF NOT EXISTS malformed (
-        source TEXT NOT NULL, path TEXT NOT NULL, reason TEXT NOT NULL, line TEXT NOT NULL, seen_ms INTEGER NOT NULL) STRICT",
-    "CREATE TABLE IF NOT EXISTS visitor_key (
-        source TEXT NOT NULL, period INTEGER NOT NULL, key BLOB NOT NULL, PRIMARY KEY (source, period)) STRICT",
-    "CREATE TABLE IF NOT EXISTS piece (
-        run TEXT NOT NULL, step TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (run, key, step)) STRICT",
-    "CREATE TABLE IF NOT EXISTS section (
-        source TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (source, key)) STRICT",
+/// The tables, in the order in which they are made: when the last one is there, all are.
+const SCHEMA: [&str; 12] = [
+    "@log_file (
+        source NAME NOT NULL, id NAME NOT NULL, head_length NUMBER NOT NULL, head NAME NOT NULL,
+        counted NUMBER NOT NULL, path TEXT NOT NULL, device NUMBER NOT NULL, inode NUMBER NOT NULL,
+        size NUMBER NOT NULL, modified_ns NUMBER NOT NULL, complete NUMBER NOT NULL, updated_ms NUMBER NOT NULL,
+        PRIMARY KEY (source, id))",
+    "@source (
+        name NAME NOT NULL, newest NUMBER NOT NULL, \"lines\" NUMBER NOT NULL, late NUMBER NOT NULL,
+        malformed NUMBER NOT NULL, PRIMARY KEY (name))",
+    "@turn (source NAME NOT NULL, turn NUMBER NOT NULL, PRIMARY KEY (source, turn))",
+    "@malformed (
+        source NAME NOT NULL, path TEXT NOT NULL, reason TEXT NOT NULL, line TEXT NOT NULL, seen_ms NUMBER NOT NULL)",
+    "@visitor_key (
+        source NAME NOT NULL, period NUMBER NOT NULL, \"key\" BYTES NOT NULL, PRIMARY KEY (source, period))",
+    "@piece (
+        run NAME NOT NULL, step NAME NOT NULL, \"key\" NAME NOT NULL, value BYTES NOT NULL,
+        PRIMARY KEY (run, \"key\", step))",
     tables::TRAFFIC,
     tables::RANKING,
     tables::EVENT,
     tables::FUNNEL,
     tables::RETENTION,
+    "@section (source NAME NOT NULL, \"key\" NAME NOT NULL, value BYTES NOT NULL, PRIMARY KEY (source, \"key\"))",
 ];
 
 /// The key of a piece that says that the step is whole.
@@ -57,9 +60,17 @@ const ROWS: usize = 64;
 /// Statements that are done together.
 pub(crate) type Statements = Vec<(String, Vec<Value>)>;
 
-/// The task's own database.
+/// Turns that are remembered of a source; a run that commits is never so many behind.
+const TURNS: i64 = 1_000;
+
+/// The database that the figures are in: the task's own, or one of a server.
 #[derive(Debug)]
-pub(crate) struct Store(Connection);
+pub(crate) struct Store {
+    connection: Connection,
+    sql: Sql,
+    /// Whether nobody else counts here.
+    is_private: bool,
+}
 
 /// What is known of a source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,6 +78,8 @@ pub(crate) struct Known {
     /// The newest time that was counted, in Unix seconds; 0 before the first.
     pub(crate) newest: i64,
     pub(crate) lines: u64,
+    /// How often something was committed.
+    pub(crate) turn: i64,
 }
 
 /// The figures of a day, those that a report shows.
@@ -84,34 +97,61 @@ pub(crate) struct Day {
 }
 
 impl Store {
-    pub(crate) fn open() -> HostResult<Self> {
-        Connection::open("private").map(Self)
+    pub(crate) fn open(figures: &Figures) -> HostResult<Self> {
+        let connection = Connection::open(&figures.database)?;
+        let is_private = figures.is_private();
+        let prefix = figures.prefix.clone().unwrap_or_else(|| (if is_private { "" } else { "upkeep_" }).to_owned());
+        let sql = Sql { dialect: connection.dialect(), prefix };
+        Ok(Self { connection, sql, is_private })
     }
 
     /// Makes the tables that are not there yet.
     pub(crate) fn prepare(&self) -> HostResult<()> {
-        let statements: Statements = SCHEMA.iter().map(|it| ((*it).to_owned(), Vec::new())).collect();
-        self.0.batch(&statements).map(drop)
+        // Steps that make them at the same time are in each other's way; then they are there.
+        for _ in 0..3 {
+            if !self.is_new()? {
+                return Ok(());
+            }
+            let statements: Statements = SCHEMA.iter().map(|it| (self.sql.create(it), Vec::new())).collect();
+            match self.connection.batch(&statements) {
+                Err(HostError::Conflict(_)) => {}
+                made => return made.map(drop),
+            }
+        }
+        Ok(())
     }
 
     /// Whether nothing was ever counted.
     pub(crate) fn is_new(&self) -> HostResult<bool> {
-        let mut tables = self.0.query("SELECT 1 FROM sqlite_schema WHERE name = 'section'", [])?;
+        let (statement, values) = self.sql.is_there("section");
+        let mut tables = self.connection.query(&statement, values)?;
         tables.next().transpose().map(|it| it.is_none())
     }
 
+    /// The rows of a statement.
+    fn query(&self, statement: &str, values: impl Into<Vec<Value>>) -> HostResult<Rows> {
+        let values: Vec<Value> = values.into().into_iter().map(dialect::harmless).collect();
+        self.connection.query(&self.sql.text(statement), values)
+    }
+
+    fn execute(&self, statement: &str, values: impl Into<Vec<Value>>) -> HostResult<u64> {
+        let values: Vec<Value> = values.into().into_iter().map(dialect::harmless).collect();
+        self.connection.execute(&self.sql.text(statement), values)
+    }
+
     pub(crate) fn known(&self, source: &str) -> HostResult<Known> {
-        let mut rows = self.0.query("SELECT newest, lines FROM source WHERE name = ?", parameters![source])?;
-        match rows.next().transpose()? {
-            None => Ok(Known::default()),
-            Some(row) => Ok(Known { newest: row.get("newest")?, lines: row.get::<i64>("lines")?.cast_unsigned() }),
-        }
+        let mut rows = self.query("SELECT newest, \"lines\" FROM @source WHERE name = ?", parameters![source])?;
+        let Some(row) = rows.next().transpose()? else { return Ok(Known::default()) };
+        let mut turns = self.query("SELECT max(turn) AS turn FROM @turn WHERE source = ?", parameters![source])?;
+        let turn = turns.next().transpose()?.map(|row| row.get::<Option<i64>>("turn")).transpose()?.flatten();
+        let lines = row.get::<i64>("lines")?.cast_unsigned();
+        Ok(Known { newest: row.get("newest")?, lines, turn: turn.unwrap_or(0) })
     }
 
     /// The newest day of a source.
     pub(crate) fn last_day(&self, source: &str) -> HostResult<Option<Day>> {
-        let statement = "SELECT * FROM traffic WHERE source = ? AND level = 'day' ORDER BY unix DESC LIMIT 1";
-        let row = self.0.query(statement, parameters![source])?.next().transpose()?;
+        let statement = "SELECT * FROM @traffic WHERE source = ? AND level = 'day' ORDER BY unix DESC LIMIT 1";
+        let row = self.query(statement, parameters![source])?.next().transpose()?;
         row.map(|row| {
             Ok(Day {
                 start: row.get("start")?,
@@ -129,7 +169,7 @@ impl Store {
     }
 
     pub(crate) fn cursors(&self, source: &str) -> HostResult<Vec<Cursor>> {
-        let rows = self.0.query("SELECT * FROM log_file WHERE source = ? ORDER BY id", parameters![source])?;
+        let rows = self.query("SELECT * FROM @log_file WHERE source = ? ORDER BY id", parameters![source])?;
         rows.map(|row| {
             let row = row?;
             let number = |column: &str| row.get::<i64>(column).map(i64::cast_unsigned);
@@ -154,12 +194,23 @@ impl Store {
     }
 
     /// The key that visitors of a source are hashed with in a period.
-    pub(crate) fn visitor_key(&self, source: &str, period: i32) -> HostResult<[u8; 16]> {
+    pub(crate) fn visitor_key(&self, source: &str, period: i32) -> Result<[u8; 16]> {
         let of = parameters![source, i64::from(period)];
-        self.0.execute("INSERT OR IGNORE INTO visitor_key VALUES (?, ?, randomblob(16))", &of)?;
-        let mut rows = self.0.query("SELECT key FROM visitor_key WHERE source = ? AND period = ?", of)?;
-        let key = rows.next().transpose()?.map(|row| row.get::<Vec<u8>>("key")).transpose()?.unwrap_or_default();
-        Ok(key.try_into().unwrap_or_default())
+        let known = || -> HostResult<Option<Vec<u8>>> {
+            let statement = "SELECT \"key\" FROM @visitor_key WHERE source = ? AND period = ?";
+            self.query(statement, of.clone())?.next().transpose()?.map(|row| row.get("key")).transpose()
+        };
+        let key = match known()? {
+            Some(key) => key,
+            None => {
+                // Of several that make one at the same time, one is first.
+                let values =
+                    format!("INTO @visitor_key (source, period, \"key\") VALUES (?, ?, {})", self.sql.random());
+                self.execute(&self.sql.insert_new(&values), of.clone())?;
+                known()?.unwrap_or_default()
+            }
+        };
+        key.try_into().map_err(|_| damaged("a key of visitors is not 16 bytes long"))
     }
 
     /// Keeps what a step counted. Done again after a crash, it takes the place of what was kept before.
@@ -170,39 +221,57 @@ impl Store {
 
     /// Puts pieces in the place of those that a step had, in as many calls as their size takes.
     fn put(&self, run: &str, step: &str, pieces: impl Iterator<Item = (String, Vec<u8>)>) -> HostResult<()> {
-        self.0.execute("DELETE FROM piece WHERE run = ? AND step = ?", parameters![run, step])?;
+        self.execute("DELETE FROM @piece WHERE run = ? AND step = ?", parameters![run, step])?;
         let mut pieces = pieces.peekable();
         while pieces.peek().is_some() {
-            let (mut values, mut bytes) = (parameters![run, step].to_vec(), 0);
-            while values.len() < 2 * ROWS
+            let (mut values, mut rows, mut bytes) = (Vec::new(), 0, 0);
+            while rows < ROWS
                 && let Some((key, value)) = pieces.next_if(|(_, value)| bytes == 0 || bytes + value.len() <= CALL)
             {
                 bytes += value.len().max(1);
-                values.extend([Value::from(key), Value::Blob(value)]);
+                values.extend([Value::from(run), Value::from(step), Value::from(key), Value::Blob(value)]);
+                rows += 1;
             }
-            let rows: Vec<String> =
-                (3..values.len()).step_by(2).map(|at| format!("(?1, ?2, ?{at}, ?{})", at + 1)).collect();
-            let insert = format!("INSERT INTO piece (run, step, key, value) VALUES {}", rows.join(", "));
-            self.0.execute(&insert, values)?;
+            let places = vec!["(?, ?, ?, ?)"; rows].join(", ");
+            self.execute(&format!("INSERT INTO @piece (run, step, \"key\", value) VALUES {places}"), values)?;
         }
         Ok(())
     }
 
     /// Which of the steps of a run are kept, whole, and how many bytes of them.
     pub(crate) fn kept(&self, run: &str) -> HostResult<BTreeMap<String, u64>> {
-        let statement =
-            "SELECT step, sum(length(value)) AS size FROM piece WHERE run = ? GROUP BY step HAVING max(key = ?)";
-        let rows = self.0.query(statement, parameters![run, END])?;
+        let statement = "SELECT step, sum(length(value)) AS size FROM @piece WHERE run = ? GROUP BY step
+             HAVING sum(CASE WHEN \"key\" = ? THEN 1 ELSE 0 END) > 0";
+        let rows = self.query(statement, parameters![run, END])?;
         rows.map(|row| {
             let row = row?;
-            Ok((row.get("step")?, row.get::<i64>("size")?.cast_unsigned()))
+            // A sum is a number of any length for some databases, and so text.
+            let size = match row.get::<i64>("size") {
+                Ok(size) => size,
+                Err(_) => row.get::<String>("size")?.parse().unwrap_or(i64::MAX),
+            };
+            Ok((row.get("step")?, size.cast_unsigned()))
         })
         .collect()
     }
 
     /// Does all of it, or nothing.
-    pub(crate) fn commit(&self, statements: &Statements) -> HostResult<()> {
-        self.0.batch(statements).map(drop)
+    pub(crate) fn commit(&self, statements: Statements) -> HostResult<()> {
+        let text = |(statement, values): (String, Vec<Value>)| {
+            (self.sql.text(&statement), values.into_iter().map(dialect::harmless).collect())
+        };
+        let statements: Statements = statements.into_iter().map(text).collect();
+        self.connection.batch(&statements).map(drop)
+    }
+
+    /// An INSERT, from INTO on, that does nothing where there is a row with the same key.
+    pub(crate) fn insert_new(&self, rest: &str) -> String {
+        self.sql.insert_new(rest)
+    }
+
+    /// How a row of a table takes the place of the one with its key.
+    pub(crate) fn put_row(&self, table: &str, key: &[&str], columns: &[&str]) -> String {
+        self.sql.put(table, key, columns)
     }
 
     /// Begins to merge what some steps of a run counted of a source.
@@ -216,11 +285,12 @@ impl Store {
     ) -> Result<Merging<'a>> {
         let calendar = Calendar::new(zone).map_err(|error| Error::config(error.to_string()))?;
         let places = vec!["?"; steps.len()].join(", ");
-        let statement = format!("SELECT key, value FROM piece WHERE run = ? AND key <> ? AND step IN ({places})");
+        let statement =
+            format!("SELECT \"key\", value FROM @piece WHERE run = ? AND \"key\" <> ? AND step IN ({places})");
         let values: Vec<Value> =
             [run, END].into_iter().chain(steps.iter().map(String::as_str)).map(Value::from).collect();
         let mut pieces: BTreeMap<Key, Vec<Vec<u8>>> = BTreeMap::new();
-        for row in self.0.query(&statement, values)? {
+        for row in self.query(&statement, values)? {
             let row = row?;
             let key = row.get::<String>("key")?.parse().map_err(damaged)?;
             pieces.entry(key).or_default().push(row.get("value")?);
@@ -240,9 +310,18 @@ impl Store {
     }
 }
 
-/// A cursor goes on from where it stood when the run was planned. When it does not stand there any more, another run has
-/// counted meanwhile: then the statement fails, and with it all that is committed together.
-pub(crate) fn advance(source: &str, cursor: &Cursor, expected: u64, now_ms: i64) -> (String, Vec<Value>) {
+/// The next turn of a source. Who finds it taken has been overtaken by another run, and what is committed together with this
+/// is not done.
+pub(crate) fn take_turn(source: &str, known: Known) -> Statements {
+    let turn = known.turn + 1;
+    vec![
+        ("INSERT INTO @turn (source, turn) VALUES (?, ?)".to_owned(), parameters![source, turn].to_vec()),
+        ("DELETE FROM @turn WHERE source = ? AND turn <= ?".to_owned(), parameters![source, turn - TURNS].to_vec()),
+    ]
+}
+
+/// Moves a cursor.
+pub(crate) fn advance(store: &Store, source: &str, cursor: &Cursor, now_ms: i64) -> (String, Vec<Value>) {
     let values = parameters![
         source,
         cursor.id.as_str(),
@@ -256,17 +335,10 @@ pub(crate) fn advance(source: &str, cursor: &Cursor, expected: u64, now_ms: i64)
         cursor.seen.modified_ns,
         i64::from(cursor.complete),
         now_ms,
-        expected.cast_signed(),
     ];
-    let statement = "INSERT INTO log_file (source, id, head_length, head, counted, path, device, inode, size,
-            modified_ns, complete, updated_ms)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-        ON CONFLICT (source, id) DO UPDATE SET
-            counted = CASE WHEN counted = ?13 THEN excluded.counted END,
-            head_length = excluded.head_length, head = excluded.head, path = excluded.path, device = excluded.device,
-            inode = excluded.inode, size = excluded.size, modified_ns = excluded.modified_ns,
-            complete = excluded.complete, updated_ms = excluded.updated_ms";
-    (statement.to_owned(), values.to_vec())
+    let columns =
+        ["head_length", "head", "counted", "path", "device", "inode", "size", "modified_ns", "complete", "updated_ms"];
+    (store.put_row("log_file", &["source", "id"], &columns), values.to_vec())
 }
 
 /// What is stored of a source, and what is new: read while it is merged, and written at once at the end.
@@ -307,11 +379,11 @@ impl Merging<'_> {
         let keys: Vec<Key> = keys.into_iter().collect();
         for keys in keys.chunks(1_000) {
             let places = vec!["?"; keys.len()].join(", ");
-            let statement = format!("SELECT key, value FROM section WHERE source = ? AND key IN ({places})");
+            let statement = format!("SELECT \"key\", value FROM @section WHERE source = ? AND \"key\" IN ({places})");
             let names = keys.iter().map(Key::to_string);
             let values: Vec<Value> = [self.source.to_owned()].into_iter().chain(names).map(Value::from).collect();
             self.stored.extend(keys.iter().map(|key| (*key, None)));
-            for row in self.store.0.query(&statement, values)? {
+            for row in self.store.query(&statement, values)? {
                 let row = row?;
                 let key = row.get::<String>("key")?.parse().map_err(damaged)?;
                 self.stored.insert(key, Some(row.get("value")?));
@@ -329,22 +401,24 @@ impl Merging<'_> {
             match value {
                 Some(value) => new.push((key.to_string(), value)),
                 None => statements.push((
-                    "DELETE FROM section WHERE source = ? AND key = ?".to_owned(),
+                    "DELETE FROM @section WHERE source = ? AND \"key\" = ?".to_owned(),
                     parameters![self.source, key.to_string()].to_vec(),
                 )),
             }
         }
         self.store.put(self.run, MERGED, new.into_iter())?;
+        let replacing = self.store.sql.replacing(&["source", "key"], &["value"]);
         statements.push((
-            "INSERT OR REPLACE INTO section (source, key, value)
-             SELECT ?, key, value FROM piece WHERE run = ? AND step = ?"
-                .to_owned(),
+            format!(
+                "INSERT INTO @section (source, \"key\", value)
+                 SELECT ?, \"key\", value FROM @piece WHERE run = ? AND step = ?{replacing}"
+            ),
             parameters![self.source, self.run, MERGED].to_vec(),
         ));
         let steps: Vec<Value> =
             [self.run, MERGED].into_iter().chain(self.steps.iter().map(String::as_str)).map(Value::from).collect();
         let places = vec!["?"; self.steps.len()].join(", ");
-        statements.push((format!("DELETE FROM piece WHERE run = ? AND step IN (?, {places})"), steps));
+        statements.push((format!("DELETE FROM @piece WHERE run = ? AND step IN (?, {places})"), steps));
         Ok(statements)
     }
 }
@@ -361,7 +435,8 @@ impl Ledger for Merging<'_> {
             return Ok(stored.take());
         }
         let values = parameters![self.source, key.to_string()];
-        let mut rows = self.store.0.query("SELECT value FROM section WHERE source = ? AND key = ?", values)?;
+        let statement = "SELECT value FROM @section WHERE source = ? AND \"key\" = ?";
+        let mut rows = self.store.query(statement, values)?;
         Ok(rows.next().transpose()?.map(|row| row.get("value")).transpose()?)
     }
 
@@ -390,8 +465,8 @@ impl From<Damaged> for Failed {
     }
 }
 
-impl From<upkeep_plugin::HostError> for Failed {
-    fn from(error: upkeep_plugin::HostError) -> Self {
+impl From<HostError> for Failed {
+    fn from(error: HostError) -> Self {
         Self(error.into())
     }
 }

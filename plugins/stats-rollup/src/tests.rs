@@ -284,6 +284,82 @@ fn events_are_counted_with_funnels_and_cohorts() {
 }
 
 #[test]
+fn rows_of_a_table_are_counted_once() {
+    let mut place = Place::new();
+    let config = r#"{
+        "tables": [{ "name": "orders", "database": "private", "table": "shop_order", "time": "at", "user": "buyer", "event": "kind" }],
+        "funnels": [{ "name": "pay", "source": "orders", "steps": ["view", "order"], "within": "1h" }]
+    }"#;
+    let shop = Connection::open("private").unwrap();
+    // A key of another type, a table that is not there, a column that is not there.
+    for (table, expected) in [
+        ("CREATE TABLE other (id INTEGER PRIMARY KEY)", "no such table"),
+        ("CREATE TABLE shop_order (id INTEGER PRIMARY KEY, at TEXT, buyer INTEGER)", "`orders` in [[config.tables]]"),
+        ("ALTER TABLE shop_order ADD COLUMN kind TEXT", ""),
+    ] {
+        shop.execute(table, []).unwrap();
+        match expected {
+            "" => assert_eq!(place.run_with(config).unwrap().summary, "0 lines counted"),
+            _ => {
+                shop.execute("INSERT INTO other DEFAULT VALUES", []).unwrap();
+                if table.contains("shop_order") {
+                    shop.execute("INSERT INTO shop_order VALUES (1, '2025-11-01T10:00:00Z', 7)", []).unwrap();
+                }
+                let error = place.run_with(config).unwrap_err().to_string();
+                assert!(error.contains(expected), "{error}");
+                let _ = shop.execute("DELETE FROM shop_order", []);
+            }
+        }
+    }
+    let insert = |id: i64, at: &str, buyer: Option<i64>, kind: &str| {
+        let values = parameters![id, at, buyer, kind];
+        shop.execute("INSERT INTO shop_order VALUES (?, ?, ?, ?)", values).unwrap();
+    };
+    for id in 1..=30_000 {
+        let kind = if id <= 20_000 { "view" } else { "order" };
+        insert(id, &format!("2025-11-01 {:02}:{:02}:00", 10 + id / 20_001, id % 60), Some(id % 20_000), kind);
+    }
+    assert_eq!(place.run_with(config).unwrap().summary, "30000 lines counted");
+    assert_eq!(place.run_with(config).unwrap().summary, "0 lines counted");
+    // Gaps, nobody, no time, and a time that is still to come.
+    insert(5_000_000_000, "2025-11-02 10:00:00", None, "view");
+    insert(5_000_000_001, "", Some(1), "view");
+    insert(5_000_000_002, "2125-11-02 10:00:00", Some(1), "view");
+    let report = place.run_with(config).unwrap();
+    assert_eq!(report.summary, "1 lines counted, 2 malformed");
+    assert!(
+        report.findings[0]
+            .detail
+            .contains("private.shop_order: a time that cannot be read: `the row with id = 5000000001`"),
+        "{report:?}"
+    );
+    assert_eq!(place.number("SELECT count FROM event WHERE name = 'view' AND day = '2025-11-01'"), 20_000);
+    assert_eq!(place.number("SELECT count FROM event WHERE name = 'order'"), 10_000);
+    let users = place.number("SELECT users FROM event WHERE name = 'view' AND day = '2025-11-01'");
+    assert!((19_800..=20_200).contains(&users), "{users}");
+    assert_eq!(place.number("SELECT users FROM funnel WHERE step = 1 AND day = '2025-11-01'"), 20_000);
+    assert_eq!(place.number("SELECT counted FROM log_file WHERE source = 'orders'"), 5_000_000_002);
+
+    insert(5_000_000_003, "2025-11-02 10:00:00", Some(1), "view");
+    for (from, to, expected) in [
+        ("\"time\": \"at\"", "\"time\": \"when\"", "what the database calls them"),
+        ("\"time\": \"at\"", "\"time\": \"at; --\"", "is no name of a column"),
+        ("\"time\": \"at\"", "\"time\": \"at\", \"key\": \"kind\"", "has to be a whole number above 0"),
+        ("\"time\": \"at\"", "\"time\": \"at\", \"timezone\": \"Mars\"", "`timezone`"),
+        ("\"time\": \"at\"", "\"time\": \"at\", \"settle\": \"1h\"", "`settle`"),
+        (
+            "\"tables\": [",
+            "\"tables\": [{ \"name\": \"orders\", \"database\": \"private\", \"table\": \"t\", \"time\": \"at\" }, ",
+            "a name of its own",
+        ),
+    ] {
+        let error = place.run_with(&config.replace(from, to)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    assert_eq!(place.run_with("{}").unwrap_err().to_string().contains("nothing to count"), true);
+}
+
+#[test]
 fn keys_of_visitors_go_when_no_line_can_need_them() {
     let mut place = Place::new();
     let log = place.path().join("access.log");

@@ -4,7 +4,6 @@
 //! days, not added up: a visitor of two days is one visitor of the week.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 
 use upkeep_plugin::sql::Value;
 use upkeep_plugin::{Result, parameters};
@@ -13,41 +12,42 @@ use upkeep_rollup::{
     Chart, Cohort, Day, Figures, Hits, Key, PARTITIONS, Page, Ranking, SEPARATOR, Section, Steps, Usage, Users,
 };
 
+use super::dialect::short;
 use super::{Merging, Statements, damaged};
 use crate::config::FunnelOf;
 
 /// One row for each source, level and span.
-pub(super) const TRAFFIC: &str = "CREATE TABLE IF NOT EXISTS traffic (
-    source TEXT NOT NULL, level TEXT NOT NULL, start TEXT NOT NULL, unix INTEGER NOT NULL,
-    requests INTEGER NOT NULL, pages INTEGER NOT NULL, bytes INTEGER NOT NULL,
-    s1xx INTEGER NOT NULL, s2xx INTEGER NOT NULL, s3xx INTEGER NOT NULL, s4xx INTEGER NOT NULL, s5xx INTEGER NOT NULL,
-    visitors INTEGER NOT NULL, new_visitors INTEGER, returning_visitors INTEGER,
-    sessions INTEGER NOT NULL, bounces INTEGER NOT NULL, session_seconds INTEGER NOT NULL,
-    session_pages INTEGER NOT NULL, timed INTEGER NOT NULL, time_us INTEGER NOT NULL,
-    p50_us INTEGER, p90_us INTEGER, p95_us INTEGER, p99_us INTEGER, max_us INTEGER,
-    bots INTEGER NOT NULL, tools INTEGER NOT NULL, late INTEGER NOT NULL,
-    PRIMARY KEY (source, level, unix)) STRICT";
+pub(super) const TRAFFIC: &str = "@traffic (
+    source NAME NOT NULL, level NAME NOT NULL, start NAME NOT NULL, unix NUMBER NOT NULL,
+    requests NUMBER NOT NULL, pages NUMBER NOT NULL, bytes NUMBER NOT NULL,
+    s1xx NUMBER NOT NULL, s2xx NUMBER NOT NULL, s3xx NUMBER NOT NULL, s4xx NUMBER NOT NULL, s5xx NUMBER NOT NULL,
+    visitors NUMBER NOT NULL, new_visitors NUMBER, returning_visitors NUMBER,
+    sessions NUMBER NOT NULL, bounces NUMBER NOT NULL, session_seconds NUMBER NOT NULL,
+    session_pages NUMBER NOT NULL, timed NUMBER NOT NULL, time_us NUMBER NOT NULL,
+    p50_us NUMBER, p90_us NUMBER, p95_us NUMBER, p99_us NUMBER, max_us NUMBER,
+    bots NUMBER NOT NULL, tools NUMBER NOT NULL, late NUMBER NOT NULL,
+    PRIMARY KEY (source, level, unix))";
 
 /// The first names of each ranking of each day.
-pub(super) const RANKING: &str = "CREATE TABLE IF NOT EXISTS ranking (
-    source TEXT NOT NULL, day TEXT NOT NULL, chart TEXT NOT NULL, place INTEGER NOT NULL, name TEXT NOT NULL,
-    hits INTEGER NOT NULL, bytes INTEGER, time_us INTEGER, p95_us INTEGER,
-    PRIMARY KEY (source, day, chart, place)) STRICT";
+pub(super) const RANKING: &str = "@ranking (
+    source NAME NOT NULL, day NAME NOT NULL, chart NAME NOT NULL, place NUMBER NOT NULL, name TEXT NOT NULL,
+    hits NUMBER NOT NULL, bytes NUMBER, time_us NUMBER, p95_us NUMBER,
+    PRIMARY KEY (source, day, chart, place))";
 
 /// Events of a day: how often, and by how many users.
-pub(super) const EVENT: &str = "CREATE TABLE IF NOT EXISTS event (
-    source TEXT NOT NULL, day TEXT NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL, users INTEGER NOT NULL,
-    PRIMARY KEY (source, day, name)) STRICT";
+pub(super) const EVENT: &str = "@event (
+    source NAME NOT NULL, day NAME NOT NULL, name NAME NOT NULL, count NUMBER NOT NULL, users NUMBER NOT NULL,
+    PRIMARY KEY (source, day, name))";
 
 /// Users who began a funnel on a day, and how many of them came to each step.
-pub(super) const FUNNEL: &str = "CREATE TABLE IF NOT EXISTS funnel (
-    source TEXT NOT NULL, funnel TEXT NOT NULL, day TEXT NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL,
-    users INTEGER NOT NULL, PRIMARY KEY (source, funnel, day, step)) STRICT";
+pub(super) const FUNNEL: &str = "@funnel (
+    source NAME NOT NULL, funnel NAME NOT NULL, day NAME NOT NULL, step NUMBER NOT NULL, name NAME NOT NULL,
+    users NUMBER NOT NULL, PRIMARY KEY (source, funnel, day, step))";
 
 /// Users by their first day, and how many of them were here so many days later.
-pub(super) const RETENTION: &str = "CREATE TABLE IF NOT EXISTS retention (
-    source TEXT NOT NULL, day TEXT NOT NULL, users INTEGER NOT NULL, after_1 INTEGER NOT NULL, after_3 INTEGER NOT NULL,
-    after_7 INTEGER NOT NULL, after_14 INTEGER NOT NULL, after_30 INTEGER NOT NULL, PRIMARY KEY (source, day)) STRICT";
+pub(super) const RETENTION: &str = "@retention (
+    source NAME NOT NULL, day NAME NOT NULL, users NUMBER NOT NULL, after_1 NUMBER NOT NULL, after_3 NUMBER NOT NULL,
+    after_7 NUMBER NOT NULL, after_14 NUMBER NOT NULL, after_30 NUMBER NOT NULL, PRIMARY KEY (source, day))";
 
 /// The days of cohorts that are in the table.
 const AFTER: [usize; 5] = [1, 3, 7, 14, 30];
@@ -55,8 +55,35 @@ const AFTER: [usize; 5] = [1, 3, 7, 14, 30];
 /// Names of a ranking that are in the table; all of them are in the section.
 const PLACES: usize = 100;
 
-const INSERT: &str = "INSERT OR REPLACE INTO traffic VALUES
-    (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+/// What a row of traffic has besides its key.
+const FIGURES: [&str; 26] = [
+    "start",
+    "requests",
+    "pages",
+    "bytes",
+    "s1xx",
+    "s2xx",
+    "s3xx",
+    "s4xx",
+    "s5xx",
+    "visitors",
+    "new_visitors",
+    "returning_visitors",
+    "sessions",
+    "bounces",
+    "session_seconds",
+    "session_pages",
+    "timed",
+    "time_us",
+    "p50_us",
+    "p90_us",
+    "p95_us",
+    "p99_us",
+    "max_us",
+    "bots",
+    "tools",
+    "late",
+];
 
 /// The rows of all that has changed.
 pub(super) fn of(merging: &mut Merging<'_>, funnels: &[FunnelOf]) -> Result<Statements> {
@@ -69,14 +96,15 @@ pub(super) fn of(merging: &mut Merging<'_>, funnels: &[FunnelOf]) -> Result<Stat
             Key::Hour(start) => {
                 if let Some(bytes) = load(merging, key)? {
                     let figures = figures(Section { key, bytes })?;
-                    statements.push(row(merging.source, "hour", &merging.calendar.clock(start), start, &figures));
+                    let clock = merging.calendar.clock(start);
+                    statements.push(row(merging, "hour", &clock, start, &figures));
                 }
             }
             Key::Day(day) => {
                 days.insert(day);
                 if let Some(bytes) = load(merging, key)? {
                     let figures = figures(Section { key, bytes })?;
-                    statements.push(row(merging.source, "day", &day.to_string(), unix(day), &figures));
+                    statements.push(row(merging, "day", &day.to_string(), unix(day), &figures));
                 }
             }
             Key::Chart(day, chart) => {
@@ -86,13 +114,13 @@ pub(super) fn of(merging: &mut Merging<'_>, funnels: &[FunnelOf]) -> Result<Stat
             }
             Key::Events(day) => {
                 if let Some(bytes) = load(merging, key)? {
-                    events(merging.source, day, &bytes, &mut statements)?;
+                    events(merging, day, &bytes, &mut statements)?;
                 }
             }
             Key::Steps(id, day) => {
                 let funnel = funnels.iter().find(|it| it.funnel().is_ok_and(|it| it.id() == id));
                 if let (Some(funnel), Some(bytes)) = (funnel, load(merging, key)?) {
-                    steps(merging.source, funnel, day, &bytes, &mut statements)?;
+                    steps(merging, funnel, day, &bytes, &mut statements)?;
                 }
             }
             Key::Users(_) => has_users = true,
@@ -137,7 +165,7 @@ fn span_of(
     }
     if let Some(section) = Section::merged(parts).map_err(damaged)? {
         let figures = figures(section)?;
-        statements.push(row(merging.source, level, &first.to_string(), unix(first), &figures));
+        statements.push(row(merging, level, &first.to_string(), unix(first), &figures));
     }
     Ok(())
 }
@@ -147,16 +175,16 @@ fn unix(day: Day) -> i64 {
     i64::from(day.0) * 86_400
 }
 
-fn row(source: &str, level: &str, start: &str, unix: i64, figures: &Figures) -> (String, Vec<Value>) {
+fn row(merging: &Merging<'_>, level: &str, start: &str, unix: i64, figures: &Figures) -> (String, Vec<Value>) {
     let number = |value: u64| Value::Integer(i64::try_from(value).unwrap_or(i64::MAX));
     let timed = |value: u64| if figures.timed > 0 { number(value) } else { Value::Null };
     // Who is new is known of days, and of what is made of days.
     let of_days = |value: u64| if level == "hour" { Value::Null } else { number(value) };
     let values = vec![
-        Value::from(source),
+        Value::from(merging.source),
         Value::from(level),
-        Value::from(start),
         Value::Integer(unix),
+        Value::from(start),
         number(figures.requests),
         number(figures.pages),
         number(figures.bytes),
@@ -183,7 +211,7 @@ fn row(source: &str, level: &str, start: &str, unix: i64, figures: &Figures) -> 
         number(figures.tools),
         number(figures.late),
     ];
-    (INSERT.to_owned(), values)
+    (merging.store.put_row("traffic", &["source", "level", "unix"], &FIGURES), values)
 }
 
 /// The first places of a ranking, in one statement.
@@ -213,31 +241,19 @@ fn ranking(source: &str, day: Day, chart: Chart, bytes: &[u8], statements: &mut 
         }
     };
     let day = day.to_string();
-    let remove = "DELETE FROM ranking WHERE source = ? AND day = ? AND chart = ?";
+    let remove = "DELETE FROM @ranking WHERE source = ? AND day = ? AND chart = ?";
     statements.push((remove.to_owned(), parameters![source, day.as_str(), chart.name()].to_vec()));
     if places.is_empty() {
         return Ok(());
     }
-    let mut insert =
-        String::from("INSERT INTO ranking (source, day, chart, place, name, hits, bytes, time_us, p95_us) VALUES");
-    let mut values = vec![Value::from(source), Value::from(day), Value::from(chart.name())];
-    for (number, place) in places.into_iter().enumerate() {
-        let comma = if number > 0 { "," } else { "" };
-        let at = values.len();
-        let written = write!(
-            insert,
-            "{comma} (?1, ?2, ?3, {}, ?{}, ?{}, ?{}, ?{}, ?{})",
-            number + 1,
-            at + 1,
-            at + 2,
-            at + 3,
-            at + 4,
-            at + 5
-        );
-        debug_assert!(written.is_ok(), "a String takes anything");
-        let integer = |value: u64| Value::Integer(i64::try_from(value).unwrap_or(i64::MAX));
-        let optional = |value: Option<u64>| value.map_or(Value::Null, integer);
+    let integer = |value: u64| Value::Integer(i64::try_from(value).unwrap_or(i64::MAX));
+    let optional = |value: Option<u64>| value.map_or(Value::Null, integer);
+    let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?)"; places.len()].join(", ");
+    let mut values = Vec::with_capacity(9 * places.len());
+    for (number, place) in (1..).zip(places) {
+        values.extend(parameters![source, day.as_str(), chart.name()]);
         values.extend([
+            Value::Integer(number),
             Value::from(place.name),
             integer(place.hits),
             optional(place.bytes),
@@ -245,39 +261,41 @@ fn ranking(source: &str, day: Day, chart: Chart, bytes: &[u8], statements: &mut 
             optional(place.p95),
         ]);
     }
-    statements.push((insert, values));
+    let insert = "INSERT INTO @ranking (source, day, chart, place, name, hits, bytes, time_us, p95_us) VALUES";
+    statements.push((format!("{insert} {rows}"), values));
     Ok(())
 }
 
 /// The events of a day.
-fn events(source: &str, day: Day, bytes: &[u8], statements: &mut Statements) -> Result<()> {
+fn events(merging: &Merging<'_>, day: Day, bytes: &[u8], statements: &mut Statements) -> Result<()> {
     let ranking = Ranking::<Usage>::decode(bytes).map_err(damaged)?;
     for (name, usage) in ranking.top() {
         let values = vec![
-            Value::from(source),
+            Value::from(merging.source),
             Value::from(day.to_string()),
-            Value::from(name),
+            Value::from(short(name)),
             Value::Integer(usage.count.cast_signed()),
             Value::Integer(usage.users.estimate().cast_signed()),
         ];
-        statements.push(("INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?, ?)".to_owned(), values));
+        statements.push((merging.store.put_row("event", &["source", "day", "name"], &["count", "users"]), values));
     }
     Ok(())
 }
 
 /// The steps of a funnel on a day.
-fn steps(source: &str, funnel: &FunnelOf, day: Day, bytes: &[u8], statements: &mut Statements) -> Result<()> {
+fn steps(merging: &Merging<'_>, funnel: &FunnelOf, day: Day, bytes: &[u8], statements: &mut Statements) -> Result<()> {
     let Steps(users) = Steps::decode(bytes).map_err(damaged)?;
     for (number, (name, users)) in funnel.steps.iter().zip(users).enumerate() {
         let values = vec![
-            Value::from(source),
+            Value::from(merging.source),
             Value::from(funnel.name.as_str()),
             Value::from(day.to_string()),
             Value::Integer(number as i64 + 1),
             Value::from(name.as_str()),
             Value::Integer(users.cast_signed()),
         ];
-        statements.push(("INSERT OR REPLACE INTO funnel VALUES (?, ?, ?, ?, ?, ?)".to_owned(), values));
+        let key = ["source", "funnel", "day", "step"];
+        statements.push((merging.store.put_row("funnel", &key, &["name", "users"]), values));
     }
     Ok(())
 }
@@ -294,7 +312,8 @@ fn retention(merging: &mut Merging<'_>, statements: &mut Statements) -> Result<(
         let numbers = std::iter::once(cohort.users).chain(AFTER.map(|days| cohort.retained(days).unwrap_or(0)));
         let values = [Value::from(merging.source), Value::from(day.to_string())];
         let values = values.into_iter().chain(numbers.map(|it| Value::Integer(it.cast_signed()))).collect();
-        statements.push(("INSERT OR REPLACE INTO retention VALUES (?, ?, ?, ?, ?, ?, ?, ?)".to_owned(), values));
+        let columns = ["users", "after_1", "after_3", "after_7", "after_14", "after_30"];
+        statements.push((merging.store.put_row("retention", &["source", "day"], &columns), values));
     }
     Ok(())
 }
