@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
-use upkeep_rollup::{Damaged, Key, Section, UnknownZone};
+use upkeep_rollup::{Damaged, Day, Key, Section, UnknownZone};
 
 use super::{Figures, Level, SpanFigures};
 
@@ -29,6 +29,15 @@ pub(super) struct Source {
     pub(super) lines: u64,
     pub(super) late: u64,
     pub(super) malformed: u64,
+}
+
+/// A step of a funnel on a day.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) funnel: String,
+    pub(super) day: String,
+    pub(super) name: String,
+    pub(super) users: u64,
 }
 
 /// A database with figures, at one moment.
@@ -81,6 +90,40 @@ impl Database {
         )?;
         let numbers = statement.query_map(params![source, kind, from, to], |row| row.get(0))?;
         Ok(numbers.collect::<Result<_, _>>()?)
+    }
+
+    /// Whether there are sections of a kind at all.
+    pub(super) fn has(&self, source: &str, kind: &str) -> Result<bool, Figured> {
+        let statement = "SELECT count(*) FROM section WHERE source = ? AND key LIKE ?";
+        let count: i64 = self.0.query_row(statement, params![source, format!("{kind}/%")], |row| row.get(0))?;
+        Ok(count > 0)
+    }
+
+    /// The steps of all funnels on the days of a span, by funnel, day and step.
+    pub(super) fn steps(&self, source: &str, from: Day, to: Day) -> Result<Vec<Step>, Figured> {
+        let mut statement = self.0.prepare(
+            "SELECT funnel, day, name, users FROM funnel WHERE source = ? AND day BETWEEN ? AND ?
+             ORDER BY funnel, day, step",
+        )?;
+        let rows = statement.query_map(params![source, from.to_string(), to.to_string()], |row| {
+            let users = row.get::<_, i64>(3)?.cast_unsigned();
+            Ok(Step { funnel: row.get(0)?, day: row.get(1)?, name: row.get(2)?, users })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The users whose first day is in a span, by this day, and how many of them were here so many days later as
+    /// [`AFTER`](super::events::AFTER) says.
+    pub(super) fn cohorts(&self, source: &str, from: Day, to: Day) -> Result<Vec<(String, u64, [u64; 5])>, Figured> {
+        let mut statement = self.0.prepare(
+            "SELECT day, users, after_1, after_3, after_7, after_14, after_30 FROM retention
+             WHERE source = ? AND day BETWEEN ? AND ? ORDER BY day",
+        )?;
+        let rows = statement.query_map(params![source, from.to_string(), to.to_string()], |row| {
+            let number = |column: usize| row.get::<_, i64>(column).map(i64::cast_unsigned);
+            Ok((row.get(0)?, number(1)?, [number(2)?, number(3)?, number(4)?, number(5)?, number(6)?]))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The first and the last row of a level.
