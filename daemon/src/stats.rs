@@ -4,13 +4,15 @@
 //!   from, to, by ──► span: which days or hours ──┐
 //!                                                ▼
 //!   private/TASK.sqlite ──► read: sections ──► merge: a row for each span, one for all, rankings ──► Stats
-//!   (or a server)
+//!   (or a server)                │             events: the same of events, funnels, who came back ────▲
+//!                                └── tables of funnels and retention ──────────▲
 //! ```
 //!
 //! The figures are the plugin's, and so is the database ([`place`]): it is only read, in one transaction, so that what is told is of one
 //! moment and the plugin never waits. Rows and totals are merged from the sections that the plugin stores (`upkeep-rollup`), not
 //! added up from rows: a visitor of three days is one visitor of the span.
 
+pub mod events;
 #[cfg(test)]
 pub(crate) mod keeper;
 mod merge;
@@ -25,11 +27,12 @@ use chrono_tz::Tz;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::events::EventStats;
 pub use self::place::Keeping;
 use self::read::{Database, Figured};
 use self::span::{Span, SpanError};
 
-/// Names of a ranking that are given.
+/// Names of a ranking that are given; of events all, where they alone are asked for.
 pub const NAMES: usize = 20;
 
 /// What one row is of.
@@ -59,7 +62,7 @@ impl Level {
     }
 }
 
-/// A ranking.
+/// A ranking, or what else can be asked for alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Top {
@@ -77,11 +80,17 @@ pub enum Top {
     Errors,
     /// Pages by the time that 95 of 100 answers did not exceed.
     Slow,
+    /// Events by how often they happened.
+    Events,
+    /// Not a ranking: how far users got.
+    Funnels,
+    /// Not a ranking: who came back.
+    Retention,
 }
 
 impl Top {
-    /// All of them.
-    pub const ALL: [Self; 7] =
+    /// The rankings of an access log.
+    pub const OF_REQUESTS: [Self; 7] =
         [Self::Pages, Self::Entries, Self::Exits, Self::Referrers, Self::Agents, Self::Errors, Self::Slow];
 
     /// As it is written.
@@ -94,6 +103,9 @@ impl Top {
             Self::Agents => "agents",
             Self::Errors => "errors",
             Self::Slow => "slow",
+            Self::Events => "events",
+            Self::Funnels => "funnels",
+            Self::Retention => "retention",
         }
     }
 }
@@ -110,12 +122,12 @@ pub struct Question {
     pub to: Option<String>,
     /// What one row is of.
     pub by: Option<Level>,
-    /// Only this ranking.
+    /// Only this ranking, or only funnels or retention.
     pub top: Option<Top>,
 }
 
 /// Answer to `GET /v1/stats/{task}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
     /// The task.
     pub task: String,
@@ -132,11 +144,12 @@ pub struct Stats {
 }
 
 /// The figures of one log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceStats {
     /// Its name.
     pub source: String,
-    /// The first span that there are figures of at all, whatever was asked for; none if there are none.
+    /// The first span that there are figures of at all, whatever was asked for; none if there are none. Of events it is a day
+    /// where hours are asked for.
     pub first: Option<String>,
     /// The last one.
     pub last: Option<String>,
@@ -152,6 +165,8 @@ pub struct SourceStats {
     pub total: Figures,
     /// The first names of each ranking of all days together; none where hours are asked for, of which there are no rankings.
     pub rankings: Vec<RankingStats>,
+    /// What a log of events says, of which there is no traffic; none of an access log.
+    pub events: Option<EventStats>,
 }
 
 /// A row.
@@ -237,6 +252,8 @@ pub struct Place {
     pub name: String,
     /// How often.
     pub hits: u64,
+    /// To how many users, about; of events.
+    pub users: Option<u64>,
     /// Bytes sent; of pages.
     pub bytes: Option<u64>,
     /// How long all answers took, in microseconds; of pages whose time is known.

@@ -261,6 +261,87 @@ fn figures_are_those_that_are_counted_by_hand() {
     assert!(top.contains("404 /page/") && !top.contains("TOTAL"), "{top}");
 }
 
+/// Somebody does something, minutes after midnight of a day of October 2025 in Berlin, where it is summer up to the 26th.
+fn event(day: i64, minute: i64, user: &str, name: &str) -> String {
+    let time = START + (day - 25) * 24 * HOUR + minute * 60;
+    format!("{{\"user_id\":\"{user}\",\"event\":\"{name}\",\"ts\":{time}}}\n")
+}
+
+#[test]
+fn events_funnels_and_who_came_back_are_shown() {
+    let site = Site::new(&["noop"]);
+    site.shipped("stats-rollup");
+    fs::create_dir(site.path("logs")).unwrap();
+    let mut log = String::new();
+    for user in ["an", "bo", "cy", "di"] {
+        log += &event(20, 600, user, "view");
+    }
+    for user in ["an", "bo"] {
+        log += &event(20, 610, user, "cart");
+    }
+    log += &event(20, 620, "an", "pay");
+    for (day, user) in [(21, "an"), (21, "bo"), (21, "eve"), (23, "an")] {
+        log += &event(day, 700, user, "view");
+    }
+    fs::write(site.path("logs/events.jsonl"), log + "no event\n").unwrap();
+    let text = format!(
+        "plugin = \"stats-rollup\"\n[schedule]\ntimezone = \"Europe/Berlin\"\n\
+         [[config.sources]]\nname = \"shop\"\nroot = \"logs\"\nfiles = [\"events.jsonl*\"]\nformat = \"events\"\n\
+         [[config.funnels]]\nname = \"order\"\nsource = \"shop\"\nsteps = [\"view\", \"cart\", \"pay\"]\n\
+         [config.keep]\nhours = \"36500d\"\ndays = \"36500d\"\nmonths = \"36500d\"\n\
+         [grant]\nmetrics = true\n[grant.sql.private]\naccess = [\"write\"]\n[grant.files.logs]\npath = {:?}\n",
+        site.path("logs")
+    );
+    site.task("app", &text);
+    let _daemon = site.start();
+    let run = site.run("app");
+    assert_eq!(run["outcome"]["outcome"], "succeeded", "{run}");
+    let ask = |args: &[&str]| site.cli(&[&["stats", "--from", "2025-10-20", "--to", "2025-10-24"], args].concat());
+
+    let stats = ask(&["--json"]).json();
+    let shop = &stats["sources"][0];
+    assert_eq!((&shop["lines"], &shop["malformed"], &shop["spans"]), (&11.into(), &1.into(), &serde_json::json!([])));
+    let events = &shop["events"];
+    let row = |start: &str, events: u64, users: u64, new: u64| serde_json::json!({ "start": start, "events": events, "users": users, "new_users": new });
+    let rows = [
+        row("2025-10-20", 7, 4, 4),
+        row("2025-10-21", 3, 3, 1),
+        row("2025-10-22", 0, 0, 0),
+        row("2025-10-23", 1, 1, 0),
+    ];
+    assert_eq!(events["spans"], serde_json::json!(rows));
+    assert_eq!(events["total"], serde_json::json!({ "events": 11, "users": 5, "new_users": 5 }));
+    let after: Vec<_> = [0, 1, 2].map(|it| events["retention"][0]["after"][it]["users"].clone()).into();
+    assert_eq!(after, [2.into(), 1.into(), Value::Null], "{events}");
+
+    // What people read. The columns are a name and numbers.
+    let text = ask(&[]).stdout;
+    for line in [
+        "TOTAL 11 5 5",
+        "view 8 72.7 5",
+        "cart 2 18.2 2",
+        "FUNNEL order USERS % OF FIRST % OF BEFORE",
+        // The 20th and the 21st are over.
+        "view 7 100.0 -",
+        "cart 2 28.6 28.6",
+        "pay 1 14.3 50.0",
+        "2025-10-20 4 2 50.0 1 25.0 - - -",
+        "Since the beginning 1 of 12 lines could not be read and are in no figure.",
+    ] {
+        let is_it = |it: &str| it.split_whitespace().eq(line.split_whitespace());
+        assert!(text.lines().any(is_it), "`{line}` is missing:\n{text}");
+    }
+    assert!(text.contains("order to 2025-10-21"), "it says which days are not over:\n{text}");
+    let hours = ask(&["--by", "hour"]).stdout;
+    assert!(hours.contains("no rows of hours") && hours.contains("view"), "{hours}");
+
+    let csv = ask(&["--csv", "--top", "funnels"]).stdout;
+    let first = "shop,order,2025-10-20,2025-10-21,1,view,7\r\n";
+    assert!(csv.starts_with(&format!("source,funnel,first,last,step,name,users\r\n{first}")), "{csv}");
+    let hours = ask(&["--csv", "--by", "hour"]);
+    assert!(hours.stdout.lines().count() == 1 && hours.stderr.contains("no rows of hours"), "{hours:?}");
+}
+
 #[test]
 fn questions_without_an_answer_say_what_would_have_one() {
     let requests: Vec<_> = requests().into_iter().take(100).collect();

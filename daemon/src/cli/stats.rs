@@ -13,6 +13,7 @@ use crate::stats::{Figures, Level, Question, RankingStats, SourceStats, SpanFigu
 
 mod chart;
 mod csv;
+mod events;
 
 /// Names of each ranking where several are shown.
 const FEW: usize = 5;
@@ -40,13 +41,13 @@ pub(super) struct StatsArgs {
     /// What a row is of
     #[arg(long, value_name = "LEVEL")]
     by: Option<Level>,
-    /// More of one ranking, and nothing else
+    /// More of one ranking, or of funnels or retention, and nothing else
     #[arg(long, value_name = "RANKING")]
     top: Option<Top>,
     /// As JSON
     #[arg(long, conflicts_with = "csv")]
     json: bool,
-    /// As CSV: a line for each row, or for each name with --top
+    /// As CSV: a line for each row, or with --top for each name, step or first day
     #[arg(long)]
     csv: bool,
 }
@@ -57,7 +58,13 @@ impl StatsArgs {
         let stats = place.client()?.stats(task.as_deref(), &Question { source, from, to, by, top }).await?;
         match (json, csv) {
             (true, _) => write_json(&stats, out)?,
-            (_, true) => csv::write(&stats, top, out)?,
+            (_, true) => {
+                csv::write(&stats, top, out)?;
+                // What is missing among lines for programs is told beside them.
+                if stats.by == Level::Hour && top.is_none() && stats.sources.iter().any(|it| it.events.is_some()) {
+                    writeln!(io::stderr(), "{}", events::NO_HOURS)?;
+                }
+            }
             _ => write(&stdout_screen(), &stats, top, out)?,
         }
         Ok(Exit::Done)
@@ -78,35 +85,68 @@ fn write(screen: &Screen, stats: &Stats, top: Option<Top>, out: &mut dyn Write) 
         };
         let heading = Cell::new(Ink::Bold, &source.source);
         writeln!(out, "{}, {span} ({})", heading.shown(screen), stats.timezone)?;
-        if source.total.requests == 0 && source.total.late == 0 {
+        let mut notes = Vec::new();
+        if let Some(events) = &source.events {
+            events::write(screen, stats, source, events, top, &mut notes, out)?;
+        } else if source.total.requests == 0 && source.total.late == 0 {
             nothing(stats.by, source, out)?;
             continue;
+        } else {
+            requests(screen, stats.by, source, top, &mut notes, out)?;
         }
-        writeln!(out)?;
-        if top.is_none() {
-            chart::write(screen.width.unwrap_or(USUAL_WIDTH), &source.spans, out)?;
-            writeln!(out)?;
-            rows(screen, stats.by, source, out)?;
-        }
-        let few = if top.is_some() { usize::MAX } else { FEW };
-        let wanted = top.map_or_else(|| USUAL.to_vec(), |top| vec![top]);
-        let mut is_first = top.is_some();
-        for ranking in wanted.iter().filter_map(|top| source.rankings.iter().find(|it| it.top == *top)) {
-            if ranking.names.is_empty() {
-                continue;
-            }
-            if !std::mem::take(&mut is_first) {
-                writeln!(out)?;
-            }
-            names(screen, ranking, few, out)?;
-        }
-        if top.is_some() && source.rankings.iter().all(|it| it.names.is_empty()) {
-            writeln!(out, "No names were counted.")?;
-        }
-        notes(screen, source, out)?;
+        write_notes(screen, source, notes, out)?;
     }
     Ok(())
 }
+
+/// What an access log says.
+fn requests(
+    screen: &Screen,
+    by: Level,
+    source: &SourceStats,
+    top: Option<Top>,
+    notes: &mut Vec<String>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    writeln!(out)?;
+    if let Some(Top::Events | Top::Funnels | Top::Retention) = top {
+        return writeln!(out, "This is no log of events.");
+    }
+    if top.is_none() {
+        let columns: Vec<_> = source.spans.iter().map(|it| (it.start.as_str(), it.figures.requests)).collect();
+        chart::write(screen.width.unwrap_or(USUAL_WIDTH), &columns, out)?;
+        writeln!(out)?;
+        rows(screen, by, source, out)?;
+    }
+    let few = if top.is_some() { usize::MAX } else { FEW };
+    let wanted = top.map_or_else(|| USUAL.to_vec(), |top| vec![top]);
+    let mut is_first = top.is_some();
+    for ranking in wanted.iter().filter_map(|top| source.rankings.iter().find(|it| it.top == *top)) {
+        if ranking.names.is_empty() {
+            continue;
+        }
+        if !std::mem::take(&mut is_first) {
+            writeln!(out)?;
+        }
+        names(screen, ranking, few, out)?;
+    }
+    if top.is_some() && source.rankings.iter().all(|it| it.names.is_empty()) {
+        writeln!(out, "{NO_NAMES}")?;
+    }
+    if source.rankings.is_empty() || source.rankings.iter().any(|it| it.top == Top::Pages) {
+        notes.push("Visitors and times are estimates; docs/stats.md says how near.".to_owned());
+    }
+    if source.total.late > 0 {
+        notes.push(format!(
+            "{} came too late for this span: only counted, in no other figure.",
+            lines(source.total.late)
+        ));
+    }
+    Ok(())
+}
+
+/// What to say of a ranking without names.
+const NO_NAMES: &str = "No names were counted.";
 
 /// What to say of a span in which there is nothing.
 fn nothing(by: Level, source: &SourceStats, out: &mut dyn Write) -> io::Result<()> {
@@ -201,10 +241,12 @@ fn names(screen: &Screen, ranking: &RankingStats, most: usize, out: &mut dyn Wri
         Top::Agents => ("AGENT", "REQUESTS"),
         Top::Errors => ("ERROR", "ANSWERS"),
         Top::Slow => ("SLOWEST PAGE", "VIEWS"),
+        Top::Events | Top::Funnels | Top::Retention => ("EVENT", "COUNT"),
     };
     let mut table = match ranking.top {
         Top::Slow => Table::new([name, "P95", hits], 0),
         Top::Pages => Table::new([name, hits, "%", "P95", "BYTES"], 0),
+        Top::Events => Table::new([name, hits, "%", "USERS"], 0),
         _ => Table::new([name, hits, "%"], 0),
     }
     .numbers_from(1);
@@ -214,6 +256,7 @@ fn names(screen: &Screen, ranking: &RankingStats, most: usize, out: &mut dyn Wri
         let cells = match ranking.top {
             Top::Slow => vec![it.name.clone(), p95, hits],
             Top::Pages => vec![it.name.clone(), hits, share, p95, bytes],
+            Top::Events => vec![it.name.clone(), hits, share, it.users.map_or_else(|| "-".to_owned(), grouped)],
             _ => vec![it.name.clone(), hits, share],
         };
         table.row(cells.into_iter().map(Cell::from));
@@ -221,19 +264,8 @@ fn names(screen: &Screen, ranking: &RankingStats, most: usize, out: &mut dyn Wri
     table.write(screen, 0, out)
 }
 
-/// What is to be known of the figures.
-fn notes(screen: &Screen, source: &SourceStats, out: &mut dyn Write) -> io::Result<()> {
-    let mut notes = Vec::new();
-    if source.rankings.is_empty() || source.rankings.iter().any(|it| it.top == Top::Pages) {
-        notes.push("Visitors and times are estimates; docs/stats.md says how near.".to_owned());
-    }
-    let lines = |count: u64| if count == 1 { "1 line".to_owned() } else { format!("{} lines", grouped(count)) };
-    if source.total.late > 0 {
-        notes.push(format!(
-            "{} came too late for this span: only counted, in no other figure.",
-            lines(source.total.late)
-        ));
-    }
+/// What is to be known of the figures, and of lines that are in none.
+fn write_notes(screen: &Screen, source: &SourceStats, mut notes: Vec<String>, out: &mut dyn Write) -> io::Result<()> {
     if source.malformed > 0 {
         notes.push(format!(
             "Since the beginning {} of {} could not be read and are in no figure.",
@@ -244,9 +276,15 @@ fn notes(screen: &Screen, source: &SourceStats, out: &mut dyn Write) -> io::Resu
     if !notes.is_empty() {
         writeln!(out)?;
     }
-    let width = screen.width.unwrap_or(usize::MAX);
-    let lines = notes.iter().flat_map(|it| textwrap::wrap(it, width));
+    // Dates are not cut at their hyphens.
+    let options = textwrap::Options::new(screen.width.unwrap_or(usize::MAX));
+    let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
+    let lines = notes.iter().flat_map(|it| textwrap::wrap(it, &options));
     lines.into_iter().try_for_each(|it| writeln!(out, "{}", screen.ink(Ink::Dim, &it)))
+}
+
+fn lines(count: u64) -> String {
+    if count == 1 { "1 line".to_owned() } else { format!("{} lines", grouped(count)) }
 }
 
 #[cfg(test)]

@@ -5,7 +5,12 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 use upkeep_rollup::ledger::{self, Ledger};
-use upkeep_rollup::{Agent, Calendar, Damaged, Day, Figures, Hit, Key, Kind, Options, Piece, Section};
+use upkeep_rollup::{
+    Agent, Calendar, Damaged, Day, Event, EventPiece, Figures, Funnel, Hit, Key, Kind, Options, Piece, Section, Steps,
+    Users,
+};
+
+use super::events;
 
 /// Writes the figures of one log.
 pub(crate) struct Keeper {
@@ -45,7 +50,11 @@ impl Keeper {
                 s5xx INTEGER, visitors INTEGER, new_visitors INTEGER, returning_visitors INTEGER, sessions INTEGER,
                 bounces INTEGER, session_seconds INTEGER, session_pages INTEGER, timed INTEGER, time_us INTEGER,
                 p50_us INTEGER, p90_us INTEGER, p95_us INTEGER, p99_us INTEGER, max_us INTEGER, bots INTEGER, tools INTEGER,
-                late INTEGER, PRIMARY KEY (source, level, unix));";
+                late INTEGER, PRIMARY KEY (source, level, unix));
+            CREATE TABLE IF NOT EXISTS funnel (source TEXT, funnel TEXT, day TEXT, step INTEGER, name TEXT, users INTEGER,
+                PRIMARY KEY (source, funnel, day, step));
+            CREATE TABLE IF NOT EXISTS retention (source TEXT, day TEXT, users INTEGER, after_1 INTEGER, after_3 INTEGER,
+                after_7 INTEGER, after_14 INTEGER, after_30 INTEGER, PRIMARY KEY (source, day));";
         connection.execute_batch(schema).unwrap();
         let this = Self { connection, source: source.into(), zone: zone.into(), pieces: BTreeMap::new() };
         this.connection.execute("INSERT INTO source VALUES (?, 0, 0, 0, 0)", params![source]).unwrap();
@@ -69,6 +78,47 @@ impl Keeper {
         self.connection.execute_batch("BEGIN").unwrap();
         ledger::merge(self, &keys, i64::MAX, Piece::new(options).unwrap()).unwrap();
         self.rows();
+        self.connection.execute_batch("COMMIT").unwrap();
+    }
+
+    /// Takes in events: when, who and what. Days of a funnel (its name and its steps, within a day) that are over when nothing
+    /// from before the newest one comes any more are counted.
+    pub(crate) fn count_events(&mut self, happened: &[(i64, u64, &str)], funnel: Option<(&str, &[&str])>) {
+        let options = Options { zone: self.zone.clone(), ..Options::default() };
+        let steps = |of: &[&str]| of.iter().map(|it| (*it).to_owned()).collect();
+        let funnels: Vec<Funnel> =
+            funnel.iter().map(|it| Funnel::new(it.1.len() as u32, steps(it.1), 86_400).unwrap()).collect();
+        let mut piece = EventPiece::new(&options, funnels.clone()).unwrap();
+        for &(time, user, name) in happened {
+            assert!(piece.add(&Event { time, user: Some(user.wrapping_mul(0x9e37_79b9_7f4a_7c15)), name }));
+        }
+        self.pieces = piece.into_sections().into_iter().map(|it| (it.key, vec![it.bytes])).collect();
+        let keys: BTreeSet<Key> = self.pieces.keys().copied().collect();
+        let newest = happened.iter().map(|it| it.0).max().unwrap();
+        self.connection.execute_batch("BEGIN").unwrap();
+        let mut calendar = Calendar::new(&self.zone).unwrap();
+        ledger::merge_events(self, &keys, newest, &funnels, &mut calendar).unwrap();
+        let mut cohorts = BTreeMap::new();
+        for (key, bytes) in self.stored() {
+            match (key, funnel) {
+                (Key::Steps(id, day), Some((funnel, steps))) if id == steps.len() as u32 => {
+                    for ((number, name), users) in (1..).zip(steps).zip(Steps::decode(&bytes).unwrap().0) {
+                        let values = params![self.source, funnel, day.to_string(), number, name, users.cast_signed()];
+                        self.connection
+                            .execute("INSERT OR REPLACE INTO funnel VALUES (?, ?, ?, ?, ?, ?)", values)
+                            .unwrap();
+                    }
+                }
+                (Key::Users(_), _) => Users::decode(&bytes).unwrap().cohorts(&mut cohorts),
+                _ => {}
+            }
+        }
+        for (day, cohort) in cohorts {
+            let after = events::AFTER.map(|days| cohort.retained(days as usize).unwrap().to_string()).join(", ");
+            let statement = format!("INSERT OR REPLACE INTO retention VALUES (?, ?, ?, {after})");
+            let values = params![self.source, day.to_string(), cohort.users.cast_signed()];
+            self.connection.execute(&statement, values).unwrap();
+        }
         self.connection.execute_batch("COMMIT").unwrap();
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use upkeep_rollup::{Chart, Day, Hits, Key, Page, Ranking, SEPARATOR, Traffic};
 
+use super::events;
 use super::read::{Database, Figured, Source};
 use super::span::Span;
 use super::{Figures, Level, NAMES, Place, RankingStats, SourceStats, SpanFigures, Top};
@@ -24,9 +25,32 @@ pub(super) fn source(
         Level::Hour => hours(database, &name, span)?,
         _ => days(database, &name, span)?,
     };
-    let rankings = if span.is_of_days() { rankings(database, &name, span, top)? } else { Vec::new() };
-    let (first, last) = database.ends(&name, span.by)?.unzip();
-    Ok(SourceStats { source: name, first, last, lines, late, malformed, spans, total, rankings })
+    let ends = database.ends(&name, span.by)?;
+    let events = events::of(database, &name, span, top)?;
+    let mut rankings = match (&events, &ends) {
+        // There are none, not empty ones.
+        (Some(_), None) => Vec::new(),
+        _ if !span.is_of_days() => Vec::new(),
+        _ => rankings(database, &name, span, top)?,
+    };
+    let (events, ends) = match events {
+        Some(of) => {
+            rankings.extend(of.names);
+            (Some(of.stats), ends.or(Some(of.ends)))
+        }
+        None => (None, ends),
+    };
+    let (first, last) = ends.unzip();
+    Ok(SourceStats { source: name, first, last, lines, late, malformed, spans, total, rankings, events })
+}
+
+/// The first day of the row that a day is in.
+pub(super) fn begin(by: Level, day: Day) -> Day {
+    match by {
+        Level::Week => day.week(),
+        Level::Month => day.month(),
+        Level::Hour | Level::Day => day,
+    }
 }
 
 /// Hours, also those in which nothing happened, as far as hours are kept.
@@ -61,11 +85,7 @@ fn of_hours(traffic: &Traffic) -> Figures {
 /// Days, weeks or months. A day without lines is a row of zeros, as long as there are figures before it and behind it.
 fn days(database: &Database, source: &str, span: &Span) -> Result<(Vec<SpanFigures>, Figures), Figured> {
     let (first, last) = span.days();
-    let begin = |day: Day| match span.by {
-        Level::Week => day.week(),
-        Level::Month => day.month(),
-        Level::Hour | Level::Day => day,
-    };
+    let begin = |day: Day| begin(span.by, day);
     let kept = database.numbers(source, "day", i64::MIN, i64::MAX)?;
     let mut total = Traffic::default();
     let mut spans: BTreeMap<i64, SpanFigures> = BTreeMap::new();
@@ -211,6 +231,7 @@ fn rankings(database: &Database, source: &str, span: &Span, top: Option<Top>) ->
             let hits = |(name, hits): (&str, &Hits)| Place {
                 name: shown(name),
                 hits: hits.0,
+                users: None,
                 bytes: None,
                 time_us: None,
                 p95_us: None,
@@ -229,6 +250,7 @@ fn page((name, page): (&str, &Page)) -> (Place, u64) {
     let place = Place {
         name: shown(name),
         hits: page.hits,
+        users: None,
         bytes: Some(page.bytes),
         time_us: (timed > 0).then(|| page.times.sum()),
         p95_us: page.times.quantile(0.95),

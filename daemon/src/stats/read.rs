@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::runtime::Handle;
-use upkeep_rollup::{Damaged, Key, Section, UnknownZone};
+use upkeep_rollup::{Damaged, Day, Key, Section, UnknownZone};
 
 use super::place::{At, Place};
 use super::{Figures, Level, SpanFigures};
@@ -46,6 +46,15 @@ pub(super) struct Source {
     pub(super) lines: u64,
     pub(super) late: u64,
     pub(super) malformed: u64,
+}
+
+/// A step of a funnel on a day.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) funnel: String,
+    pub(super) day: String,
+    pub(super) name: String,
+    pub(super) users: u64,
 }
 
 /// A database with figures, at one moment.
@@ -192,17 +201,50 @@ impl Database {
 
     /// The days or hours of which there are sections, between two numbers as they stand in their keys.
     pub(super) fn numbers(&self, source: &str, kind: &str, from: i64, to: i64) -> Result<Vec<i64>, Figured> {
-        let statement = "SELECT \"key\" FROM @section WHERE source = ? AND \"key\" >= ? AND \"key\" < ?";
-        // The character behind `/` is `0`.
-        let values = [text(source), Value::Text(format!("{kind}/")), Value::Text(format!("{kind}0"))];
         let mut numbers = Vec::new();
-        for row in self.all(statement, &values)? {
-            let key = row.text(0)?;
+        for key in self.keys(source, kind, "")? {
             let number = key.get(kind.len() + 1..).and_then(|it| it.parse::<i64>().ok());
             numbers.extend(number.filter(|it| (from..=to).contains(it)));
         }
         numbers.sort_unstable();
         Ok(numbers)
+    }
+
+    /// The keys of the sections of a kind.
+    fn keys(&self, source: &str, kind: &str, rest: &str) -> Result<Vec<String>, Figured> {
+        let statement = format!("SELECT \"key\" FROM @section WHERE source = ? AND \"key\" >= ? AND \"key\" < ?{rest}");
+        // The character behind `/` is `0`.
+        let values = [text(source), Value::Text(format!("{kind}/")), Value::Text(format!("{kind}0"))];
+        self.all(&statement, &values)?.iter().map(|row| row.text(0)).collect()
+    }
+
+    /// Whether there are sections of a kind at all.
+    pub(super) fn has(&self, source: &str, kind: &str) -> Result<bool, Figured> {
+        Ok(!self.keys(source, kind, " LIMIT 1")?.is_empty())
+    }
+
+    /// The steps of all funnels on the days of a span, by funnel, day and step.
+    pub(super) fn steps(&self, source: &str, from: Day, to: Day) -> Result<Vec<Step>, Figured> {
+        let statement = "SELECT funnel, day, name, users FROM @funnel WHERE source = ? AND day BETWEEN ? AND ?
+             ORDER BY funnel, day, step";
+        let rows = self.all(statement, &[text(source), text(&from.to_string()), text(&to.to_string())])?;
+        let step =
+            |row: Row| Ok(Step { funnel: row.text(0)?, day: row.text(1)?, name: row.text(2)?, users: row.number(3)? });
+        rows.into_iter().map(step).collect()
+    }
+
+    /// The users whose first day is in a span, by this day, and how many of them were here so many days later as
+    /// [`AFTER`](super::events::AFTER) says.
+    pub(super) fn cohorts(&self, source: &str, from: Day, to: Day) -> Result<Vec<(String, u64, [u64; 5])>, Figured> {
+        let statement = "SELECT day, users, after_1, after_3, after_7, after_14, after_30 FROM @retention
+             WHERE source = ? AND day BETWEEN ? AND ? ORDER BY day";
+        let rows = self.all(statement, &[text(source), text(&from.to_string()), text(&to.to_string())])?;
+        let cohort = |row: Row| {
+            let after = [2, 3, 4, 5, 6].map(|column| row.number(column));
+            let [one, three, seven, fourteen, thirty] = after;
+            Ok((row.text(0)?, row.number(1)?, [one?, three?, seven?, fourteen?, thirty?]))
+        };
+        rows.into_iter().map(cohort).collect()
     }
 
     /// The first and the last row of a level.

@@ -82,6 +82,7 @@ pub struct Span {
     from: Bound,
     to: Bound,
     zone: Tz,
+    today: NaiveDate,
 }
 
 impl Span {
@@ -103,7 +104,7 @@ impl Span {
             return Err(SpanError::RankingOfHours);
         }
         let to = to.unwrap_or(Bound::Day(now.date()));
-        let this = Self { by, from: from.unwrap_or(Bound::Day(NaiveDate::MIN)), to, zone };
+        let this = Self { by, from: from.unwrap_or(Bound::Day(NaiveDate::MIN)), to, zone, today: now.date() };
         let this = Self { from: from.unwrap_or_else(|| Bound::Day(usual(by, this.last_day()))), ..this };
         if this.is_backwards() {
             return Err(SpanError::Backwards { from: this.first(), to: this.last() });
@@ -138,6 +139,11 @@ impl Span {
             Bound::Time(at) => self.local(at).date_naive(),
         };
         (day(first), day(self.last_day()))
+    }
+
+    /// The day on which it is asked for.
+    pub(super) fn today(&self) -> Day {
+        day(self.today)
     }
 
     /// Whether an hour belongs to it.

@@ -61,7 +61,7 @@ fn visitors_of_a_span_are_merged_and_not_added_up() {
     let pages = site.rankings.iter().find(|it| it.top == Top::Pages).unwrap();
     let places: Vec<_> = pages.names.iter().map(|it| (it.name.as_str(), it.hits)).collect();
     assert_eq!((places, pages.hits), (vec![("/", 10), ("/a", 10), ("/b", 10)], 30));
-    assert_eq!(site.rankings.len(), Top::ALL.len());
+    assert_eq!(site.rankings.len(), Top::OF_REQUESTS.len());
 
     let part = asked(state.path(), Some("web"), &question("2026-10-25", "2026-10-26", None)).unwrap();
     let Figures { requests, visitors, new_visitors, .. } = part.sources[0].total;
@@ -161,6 +161,155 @@ fn what_cannot_be_answered_says_who_can() {
     assert_eq!(fails(Some("web"), &wrong), "the task `web` has no source `shop`; it has site");
     let _other = keeper(state.path(), "other", "site");
     assert_eq!(fails(None, &all), "several tasks keep figures; name one: other, web");
+}
+
+/// Somebody does something on a day after the first one.
+fn event(day: i64, user: u64, name: &str) -> (i64, u64, &str) {
+    (NOON + day * DAY + user.cast_signed(), user, name)
+}
+
+const ORDER: Option<(&str, &[&str])> = Some(("order", &["view", "cart"]));
+
+/// Fifteen users on the first, the second and the fourth day; five of them put something into their cart.
+fn shop(state: &Path) -> Keeper {
+    let mut keeper = keeper(state, "web", "shop");
+    let view = |day: i64, users: std::ops::Range<u64>| users.map(move |it| event(day, it, "view"));
+    let cart = (0..5).map(|it| (NOON + 100 + it, it.cast_unsigned(), "cart"));
+    let all: Vec<_> = view(0, 0..10).chain(cart).chain(view(1, 5..15)).chain(view(3, 0..2)).collect();
+    keeper.count_events(&all, ORDER);
+    keeper
+}
+
+/// Rows as they are compared: start, events, users and new ones.
+fn rows(of: &SourceStats) -> Vec<(&str, u64, u64, u64)> {
+    let spans = &of.events.as_ref().unwrap().spans;
+    spans.iter().map(|it| (it.start.as_str(), it.figures.events, it.figures.users, it.figures.new_users)).collect()
+}
+
+#[test]
+fn users_of_events_are_merged_over_names_and_days() {
+    let state = tempfile::tempdir().unwrap();
+    let _keeper = shop(state.path());
+    let stats = asked(state.path(), None, &Question::default()).unwrap();
+    let [shop] = &stats.sources[..] else { panic!("{stats:?}") };
+    assert!(shop.spans.is_empty() && shop.total.requests == 0);
+    assert_eq!((shop.first.as_deref(), shop.last.as_deref()), (Some("2026-10-24"), Some("2026-10-27")));
+    let days =
+        [("2026-10-24", 15, 10, 10), ("2026-10-25", 10, 10, 5), ("2026-10-26", 0, 0, 0), ("2026-10-27", 2, 2, 0)];
+    assert_eq!(rows(shop), days);
+    let total = shop.events.as_ref().unwrap().total.unwrap();
+    assert_eq!((total.events, total.users, total.new_users), (27, 15, 15));
+    let [names] = &shop.rankings[..] else { panic!("{:?}", shop.rankings) };
+    let places: Vec<_> = names.names.iter().map(|it| (it.name.as_str(), it.hits, it.users)).collect();
+    assert_eq!((names.top, names.hits, places), (Top::Events, 27, vec![("view", 22, Some(15)), ("cart", 5, Some(5))]));
+
+    let by = |level| asked(state.path(), None, &Question { by: Some(level), ..Question::default() }).unwrap();
+    assert_eq!(rows(&by(Level::Week).sources[0]), [("2026-10-19", 25, 15, 15), ("2026-10-26", 2, 2, 0)]);
+    assert_eq!(rows(&by(Level::Month).sources[0]), [("2026-10-01", 27, 15, 15)]);
+    let part = asked(state.path(), None, &question("2026-10-25", "2026-10-27", None)).unwrap();
+    let total = part.sources[0].events.as_ref().unwrap().total.unwrap();
+    assert_eq!((total.events, total.users, total.new_users), (12, 12, 5));
+    let none = asked(state.path(), None, &question("2026-10-01", "2026-10-02", None)).unwrap();
+    assert_eq!(none.sources[0].events.as_ref().unwrap().total, Some(events::EventFigures::default()));
+}
+
+#[test]
+fn events_have_no_hours() {
+    let state = tempfile::tempdir().unwrap();
+    let _keeper = shop(state.path());
+    let days = asked(state.path(), None, &question("2026-10-24", "2026-10-25", Some(Level::Hour))).unwrap();
+    let shop = &days.sources[0];
+    let events = shop.events.as_ref().unwrap();
+    assert_eq!((rows(shop).len(), events.total.map(|it| it.events), shop.rankings.len()), (0, Some(25), 1));
+    assert_eq!(events.retention.iter().map(|it| it.start.as_str()).collect::<Vec<_>>(), ["2026-10-24", "2026-10-25"]);
+    let part = asked(state.path(), None, &question("2026-10-24T10:00", "2026-10-24T13:00", None)).unwrap();
+    let shop = &part.sources[0];
+    let events = shop.events.as_ref().unwrap();
+    assert_eq!((events.total, shop.rankings.len(), events.funnels.len(), events.retention.len()), (None, 0, 0, 0));
+    assert_eq!(shop.last.as_deref(), Some("2026-10-27"));
+}
+
+#[test]
+fn all_names_of_events_are_there_when_they_alone_are_asked_for() {
+    let state = tempfile::tempdir().unwrap();
+    let mut keeper = keeper(state.path(), "web", "shop");
+    let names: Vec<String> = (0..50).map(|it| format!("event-{it:02}")).collect();
+    let all: Vec<_> = names.iter().map(|it| event(0, 1, it)).collect();
+    keeper.count_events(&all, ORDER);
+    let of = |top: Option<Top>| {
+        let stats = asked(state.path(), None, &Question { top, ..Question::default() }).unwrap();
+        let SourceStats { rankings, events, .. } = stats.sources.into_iter().next().unwrap();
+        (rankings.first().map(|it| (it.names.len(), it.hits)), events.unwrap().retention.len())
+    };
+    assert_eq!(of(None), (Some((NAMES, 50)), 1));
+    assert_eq!(of(Some(Top::Events)), (Some((50, 50)), 0));
+    assert_eq!(of(Some(Top::Retention)), (None, 1));
+    assert_eq!(of(Some(Top::Pages)), (None, 0));
+}
+
+#[test]
+fn funnels_are_added_up_and_changed_ones_are_apart() {
+    let state = tempfile::tempdir().unwrap();
+    let mut keeper = shop(state.path());
+    let funnels = |from: &str, to: &str| {
+        let stats = asked(state.path(), None, &question(from, to, None)).unwrap();
+        stats.sources.into_iter().next().unwrap().events.unwrap()
+    };
+    let steps = |of: &events::FunnelStats| -> Vec<_> {
+        let step = |it: &events::StepStats| (it.name.clone(), it.users, it.percent_of_first, it.percent_of_before);
+        of.steps.iter().map(step).collect()
+    };
+    let events = funnels("2026-10-24", "2026-10-28");
+    let [order] = &events.funnels[..] else { panic!("{events:?}") };
+    // Nothing can follow any more of what began on the first two days.
+    assert_eq!(
+        (order.funnel.as_str(), order.first.as_str(), order.last.as_str()),
+        ("order", "2026-10-24", "2026-10-25")
+    );
+    let wanted = [("view".to_owned(), 20, Some(100.0), None), ("cart".to_owned(), 5, Some(25.0), Some(25.0))];
+    assert_eq!(steps(order), wanted);
+    let none = funnels("2026-10-27", "2026-10-28");
+    assert!(none.has_funnels && none.funnels.is_empty(), "{none:?}");
+
+    // Another funnel with the same name, on days that are over by the last event.
+    let three: [&str; 3] = ["view", "cart", "pay"];
+    let (view, cart, pay) = (event(2, 1, "view"), (NOON + 2 * DAY + 9, 1, "cart"), (NOON + 2 * DAY + 10, 1, "pay"));
+    keeper.count_events(
+        &[view, event(2, 2, "view"), event(2, 3, "view"), cart, pay, event(4, 9, "end")],
+        Some(("order", &three)),
+    );
+    let events = funnels("2026-10-24", "2026-10-28");
+    let [old, new] = &events.funnels[..] else { panic!("{events:?}") };
+    assert_eq!(steps(old), wanted);
+    assert_eq!((new.funnel.as_str(), new.first.as_str(), new.last.as_str()), ("order", "2026-10-26", "2026-10-26"));
+    let users: Vec<_> = new.steps.iter().map(|it| (it.users, it.percent_of_first, it.percent_of_before)).collect();
+    let third = Some(33.3);
+    assert_eq!(users, [(3, Some(100.0), None), (1, third, third), (1, third, Some(100.0))]);
+}
+
+#[test]
+fn who_comes_back_on_a_day_to_come_is_not_known() {
+    let state = tempfile::tempdir().unwrap();
+    let mut keeper = shop(state.path());
+    let retention = |by: Option<Level>| -> Vec<(String, u64, [Option<u64>; 5])> {
+        let stats = asked(state.path(), None, &Question { by, ..Question::default() }).unwrap();
+        let events = stats.sources.into_iter().next().unwrap().events.unwrap();
+        let after = |it: &events::CohortStats| std::array::from_fn(|at| it.after[at].users);
+        events.retention.iter().map(|it| (it.start.clone(), it.users, after(it))).collect()
+    };
+    let first = ("2026-10-24".to_owned(), 10, [Some(5), Some(2), None, None, None]);
+    assert_eq!(retention(None), [first.clone(), ("2026-10-25".to_owned(), 5, [Some(0), None, None, None, None])]);
+    // Of a week, a day is known when it has come for all.
+    assert_eq!(retention(Some(Level::Week)), [("2026-10-19".to_owned(), 15, [Some(5), None, None, None, None])]);
+
+    // A clock that is a day ahead does not make it tomorrow: it is the 28th.
+    keeper.count_events(&[event(5, 5, "view")], None);
+    assert_eq!(retention(None), [first, ("2026-10-25".to_owned(), 5, [Some(0), Some(0), None, None, None])]);
+    let stats = asked(state.path(), None, &Question::default()).unwrap();
+    let events = stats.sources[0].events.as_ref().unwrap();
+    assert_eq!(events.until, "2026-10-28");
+    let percent: Vec<_> = events.retention[0].after.iter().map(|it| (it.days, it.percent)).collect();
+    assert_eq!(percent, [(1, Some(50.0)), (3, Some(20.0)), (7, None), (14, None), (30, None)]);
 }
 
 #[test]

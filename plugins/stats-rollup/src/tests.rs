@@ -273,6 +273,19 @@ fn events_are_counted_with_funnels_and_cohorts() {
     assert_eq!(of(cohort), 41_110);
     assert_eq!(of("SELECT count(*) FROM retention"), 1);
 
+    let on_the_8th = "SELECT count(*) FROM funnel WHERE day = '2025-11-08'";
+    // A day that is counted under another funnel with the same name has the steps of that one only.
+    let changed = config.replace("\"cart\", ", "");
+    let late = [("eve", "view", at(7, 10)), ("eve", "pay", at(7, 20)), ("eve", "view", at(8, 0))];
+    let late: String = late.iter().map(|(user, name, time)| event(user, name, *time)).collect();
+    fs::write(place.path().join("events.jsonl.2"), late).unwrap();
+    place.run_with(config).unwrap();
+    assert_eq!(place.number(on_the_8th), 3);
+    let again = event("fay", "view", at(7, 30)) + &event("fay", "view", at(9, 0));
+    fs::write(place.path().join("events.jsonl.3"), again).unwrap();
+    place.run_with(&changed).unwrap();
+    assert_eq!(place.number(on_the_8th), 2);
+
     for (from, to, expected) in [
         ("\"cart\", ", "\"view\", ", "comes twice"),
         ("\"source\": \"shop\"", "\"source\": \"mall\"", "`mall`"),

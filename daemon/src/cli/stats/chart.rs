@@ -1,9 +1,8 @@
-//! Requests as columns of blocks: what a table of numbers does not show at a glance.
+//! Requests or events as columns of blocks: what a table of numbers does not show at a glance.
 
 use std::io::{self, Write};
 
 use crate::cli::screen::grouped;
-use crate::stats::SpanFigures;
 
 /// Lines of a column.
 const HEIGHT: u64 = 4;
@@ -14,16 +13,16 @@ const WIDEST: usize = 5;
 /// From nothing to a full line, in eighths.
 const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// Writes the requests of spans as a chart that is at most `width` characters wide. Where there are more spans than fit, a column is
-/// of several.
-pub(super) fn write(width: usize, spans: &[SpanFigures], out: &mut dyn Write) -> io::Result<()> {
-    let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return Ok(()) };
-    let total: u64 = spans.iter().map(|it| it.figures.requests).fold(0, u64::saturating_add);
+/// Writes how much there is of spans, each with its start, as a chart that is at most `width` characters wide. Where there are more
+/// spans than fit, a column is of several.
+pub(super) fn write(width: usize, spans: &[(&str, u64)], out: &mut dyn Write) -> io::Result<()> {
+    let (Some((from, _)), Some((to, _))) = (spans.first(), spans.last()) else { return Ok(()) };
+    let total: u64 = spans.iter().map(|it| it.1).fold(0, u64::saturating_add);
     // The label cannot be longer than that of all.
     let room = width.saturating_sub(grouped(total).len() + 2).max(10);
     let columns: Vec<u64> = spans
         .chunks(spans.len().div_ceil(room))
-        .map(|chunk| chunk.iter().map(|it| it.figures.requests).fold(0, u64::saturating_add))
+        .map(|chunk| chunk.iter().map(|it| it.1).fold(0, u64::saturating_add))
         .collect();
     let highest = columns.iter().copied().max().unwrap_or(0).max(1);
     let label = grouped(highest);
@@ -37,7 +36,6 @@ pub(super) fn write(width: usize, spans: &[SpanFigures], out: &mut dyn Write) ->
         let blocks: String = columns.iter().map(|value| column(*value, highest, line, wide)).collect();
         writeln!(out, "{}", format!("{label}{blocks}").trim_end())?;
     }
-    let (from, to) = (first.start.as_str(), last.start.as_str());
     let margin = " ".repeat(label.len() + 1);
     let between = (columns.len() * wide).saturating_sub(from.len() + to.len() + usize::from(wide > 1)).max(3);
     match margin.len() + from.len() + between + to.len() <= width {
@@ -61,14 +59,10 @@ fn column(value: u64, highest: u64, line: u64, wide: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::Figures;
 
     fn chart(width: usize, requests: &[u64]) -> String {
-        let span = |(number, requests): (usize, &u64)| SpanFigures {
-            start: format!("2026-11-{:02}", number % 30 + 1),
-            figures: Figures { requests: *requests, ..Figures::default() },
-        };
-        let spans: Vec<_> = requests.iter().enumerate().map(span).collect();
+        let starts: Vec<_> = (0..requests.len()).map(|it| format!("2026-11-{:02}", it % 30 + 1)).collect();
+        let spans: Vec<_> = starts.iter().map(String::as_str).zip(requests.iter().copied()).collect();
         let mut out = Vec::new();
         write(width, &spans, &mut out).unwrap();
         String::from_utf8(out).unwrap()

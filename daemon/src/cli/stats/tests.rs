@@ -3,6 +3,9 @@
 use super::*;
 use crate::cli::screen::tests::{pipe, terminal};
 use crate::stats::Place;
+use crate::stats::events::{
+    AFTER, AfterStats, CohortStats, EventFigures, EventSpan, EventStats, FunnelStats, StepStats,
+};
 
 fn figures(number: u64) -> Figures {
     let requests = 80_000 + number * number * 1_900;
@@ -37,6 +40,7 @@ fn places(names: &[&str], is_page: bool) -> Vec<Place> {
         Place {
             name: (*name).to_owned(),
             hits,
+            users: None,
             bytes: is_page.then_some(hits * 4_000),
             time_us: is_page.then_some(hits * 900),
             p95_us: is_page.then_some(hits * 7),
@@ -89,6 +93,7 @@ pub(super) fn stats() -> Stats {
         spans,
         total,
         rankings,
+        events: None,
     };
     let mut admin = SourceStats { source: "admin".into(), malformed: 3, lines: 997, rankings: vec![], ..shop.clone() };
     for span in admin.spans.iter_mut().map(|it| &mut it.figures).chain([&mut admin.total]) {
@@ -106,6 +111,77 @@ pub(super) fn stats() -> Stats {
     }
 }
 
+/// A log of events of the same days; `scale` is how many came on the first one.
+pub(super) fn shop_events(scale: u64) -> Stats {
+    let percent = |part: u64, whole: u64| Some((part as f64 / whole as f64 * 1_000.0).round() / 10.0);
+    let start = |it: u64| format!("2026-11-{}", 12 + it);
+    let span = |it: u64| EventSpan {
+        start: start(it),
+        figures: EventFigures { events: scale * (40 + it * it), users: scale + it, new_users: scale / (it + 1) },
+    };
+    let spans: Vec<_> = (0..14).map(span).collect();
+    let all = |of: fn(&EventFigures) -> u64| spans.iter().map(|it| of(&it.figures)).sum::<u64>();
+    let total = EventFigures { events: all(|it| it.events), users: scale * 5, new_users: all(|it| it.new_users) };
+    let name = |(number, name): (u64, &str)| Place {
+        name: name.to_owned(),
+        hits: total.events / (number + 2),
+        users: Some(scale * 4 / (number + 1)),
+        bytes: None,
+        time_us: None,
+        p95_us: None,
+    };
+    let names = ["view_item", "add_to_cart", "pay", "\u{1b}[2Jforged", "share", "sixth"];
+    let names = (0..).zip(names).map(name).collect();
+    let step = |(number, name): (usize, &str)| StepStats {
+        name: name.to_owned(),
+        users: scale * 9 >> number,
+        percent_of_first: percent(1, 1 << number),
+        percent_of_before: (number > 0).then_some(50.0),
+    };
+    let funnel = |funnel: &str, first: &str, last: &str, steps: &[&str]| FunnelStats {
+        funnel: funnel.into(),
+        first: first.into(),
+        last: last.into(),
+        steps: steps.iter().copied().enumerate().map(step).collect(),
+    };
+    let cohort = |it: u64| {
+        let users = scale / (it + 1);
+        let after = |days: u32| {
+            let users_then = (it + u64::from(days) <= 13).then_some(users / u64::from(days + 1));
+            AfterStats { days, users: users_then, percent: users_then.and_then(|some| percent(some, users)) }
+        };
+        CohortStats { start: start(it), users, after: AFTER.map(after).to_vec() }
+    };
+    let source = SourceStats {
+        source: "shop-events".into(),
+        spans: vec![],
+        total: Figures::default(),
+        rankings: vec![RankingStats { top: Top::Events, names, hits: total.events }],
+        late: 1,
+        lines: 2_345,
+        malformed: 0,
+        first: Some("2026-10-01".into()),
+        last: Some("2026-11-25".into()),
+        events: Some(EventStats {
+            until: "2026-11-25".into(),
+            spans,
+            total: Some(total),
+            has_funnels: true,
+            funnels: vec![
+                funnel("order", "2026-11-12", "2026-11-23", &["view_item", "add_to_cart", "pay"]),
+                funnel("signup", "2026-11-12", "2026-11-24", &["visit", "signup"]),
+            ],
+            retention: (0..14).map(cohort).collect(),
+        }),
+    };
+    Stats { sources: vec![source], ..stats() }
+}
+
+fn fits(text: &str) {
+    let widest = text.lines().map(console::measure_text_width).max();
+    assert!(widest <= Some(80), "{widest:?}:\n{text}");
+}
+
 fn shown(screen: &Screen, stats: &Stats, top: Option<Top>) -> String {
     let mut out = Vec::new();
     write(screen, stats, top, &mut out).unwrap();
@@ -116,8 +192,7 @@ fn shown(screen: &Screen, stats: &Stats, top: Option<Top>) -> String {
 fn days_have_a_chart_their_figures_and_what_there_is_most_of() {
     let text = shown(&terminal(), &stats(), None);
     insta::assert_snapshot!(text);
-    let widest = text.lines().map(console::measure_text_width).max();
-    assert!(widest <= Some(80), "{widest:?}");
+    fits(&text);
 }
 
 #[test]
@@ -165,6 +240,67 @@ fn an_empty_span_says_where_there_is_something() {
     insta::assert_snapshot!(shown(&terminal(), &none, None));
     none.sources.clear();
     assert_eq!(shown(&terminal(), &none, None), "`web` has not counted anything yet.\n");
+}
+
+#[test]
+fn events_have_a_chart_names_funnels_and_who_came_back() {
+    let text = shown(&terminal(), &shop_events(800), None);
+    insta::assert_snapshot!(text);
+    fits(&text);
+}
+
+#[test]
+fn large_cohorts_stand_in_two_tables_on_a_narrow_screen() {
+    let text = shown(&terminal(), &shop_events(4_000_000), Some(Top::Retention));
+    fits(&text);
+    let mut many = shop_events(4_000_000);
+    let only = |it: &mut EventStats| {
+        it.funnels.clear();
+        it.retention.truncate(2);
+    };
+    many.sources[0].events.iter_mut().for_each(only);
+    many.sources[0].rankings.clear();
+    let both = [shown(&terminal(), &many, Some(Top::Retention)), shown(&pipe(), &many, Some(Top::Retention))];
+    insta::assert_snapshot!(both.join("=====\n"));
+}
+
+#[test]
+fn a_funnel_that_was_changed_is_there_twice_and_says_when() {
+    let mut stats = shop_events(800);
+    stats.sources[0].rankings.clear();
+    let events = stats.sources[0].events.as_mut().unwrap();
+    events.retention.clear();
+    events.funnels[1].funnel = "order".into();
+    insta::assert_snapshot!(shown(&terminal(), &stats, Some(Top::Funnels)));
+}
+
+#[test]
+fn events_without_hours_or_funnels_say_so() {
+    let mut told = Vec::new();
+    let mut hours = shop_events(800);
+    (hours.by, hours.from, hours.to) = (Level::Hour, "2026-11-25 10:00+08:00".into(), "2026-11-25 12:00+08:00".into());
+    hours.sources[0].rankings.clear();
+    let events = hours.sources[0].events.as_mut().unwrap();
+    (events.total, events.spans, events.funnels, events.retention) = (None, vec![], vec![], vec![]);
+    told.push(shown(&terminal(), &hours, None));
+
+    let mut none = shop_events(800);
+    none.sources[0].rankings.clear();
+    let events = none.sources[0].events.as_mut().unwrap();
+    (events.funnels, events.retention) = (vec![], vec![]);
+    for top in [Top::Funnels, Top::Retention, Top::Pages] {
+        told.push(shown(&terminal(), &none, Some(top)));
+    }
+    let events = none.sources[0].events.as_mut().unwrap();
+    events.has_funnels = false;
+    told.push(shown(&terminal(), &none, Some(Top::Funnels)));
+    let events = none.sources[0].events.as_mut().unwrap();
+    events.total = Some(EventFigures::default());
+    told.push(shown(&terminal(), &none, None));
+    let one = Stats { sources: stats().sources.split_off(1), ..stats() };
+    told.push(shown(&terminal(), &one, Some(Top::Funnels)));
+    told.iter().for_each(|it| fits(it));
+    insta::assert_snapshot!(told.join("=====\n"));
 }
 
 #[test]

@@ -175,6 +175,14 @@ impl Fixture {
                 .map(|(((day, page), visitor), at)| view(DUE / 1_000 + (day - 1) * 86_400 + at * 60, visitor, page)),
         );
         keeper.lines(5, 0, 1);
+        let mut keeper = Keeper::new(&file, "shop-events", "Asia/Shanghai");
+        let event = |day: i64, user: u64, name| (DUE / 1_000 + day * 86_400 + user.cast_signed(), user, name);
+        let (view, cart, pay) = ("view_item", "add_to_cart", "pay");
+        let first = [(1, view), (2, view), (3, view), (2, cart), (3, cart), (3, pay)];
+        let later = [event(-2, 1, view), event(-2, 4, view), event(0, 2, view)];
+        let all: Vec<_> = first.iter().map(|it| event(-3, it.0, it.1)).chain(later).collect();
+        keeper.count_events(&all, Some(("order", &[view, cart, pay])));
+        keeper.lines(9, 0, 0);
     }
 
     /// The first run has planned to remove a file of `uploads`, and moved one aside.

@@ -285,6 +285,9 @@ fn events(merging: &Merging<'_>, day: Day, bytes: &[u8], statements: &mut Statem
 /// The steps of a funnel on a day.
 fn steps(merging: &Merging<'_>, funnel: &FunnelOf, day: Day, bytes: &[u8], statements: &mut Statements) -> Result<()> {
     let Steps(users) = Steps::decode(bytes).map_err(damaged)?;
+    // The funnel may have had more steps when it was another one.
+    let remove = "DELETE FROM @funnel WHERE source = ? AND funnel = ? AND day = ?".to_owned();
+    statements.push((remove, parameters![merging.source, funnel.name.as_str(), day.to_string()].to_vec()));
     for (number, (name, users)) in funnel.steps.iter().zip(users).enumerate() {
         let values = vec![
             Value::from(merging.source),
