@@ -80,11 +80,11 @@ pub enum Top {
     Errors,
     /// Pages by the time that 95 of 100 answers did not exceed.
     Slow,
-    /// Events by how often they happened.
+    /// Of a log of events: what happened, and how often.
     Events,
-    /// Not a ranking: how far users got.
+    /// Of a log of events: how far users got.
     Funnels,
-    /// Not a ranking: who came back.
+    /// Of a log of events: who came back.
     Retention,
 }
 

@@ -10,7 +10,7 @@
 //! there are no hours. What cannot be known yet is told apart from what did not happen: a funnel says up to which day it is
 //! counted, and of a day that is still to come nobody can say who comes back on it.
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -239,26 +239,34 @@ fn place((name, usage): (&str, &Usage)) -> Place {
     }
 }
 
+/// Days of a funnel, added up.
+struct Added {
+    first: String,
+    last: String,
+    /// By step.
+    users: Vec<u64>,
+}
+
 /// The funnels of some days. Days on which the steps were others are of another funnel with the same name.
 fn funnels(database: &Database, source: &str, first: Day, last: Day) -> Result<Vec<FunnelStats>, Figured> {
-    let mut funnels: BTreeMap<(String, Vec<String>), (String, String, Vec<u64>)> = BTreeMap::new();
+    let mut funnels: BTreeMap<(String, Vec<String>), Added> = BTreeMap::new();
     for of_day in database.steps(source, first, last)?.chunk_by(|a, b| (&a.funnel, &a.day) == (&b.funnel, &b.day)) {
         let [step, ..] = of_day else { continue };
-        let users = of_day.iter().map(|it| it.users);
-        match funnels.entry((step.funnel.clone(), of_day.iter().map(|it| it.name.clone()).collect())) {
-            btree_map::Entry::Vacant(entry) => {
-                entry.insert((step.day.clone(), step.day.clone(), users.collect()));
-            }
-            btree_map::Entry::Occupied(mut entry) => {
-                let (_, last, sums) = entry.get_mut();
-                last.clone_from(&step.day);
-                sums.iter_mut().zip(users).for_each(|(sum, users)| *sum = sum.saturating_add(users));
-            }
-        }
+        let names = of_day.iter().map(|it| it.name.clone()).collect();
+        let added = funnels.entry((step.funnel.clone(), names)).or_insert_with(|| Added {
+            first: step.day.clone(),
+            last: String::new(),
+            users: vec![0; of_day.len()],
+        });
+        added.last.clone_from(&step.day);
+        added.users.iter_mut().zip(of_day).for_each(|(sum, it)| *sum = sum.saturating_add(it.users));
     }
     let mut funnels: Vec<FunnelStats> = funnels
         .into_iter()
-        .map(|((funnel, names), (first, last, users))| FunnelStats { funnel, first, last, steps: steps(names, &users) })
+        .map(|((funnel, names), Added { first, last, users })| {
+            let steps = steps(names, &users);
+            FunnelStats { funnel, first, last, steps }
+        })
         .collect();
     funnels.sort_by(|a, b| (&a.funnel, &a.first).cmp(&(&b.funnel, &b.first)));
     Ok(funnels)

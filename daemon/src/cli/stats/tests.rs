@@ -134,7 +134,7 @@ pub(super) fn shop_events(scale: u64) -> Stats {
     let names = (0..).zip(names).map(name).collect();
     let step = |(number, name): (usize, &str)| StepStats {
         name: name.to_owned(),
-        users: scale * 9 >> number,
+        users: (scale * 9) >> number,
         percent_of_first: percent(1, 1 << number),
         percent_of_before: (number > 0).then_some(50.0),
     };
