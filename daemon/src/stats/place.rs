@@ -61,7 +61,7 @@ impl Keeping {
 
     /// A task with a database of its own.
     #[cfg(test)]
-    pub(super) fn private(task: &str, zone: Tz) -> Self {
+    pub(crate) fn private(task: &str, zone: Tz) -> Self {
         let place = Place { at: At::Private, prefix: String::new() };
         Self { task: task.to_owned(), zone, place: Some(place) }
     }

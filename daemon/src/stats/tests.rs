@@ -331,7 +331,7 @@ fn a_damaged_section_is_told() {
 fn a_writer_is_not_kept_waiting() {
     let state = tempfile::tempdir().unwrap();
     let mut keeper = three_days(state.path());
-    let reader = read::Database::open(&file(state.path(), "web")).unwrap().unwrap();
+    let reader = read::Database::file(&file(state.path(), "web"), "").unwrap().unwrap();
     let before = reader.sources().unwrap();
     keeper.count([view(NOON + 3 * DAY, 99, "/")]);
     // What was begun to be read stays as it was.

@@ -27,6 +27,7 @@ use crate::removal::plan::{Action, Item, Kind, Plan, Writer};
 use crate::removal::protect::Protected;
 use crate::root::{Root, modified_ns};
 use crate::server::{ServerState, Socket, serve};
+use crate::stats::Keeping;
 use crate::stats::keeper::{Keeper, view};
 use crate::store::{Hold, Store, Transition};
 
@@ -243,6 +244,10 @@ async fn answer(mut questions: mpsc::Receiver<Command>, heard: Arc<Mutex<Vec<Str
         match command {
             Command::Status(reply) => drop(reply.send(status())),
             Command::List(reply) => drop(reply.send(vec![task("cleanup"), task("backup-app"), task("web")])),
+            Command::Figures(reply) => {
+                let names = ["backup-app", "cleanup", "web"];
+                drop(reply.send(names.map(|it| Keeping::private(it, chrono_tz::Asia::Shanghai)).to_vec()));
+            }
             Command::Run { task, reply, .. } if task != "backup-app" => {
                 drop(reply.send(Err(CommandError::NoTask { task })));
             }

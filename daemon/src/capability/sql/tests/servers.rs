@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::super::abi::{Dialect, HostConnection as _, Value};
+use super::super::abi::{Dialect, Value};
 use super::*;
 use crate::config::sql::{SqlGrant, SqlServer};
 use crate::database::{DatabaseError, Engine, Scratch, ScratchOptions};
