@@ -68,6 +68,8 @@ pub enum Top {
     Exits,
     /// Where people came from.
     Referrers,
+    /// Countries that people viewed pages from.
+    Countries,
     /// Programs that asked.
     Agents,
     /// Answers with a status of 400 and above.
@@ -78,8 +80,16 @@ pub enum Top {
 
 impl Top {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Pages, Self::Entries, Self::Exits, Self::Referrers, Self::Agents, Self::Errors, Self::Slow];
+    pub const ALL: [Self; 8] = [
+        Self::Pages,
+        Self::Entries,
+        Self::Exits,
+        Self::Referrers,
+        Self::Countries,
+        Self::Agents,
+        Self::Errors,
+        Self::Slow,
+    ];
 
     /// As it is written.
     pub fn name(self) -> &'static str {
@@ -88,6 +98,7 @@ impl Top {
             Self::Entries => "entries",
             Self::Exits => "exits",
             Self::Referrers => "referrers",
+            Self::Countries => "countries",
             Self::Agents => "agents",
             Self::Errors => "errors",
             Self::Slow => "slow",

@@ -85,7 +85,7 @@ pub struct Hit<'a> {
     pub referrer: Option<&'a str>,
     /// By which program.
     pub agent: Agent<'a>,
-    /// From which country. Taken of people only.
+    /// From which country, of a view. Taken of people only.
     pub country: Option<&'a str>,
 }
 

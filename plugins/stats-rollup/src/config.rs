@@ -7,6 +7,8 @@ use upkeep_plugin::config::Span;
 use upkeep_plugin::{Context, Error, Result};
 use upkeep_rollup::{Funnel, FunnelError, Options, Rotation};
 
+use crate::country;
+
 /// The logs, and how they are counted.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +31,9 @@ pub(crate) struct Stats {
     /// How visitors are told apart.
     #[serde(default)]
     pub(crate) visitors: Visitors,
+    /// Where countries of addresses are looked up; without it none are counted.
+    #[serde(default)]
+    pub(crate) countries: Option<Countries>,
     /// How pages are named.
     #[serde(default)]
     pub(crate) pages: Pages,
@@ -142,6 +147,16 @@ pub(crate) enum NewKey {
     Never,
 }
 
+/// A database of addresses and their countries, in MaxMind's DB format: GeoLite2 Country, DB-IP Lite and others.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Countries {
+    /// The folder it is in: the name of a `[grant.files.NAME]`.
+    pub(crate) root: String,
+    /// Its file, relative to the root.
+    pub(crate) file: String,
+}
+
 /// How pages are named.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -249,6 +264,9 @@ impl Stats {
         }
         if self.late.0 < 3_600_000 {
             return Err(Error::config("`late` is \"1h\" at least: logs of several processes are never quite in order"));
+        }
+        if let Some(countries) = &self.countries {
+            country::Database::check(countries)?;
         }
         upkeep_rollup::Calendar::new(&ctx.timezone).map(drop).map_err(|error| Error::config(error.to_string()))
     }

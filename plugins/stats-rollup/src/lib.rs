@@ -20,6 +20,7 @@ use crate::store::Store;
 mod config;
 mod content;
 mod count;
+mod country;
 mod cursor;
 mod lines;
 mod merge;

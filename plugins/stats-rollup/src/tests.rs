@@ -9,6 +9,8 @@ use upkeep_plugin::{Context, Report, Result, parameters, task};
 
 use super::*;
 
+mod countries;
+
 const CONFIG: &str = r#"{ "sources": [{ "name": "site", "root": "logs" }] }"#;
 
 /// A folder of logs, and runs that count them.
