@@ -10,7 +10,8 @@ use upkeep_plugin::{Context, Error, HostError, Outcome, Result, parameters};
 use upkeep_rollup::{Calendar, Piece, ledger};
 
 use crate::config::{Source, Stats};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, State};
+use crate::gone::Lost;
 use crate::store::{Known, Store, advance};
 use crate::{Done, Share};
 
@@ -33,6 +34,8 @@ pub(crate) struct Merged {
     pub(crate) put_off: Vec<(String, String)>,
     /// Path, and what is wrong with it.
     pub(crate) damage: Vec<(String, String)>,
+    /// Files that are gone, maybe with lines that nobody counted.
+    pub(crate) lost: Vec<Lost>,
 }
 
 /// A step whose lines are to be merged.
@@ -191,9 +194,10 @@ fn together(
             offset: done.to,
             path: share.path.clone(),
             seen: share.seen,
-            complete: done.complete,
+            state: if done.complete { State::Complete } else { State::Open },
+            seen_ms: ctx.now,
         };
-        statements.push(advance(&source.name, &cursor, done.from, ctx.now));
+        statements.push(advance(&source.name, &cursor, done.from));
         for (reason, line) in &done.samples {
             statements.push((
                 "INSERT INTO malformed VALUES (?, ?, ?, ?, ?)".to_owned(),

@@ -12,9 +12,10 @@ use upkeep_rollup::ledger::Ledger;
 use upkeep_rollup::{Calendar, Damaged, Funnel, Key, PARTITIONS, Section};
 
 use crate::config::FunnelOf;
-use crate::cursor::{Cursor, Head, Seen};
+use crate::cursor::{Cursor, Head, Seen, State};
 
 mod forget;
+mod sighted;
 mod tables;
 
 /// The tables, in the order in which they are made.
@@ -147,7 +148,8 @@ impl Store {
                     size: number("size")?,
                     modified_ns: row.get("modified_ns")?,
                 },
-                complete: row.get::<i64>("complete")? != 0,
+                state: State::from(row.get::<i64>("complete")?),
+                seen_ms: row.get("updated_ms")?,
             })
         })
         .collect()
@@ -242,7 +244,7 @@ impl Store {
 
 /// A cursor goes on from where it stood when the run was planned. When it does not stand there any more, another run has
 /// counted meanwhile: then the statement fails, and with it all that is committed together.
-pub(crate) fn advance(source: &str, cursor: &Cursor, expected: u64, now_ms: i64) -> (String, Vec<Value>) {
+pub(crate) fn advance(source: &str, cursor: &Cursor, expected: u64) -> (String, Vec<Value>) {
     let values = parameters![
         source,
         cursor.id.as_str(),
@@ -254,8 +256,8 @@ pub(crate) fn advance(source: &str, cursor: &Cursor, expected: u64, now_ms: i64)
         cursor.seen.inode.cast_signed(),
         cursor.seen.size.cast_signed(),
         cursor.seen.modified_ns,
-        i64::from(cursor.complete),
-        now_ms,
+        cursor.state as i64,
+        cursor.seen_ms,
         expected.cast_signed(),
     ];
     let statement = "INSERT INTO log_file (source, id, head_length, head, counted, path, device, inode, size,

@@ -10,6 +10,7 @@ use upkeep_plugin::{Context, Report, Result, parameters, task};
 use super::*;
 
 mod countries;
+mod gone;
 
 const CONFIG: &str = r#"{ "sources": [{ "name": "site", "root": "logs" }] }"#;
 
