@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use upkeep_plugin::sql::Value;
 use upkeep_plugin::{Context, Error, HostError, Outcome, Result, parameters};
-use upkeep_rollup::{Calendar, Piece, ledger};
+use upkeep_rollup::{Calendar, Options, Piece, ledger};
 
 use crate::config::{Source, Stats};
 use crate::cursor::{Cursor, State};
@@ -54,6 +54,8 @@ pub(crate) fn source<'a>(
     outcomes: impl Iterator<Item = &'a Outcome<Stats>>,
 ) -> Result<Merged> {
     let mut merged = Merged::default();
+    // Those of a run that was ended before it came to them.
+    store.write_rows(&source.name, &ctx.timezone, &stats.funnels)?;
     let kept = store.kept(&ctx.run)?;
     let cursors: BTreeMap<String, u64> =
         store.cursors(&source.name)?.into_iter().map(|it| (it.id, it.offset)).collect();
@@ -183,7 +185,10 @@ fn together(
         let mut calendar = Calendar::new(&ctx.timezone).map_err(zone)?;
         ledger::merge_events(&mut merging, &keys, watermark, &funnels, &mut calendar).map_err(Error::from)?;
     } else {
-        let rest = Piece::new(stats.options(ctx)).map_err(zone)?;
+        // Measured by the lines, so that old logs that are read for the first time know their visitors for as long.
+        let oldest = known.newest - stats.keep.days.0 / 1_000;
+        let since = Calendar::new(&ctx.timezone).map_err(zone)?.hour(oldest).map(|it| it.day);
+        let rest = Piece::new(Options { since, ..stats.options(ctx) }).map_err(zone)?;
         ledger::merge(&mut merging, &keys, watermark, rest).map_err(Error::from)?;
     }
     let mut statements = Vec::new();
@@ -221,7 +226,8 @@ fn together(
     ));
     statements.extend(merging.finish(&stats.funnels)?);
     match store.commit(&statements) {
-        Err(HostError::Conflict(_)) => Err(Refused::Overtaken),
-        done => Ok(done?),
+        Err(HostError::Conflict(_)) => return Err(Refused::Overtaken),
+        done => done?,
     }
+    Ok(store.write_rows(&source.name, &ctx.timezone, &stats.funnels)?)
 }

@@ -15,6 +15,7 @@ use crate::config::FunnelOf;
 use crate::cursor::{Cursor, Head, Seen, State};
 
 mod forget;
+mod rows;
 mod sighted;
 mod tables;
 
@@ -324,7 +325,9 @@ impl Merging<'_> {
 
     /// What is to be written, with the tables for people.
     pub(crate) fn finish(mut self, funnels: &[FunnelOf]) -> Result<Statements> {
-        let mut statements = tables::of(&mut self, funnels)?;
+        let keys: Vec<Key> = self.changed.keys().copied().collect();
+        let are_many = rows::are_many(&keys);
+        let mut statements = if are_many { Statements::new() } else { tables::of(&mut self, &keys, funnels)? };
         // More than fits into one call: it is put beside, and moved by the transaction.
         let mut new = Vec::new();
         for (key, value) in self.changed {
@@ -343,6 +346,9 @@ impl Merging<'_> {
                 .to_owned(),
             parameters![self.source, self.run, MERGED].to_vec(),
         ));
+        if are_many {
+            statements.push(rows::later(self.source, self.run));
+        }
         let steps: Vec<Value> =
             [self.run, MERGED].into_iter().chain(self.steps.iter().map(String::as_str)).map(Value::from).collect();
         let places = vec!["?"; self.steps.len()].join(", ");

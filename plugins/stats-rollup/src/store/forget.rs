@@ -1,6 +1,8 @@
 //! What is too old goes: figures, keys of visitors, and what runs left that never came to their end.
 
-use upkeep_plugin::{Context, Error, Result, parameters};
+use std::collections::BTreeSet;
+
+use upkeep_plugin::{Context, Error, HostResult, Result, parameters};
 use upkeep_rollup::Calendar;
 
 use super::{Statements, Store};
@@ -17,13 +19,14 @@ impl Store {
         let mut remove = |statement: &str, values: &[upkeep_plugin::sql::Value]| {
             statements.push((statement.to_owned(), values.to_vec()));
         };
-        for (level, kept) in [
-            ("hour", stats.keep.hours),
-            ("day", stats.keep.days),
-            ("week", stats.keep.months),
-            ("month", stats.keep.months),
+        for (level, kept, length) in [
+            ("hour", stats.keep.hours, 1),
+            ("day", stats.keep.days, 86_400),
+            ("week", stats.keep.months, 86_400),
+            ("month", stats.keep.months, 86_400),
         ] {
-            let before = now - kept.0 / 1_000;
+            // Of a day the row stays as long as the rest of it does.
+            let before = (now - kept.0 / 1_000) / length * length;
             remove("DELETE FROM traffic WHERE level = ? AND unix < ?", &parameters![level, before]);
         }
         let hours = now - stats.keep.hours.0 / 1_000;
@@ -57,10 +60,17 @@ impl Store {
         // nobody can be told by it any more.
         let zone = |error: upkeep_rollup::UnknownZone| Error::config(error.to_string());
         let mut calendar = Calendar::new(&ctx.timezone).map_err(zone)?;
-        for source in stats.sources.iter().filter(|it| !it.is_of_events()) {
-            let newest = self.known(&source.name)?.newest;
-            let Some(hour) = calendar.hour(newest - stats.late.0 / 1_000).filter(|_| newest > 0) else { continue };
-            let of = parameters![source.name.as_str(), i64::from(stats.rotation().period(hour.day).0)];
+        for source in self.with_visitors(stats)? {
+            let newest = self.known(&source)?.newest;
+            if newest == 0 {
+                continue;
+            }
+            // Into a log that ended nothing newer comes: there the clock says that the period is over.
+            let Some(hour) = calendar.hour(newest.max(now) - stats.late.0 / 1_000) else { continue };
+            // Nobody was here for so long that anybody is to be known.
+            let nobody = (newest < now - stats.keep.days.0 / 1_000).then_some(i64::MAX);
+            let before = nobody.unwrap_or_else(|| stats.rotation().period(hour.day).0.into());
+            let of = parameters![source.as_str(), before];
             remove("DELETE FROM visitor_key WHERE source = ? AND period < ?", &of);
             remove(
                 "DELETE FROM section
@@ -73,5 +83,13 @@ impl Store {
         remove("DELETE FROM malformed WHERE rowid <= (SELECT max(rowid) FROM malformed) - ?", &parameters![SAMPLES]);
         self.commit(&statements)?;
         Ok(())
+    }
+
+    /// The access logs that visitors are known of, also those that are not in the configuration any more.
+    fn with_visitors(&self, stats: &Stats) -> HostResult<BTreeSet<String>> {
+        let rows = self.0.query("SELECT DISTINCT source FROM section WHERE key LIKE 'visitors/%'", [])?;
+        let mut sources: BTreeSet<String> = rows.map(|row| row?.get("source")).collect::<HostResult<_>>()?;
+        sources.extend(stats.sources.iter().filter(|it| !it.is_of_events()).map(|it| it.name.clone()));
+        Ok(sources)
     }
 }
