@@ -74,6 +74,8 @@ pub enum Top {
     Exits,
     /// Where people came from.
     Referrers,
+    /// Countries that people viewed pages from.
+    Countries,
     /// Programs that asked.
     Agents,
     /// Answers with a status of 400 and above.
@@ -90,8 +92,16 @@ pub enum Top {
 
 impl Top {
     /// The rankings of an access log.
-    pub const OF_REQUESTS: [Self; 7] =
-        [Self::Pages, Self::Entries, Self::Exits, Self::Referrers, Self::Agents, Self::Errors, Self::Slow];
+    pub const OF_REQUESTS: [Self; 8] = [
+        Self::Pages,
+        Self::Entries,
+        Self::Exits,
+        Self::Referrers,
+        Self::Countries,
+        Self::Agents,
+        Self::Errors,
+        Self::Slow,
+    ];
 
     /// As it is written.
     pub fn name(self) -> &'static str {
@@ -100,6 +110,7 @@ impl Top {
             Self::Entries => "entries",
             Self::Exits => "exits",
             Self::Referrers => "referrers",
+            Self::Countries => "countries",
             Self::Agents => "agents",
             Self::Errors => "errors",
             Self::Slow => "slow",

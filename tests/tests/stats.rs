@@ -365,3 +365,43 @@ fn questions_without_an_answer_say_what_would_have_one() {
     let which = site.cli(&["stats"]);
     assert!(which.code == 2 && which.stderr.contains("name one: other, web"), "{which:?}");
 }
+
+#[test]
+fn a_year_is_counted_at_once() {
+    const YEAR: i64 = 370;
+    let site = Site::new(&[]);
+    site.shipped("stats-rollup");
+    fs::create_dir(site.path("logs")).unwrap();
+    let newest = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().cast_signed();
+    let mut lines = String::new();
+    for day in 0..YEAR {
+        for number in 0..60 {
+            let time = newest - (YEAR - day) * 24 * HOUR + number * 1_000;
+            let page = format!("{day}/a/name/that/is/about/as/long/as/names/in/the/wild/may/be/{number}");
+            writeln!(
+                lines,
+                "{{\"time\":\"{time}\",\"remote_addr\":\"198.51.100.{number}\",\"request\":\"GET /{page} HTTP/1.1\",\"status\":\"200\",\
+                 \"body_bytes_sent\":\"1\",\"request_time\":\"0.010\",\"http_user_agent\":\"{BROWSER}\"}}"
+            )
+            .unwrap();
+        }
+    }
+    fs::write(site.path("logs/access.log"), lines).unwrap();
+    let text = format!(
+        "plugin = \"stats-rollup\"\n[[config.sources]]\nname = \"site\"\nroot = \"logs\"\nformat = \"json\"\n[grant]\nmetrics = true\n\
+         [grant.sql.private]\naccess = [\"write\"]\n[grant.files.logs]\npath = {:?}\n",
+        site.path("logs")
+    );
+    site.task("web", &text);
+    let _daemon = site.start();
+    let run = site.run("web");
+    assert_eq!(run["outcome"]["outcome"], "succeeded", "{run}");
+    let stats = site.cli(&["stats", "--by", "month", "--from", "2000-01-01", "--json"]).json();
+    assert_eq!(stats["sources"][0]["total"]["requests"], YEAR * 60, "{stats}");
+    let file = site.path("state/private/web.sqlite");
+    let database = rusqlite::Connection::open(file).unwrap();
+    let number = |statement: &str| database.query_row(statement, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(number("SELECT count(*) FROM ranking WHERE chart = 'pages'"), YEAR * 60);
+    assert_eq!(number("SELECT sum(requests) FROM traffic WHERE level = 'day'"), YEAR * 60);
+    assert_eq!(number("SELECT count(*) FROM piece"), 0);
+}

@@ -19,7 +19,7 @@ pub enum Chart {
     Agents,
     /// Answers with a status of 400 and above: status and path, joined by [`SEPARATOR`].
     Errors,
-    /// Countries that people asked from.
+    /// Countries that people viewed pages from.
     Countries,
 }
 

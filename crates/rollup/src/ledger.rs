@@ -40,7 +40,8 @@ pub fn merge<L: Ledger>(ledger: &mut L, keys: &BTreeSet<Key>, watermark: i64, mu
             seen.merge(&ledger.pieces(key)?.iter().map(|it| Seen::decode(it)).collect::<Result<Vec<_>, _>>()?);
             let key = Key::Visitors(period, partition);
             let mut visitors = ledger.load(key)?.map_or(Ok(Visitors::default()), |it| Visitors::decode(&it))?;
-            if visitors.admit(&seen, &mut rest) {
+            let forgotten = rest.since().map_or(0, |day| visitors.expire(day));
+            if visitors.admit(&seen, &mut rest) || forgotten > 0 {
                 ledger.save(Section { key, bytes: visitors.encode() })?;
             }
         }

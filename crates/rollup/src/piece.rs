@@ -23,6 +23,8 @@ pub struct Options {
     pub limit: usize,
     /// How often the key changes that visitors are hashed with.
     pub rotation: Rotation,
+    /// Whoever was not here since the month of this day is forgotten when pieces are merged; who comes again is new.
+    pub since: Option<Day>,
     /// A number that whoever writes the log does not know, so that nobody can choose names that are slow to count. It
     /// changes nothing in what is counted.
     pub seed: u64,
@@ -31,7 +33,15 @@ pub struct Options {
 impl Default for Options {
     /// UTC, sessions that end after 30 minutes, rankings of 10,000 names, a new key each month.
     fn default() -> Self {
-        Self { zone: "UTC".to_owned(), gap: 1800, slack: 120, limit: 10_000, rotation: Rotation::default(), seed: 0 }
+        Self {
+            zone: "UTC".to_owned(),
+            gap: 1800,
+            slack: 120,
+            limit: 10_000,
+            rotation: Rotation::default(),
+            since: None,
+            seed: 0,
+        }
     }
 }
 
@@ -85,7 +95,7 @@ pub struct Hit<'a> {
     pub referrer: Option<&'a str>,
     /// By which program.
     pub agent: Agent<'a>,
-    /// From which country. Taken of people only.
+    /// From which country, of a view. Taken of people only.
     pub country: Option<&'a str>,
 }
 
@@ -273,6 +283,11 @@ impl Piece {
         let charts = &mut self.days[day].charts;
         charts.entries.at(session.entry).0 += 1;
         charts.exits.at(session.exit).0 += 1;
+    }
+
+    /// The day since which visitors are known that are merged into this piece.
+    pub(crate) fn since(&self) -> Option<Day> {
+        self.options.since
     }
 
     pub(crate) fn count_new(&mut self, day: Day, change: i64) {

@@ -19,7 +19,7 @@ mod events;
 const FEW: usize = 5;
 
 /// Rankings that are shown where none is asked for.
-const USUAL: [Top; 5] = [Top::Pages, Top::Referrers, Top::Slow, Top::Errors, Top::Agents];
+const USUAL: [Top; 6] = [Top::Pages, Top::Referrers, Top::Countries, Top::Slow, Top::Errors, Top::Agents];
 
 /// Columns that a chart takes in a pipe.
 const USUAL_WIDTH: usize = 80;
@@ -238,6 +238,7 @@ fn names(screen: &Screen, ranking: &RankingStats, most: usize, out: &mut dyn Wri
         Top::Entries => ("ENTRY PAGE", "SESSIONS"),
         Top::Exits => ("EXIT PAGE", "SESSIONS"),
         Top::Referrers => ("REFERRER", "VIEWS"),
+        Top::Countries => ("COUNTRY", "VIEWS"),
         Top::Agents => ("AGENT", "REQUESTS"),
         Top::Errors => ("ERROR", "ANSWERS"),
         Top::Slow => ("SLOWEST PAGE", "VIEWS"),

@@ -223,6 +223,7 @@ fn rankings(database: &Database, source: &str, span: &Span, top: Option<Top>) ->
         (Top::Entries, Chart::Entries),
         (Top::Exits, Chart::Exits),
         (Top::Referrers, Chart::Referrers),
+        (Top::Countries, Chart::Countries),
         (Top::Agents, Chart::Agents),
         (Top::Errors, Chart::Errors),
     ] {

@@ -139,6 +139,22 @@ fn slow_pages_are_those_that_were_slow_often() {
 }
 
 #[test]
+fn countries_are_those_of_views_whose_country_is_known() {
+    let state = tempfile::tempdir().unwrap();
+    let mut keeper = keeper(state.path(), "web", "site");
+    let countries = [Some("DE"), Some("CN"), None, Some("CN")];
+    keeper.count((0..8_i64).map(|it| {
+        let country = countries[(it % 4).cast_unsigned() as usize];
+        Hit { country, ..view(NOON + it / 4 * DAY + it, it.cast_unsigned(), "/") }
+    }));
+    let question = Question { top: Some(Top::Countries), ..Question::default() };
+    let stats = asked(state.path(), None, &question).unwrap();
+    let [countries] = &stats.sources[0].rankings[..] else { panic!("{stats:?}") };
+    let names: Vec<_> = countries.names.iter().map(|it| (it.name.as_str(), it.hits)).collect();
+    assert_eq!((countries.top, countries.hits, names), (Top::Countries, 6, vec![("CN", 4), ("DE", 2)]));
+}
+
+#[test]
 fn what_cannot_be_answered_says_who_can() {
     let state = tempfile::tempdir().unwrap();
     let fails = |task, question: &Question| asked(state.path(), task, question).unwrap_err().to_string();

@@ -7,6 +7,9 @@ use upkeep_plugin::config::Span;
 use upkeep_plugin::{Context, Error, Result};
 use upkeep_rollup::{Funnel, FunnelError, Options, Rotation};
 
+use crate::country;
+use crate::store::dialect::short;
+
 /// The logs and tables, and how they are counted.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +35,9 @@ pub(crate) struct Stats {
     /// How visitors are told apart.
     #[serde(default)]
     pub(crate) visitors: Visitors,
+    /// Where countries of addresses are looked up; without it none are counted.
+    #[serde(default)]
+    pub(crate) countries: Option<Countries>,
     /// How pages are named.
     #[serde(default)]
     pub(crate) pages: Pages,
@@ -201,6 +207,16 @@ pub(crate) enum NewKey {
     Never,
 }
 
+/// A database of addresses and their countries, in MaxMind's DB format: GeoLite2 Country, DB-IP Lite and others.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Countries {
+    /// The folder it is in: the name of a `[grant.files.NAME]`.
+    pub(crate) root: String,
+    /// Its file, relative to the root.
+    pub(crate) file: String,
+}
+
 /// How pages are named.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -338,12 +354,20 @@ impl Stats {
         if self.late.0 < 3_600_000 {
             return Err(Error::config("`late` is \"1h\" at least: logs of several processes are never quite in order"));
         }
+        if let Some(countries) = &self.countries {
+            country::Database::check(countries)?;
+        }
         upkeep_rollup::Calendar::new(&ctx.timezone).map(drop).map_err(|error| Error::config(error.to_string()))
     }
 
     /// All that is counted.
     pub(crate) fn origins(&self) -> impl Iterator<Item = Origin<'_>> {
         self.sources.iter().map(Origin::Log).chain(self.tables.iter().map(Origin::Table))
+    }
+
+    /// Who looks at files, where several servers keep figures together.
+    pub(crate) fn by(&self, ctx: &Context) -> String {
+        short(&format!("{}/{}", ctx.host, ctx.task)).to_owned()
     }
 
     /// How the pieces of a run are made.

@@ -52,8 +52,31 @@ pub(crate) struct Cursor {
     /// Where it was seen last, and what it was then.
     pub(crate) path: String,
     pub(crate) seen: Seen,
-    /// Whether all of it is counted and nothing can come: it is compressed.
-    pub(crate) complete: bool,
+    pub(crate) state: State,
+    /// When it was seen last, in Unix milliseconds, and by which task of which host.
+    pub(crate) seen_ms: i64,
+    pub(crate) by: String,
+}
+
+/// What may still come of a file. [`gone`](crate::gone) tells how that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum State {
+    /// Lines, as far as anybody knows.
+    Open = 0,
+    /// Nothing: it is compressed, and counted to its end.
+    Complete = 1,
+    /// Nothing more is expected: it does not grow any more, or is gone.
+    AtRest = 2,
+}
+
+impl From<i64> for State {
+    fn from(number: i64) -> Self {
+        match number {
+            0 => Self::Open,
+            1 => Self::Complete,
+            _ => Self::AtRest,
+        }
+    }
 }
 
 /// What a file was when it was looked at; the same as long as nobody has written to it.
@@ -147,7 +170,16 @@ mod tests {
     fn cursor(begin: &str, inode: u64, offset: u64) -> Cursor {
         let head = Head::of(begin.as_bytes()).unwrap();
         let seen = Seen { device: 1, inode, size: offset, modified_ns: 0 };
-        Cursor { id: head.digest.clone(), head, offset, path: "access.log".into(), seen, complete: false }
+        Cursor {
+            id: head.digest.clone(),
+            head,
+            offset,
+            path: "access.log".into(),
+            seen,
+            state: State::Open,
+            seen_ms: 0,
+            by: String::new(),
+        }
     }
 
     /// `path inode<-offset` of each, in order.

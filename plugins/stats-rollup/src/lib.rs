@@ -13,14 +13,16 @@ use upkeep_plugin::{Context, Error, Outcome, Report, Result, Step, Task, log};
 use crate::config::{Origin, Source, Stats};
 use crate::content::{Compression, Content};
 use crate::count::{Counted, Counter};
-use crate::cursor::{Candidate, Head, Seen, assign};
+use crate::cursor::{Candidate, Cursor, Head, Seen, State, assign};
 use crate::lines::Part;
 use crate::store::Store;
 
 mod config;
 mod content;
 mod count;
+mod country;
 mod cursor;
+mod gone;
 mod lines;
 mod merge;
 mod report;
@@ -84,8 +86,8 @@ impl Task for Stats {
                 true => Default::default(),
                 false => (store.known(&source.name)?, store.cursors(&source.name)?),
             };
-            let candidates = candidates(source, &cursors)?;
-            for file in assign(&cursors, &candidates) {
+            let there = There::look(source, &cursors)?;
+            for file in assign(&cursors, &there.candidates) {
                 let Candidate { path, seen, compressed, begin } = file.candidate;
                 let Some(head) = Head::of(begin) else { continue };
                 let cursor = file.cursor.map_or(0, |it| it.offset);
@@ -202,11 +204,16 @@ impl Task for Stats {
         store.prepare()?;
         let mut merged = BTreeMap::new();
         for origin in self.origins() {
+            let before = store.cursors(origin.name())?;
             let mine = outcomes.iter().filter(|it| it.step.input.source == origin.name());
-            merged.insert(origin.name().to_owned(), merge::source(self, ctx, &store, origin, mine)?);
+            let mut of = merge::source(self, ctx, &store, origin, mine)?;
+            if let Origin::Log(source) = origin {
+                of.lost = gone::settle(self, ctx, &store, source, &before)?;
+            }
+            merged.insert(origin.name().to_owned(), of);
         }
         store.forget(self, ctx)?;
-        report::of(self, &store, &merged)
+        report::of(self, ctx, &store, &merged)
     }
 }
 
@@ -217,32 +224,57 @@ impl Stats {
     }
 }
 
-/// The files of a source as they are now. What is compressed and was counted to its end is not looked into again.
-fn candidates(source: &Source, cursors: &[cursor::Cursor]) -> Result<Vec<Candidate>> {
-    let root = Root::open(&source.root)?;
-    let mut candidates = Vec::new();
-    for entry in root.walk().entries()? {
-        let entry = entry?;
-        let seen = Seen::from(entry.id);
-        if entry.kind != Kind::File
-            || !source.has(&entry.path)
-            || seen.size == 0
-            || cursors.iter().any(|it| it.complete && it.seen == seen)
-        {
-            continue;
-        }
-        let opened = root.read(&entry.path).map_err(Error::from).and_then(Content::open);
-        match opened {
-            Ok((mut content, compression)) => {
-                let begin = content.head();
-                let compressed = compression != Compression::None;
-                candidates.push(Candidate { path: entry.path, seen, compressed, begin });
+/// The files of a source as they are now.
+#[derive(Default)]
+pub(crate) struct There {
+    /// Those that lines may be in. What is compressed and was counted to its end is not looked into again.
+    candidates: Vec<Candidate>,
+    /// All of them, by path.
+    files: Vec<(String, Seen)>,
+    /// Those of them that are compressed and counted to their end.
+    complete: Vec<(String, Seen)>,
+    /// Those of them that could not be opened.
+    closed: Vec<Seen>,
+    /// Whether there may be more, where nobody could look.
+    is_partial: bool,
+}
+
+impl There {
+    fn look(source: &Source, cursors: &[Cursor]) -> Result<Self> {
+        let root = Root::open(&source.root)?;
+        let mut there = Self::default();
+        let mut entries = root.walk().entries()?;
+        for entry in entries.by_ref() {
+            let entry = entry?;
+            let seen = Seen::from(entry.id);
+            if entry.kind != Kind::File || !source.has(&entry.path) {
+                continue;
             }
-            // It went while the walk was under way, or is not for us: both are told when it matters, by what is missing.
-            Err(error) => upkeep_plugin::warn!(path = entry.path, error = error.to_string(), "a log was not opened"),
+            there.files.push((entry.path.clone(), seen));
+            if seen.size == 0 {
+                continue;
+            }
+            if cursors.iter().any(|it| it.state == State::Complete && it.seen == seen) {
+                there.complete.push((entry.path, seen));
+                continue;
+            }
+            let opened = root.read(&entry.path).map_err(Error::from).and_then(Content::open);
+            match opened {
+                Ok((mut content, compression)) => {
+                    let begin = content.head();
+                    let compressed = compression != Compression::None;
+                    there.candidates.push(Candidate { path: entry.path, seen, compressed, begin });
+                }
+                // It went while the walk was under way, or is not for us: both are told when it matters, by what is missing.
+                Err(error) => {
+                    upkeep_plugin::warn!(path = entry.path, error = error.to_string(), "a log was not opened");
+                    there.closed.push(seen);
+                }
+            }
         }
+        there.is_partial = !entries.problems().is_empty();
+        Ok(there)
     }
-    Ok(candidates)
 }
 
 /// Opens the file of a share. When it has another name by now, it is looked for: logs are renamed at any time.

@@ -9,7 +9,7 @@ use upkeep_plugin::Result;
 use crate::content::Content;
 
 /// Longer lines are none of a log: they count as malformed, whole. Less than one call of the host gives at least.
-const LONGEST: usize = 32 << 10;
+pub(crate) const LONGEST: usize = 32 << 10;
 
 /// A part of a file, in bytes after decompression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use upkeep_plugin::sql::Value;
 use upkeep_plugin::{Context, Error, HostError, Outcome, Result, parameters};
-use upkeep_rollup::{Calendar, Piece, ledger};
+use upkeep_rollup::{Calendar, Options, Piece, ledger};
 
 use crate::config::{Origin, Stats};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, State};
+use crate::gone::Lost;
 use crate::store::{Known, Store, advance, take_turn};
 use crate::{Done, Share};
 
@@ -33,6 +34,8 @@ pub(crate) struct Merged {
     pub(crate) put_off: Vec<(String, String)>,
     /// Path, and what is wrong with it.
     pub(crate) damage: Vec<(String, String)>,
+    /// Files that are gone, maybe with lines that nobody counted.
+    pub(crate) lost: Vec<Lost>,
 }
 
 /// A step whose lines are to be merged.
@@ -61,6 +64,8 @@ pub(crate) fn source<'a>(
     for outcomes in files.values_mut() {
         outcomes.sort_by_key(|it| it.step.input.from);
     }
+    // Those of a run that was ended before it came to them.
+    store.write_rows(source.name(), &ctx.timezone, &stats.funnels)?;
     let mut tries = 0;
     loop {
         let mut ready = Vec::new();
@@ -196,7 +201,10 @@ fn together(
         let mut calendar = Calendar::new(&ctx.timezone).map_err(zone)?;
         ledger::merge_events(&mut merging, &keys, watermark, &funnels, &mut calendar).map_err(Error::from)?;
     } else {
-        let rest = Piece::new(stats.options(ctx)).map_err(zone)?;
+        // Measured by the lines, so that old logs that are read for the first time know their visitors for as long.
+        let oldest = known.newest - stats.keep.days.0 / 1_000;
+        let since = Calendar::new(&ctx.timezone).map_err(zone)?.hour(oldest).map(|it| it.day);
+        let rest = Piece::new(Options { since, ..stats.options(ctx) }).map_err(zone)?;
         ledger::merge(&mut merging, &keys, watermark, rest).map_err(Error::from)?;
     }
     let mut statements = take_turn(source.name(), known);
@@ -207,9 +215,11 @@ fn together(
             offset: done.to,
             path: share.path.clone(),
             seen: share.seen,
-            complete: done.complete,
+            state: if done.complete { State::Complete } else { State::Open },
+            seen_ms: ctx.now,
+            by: stats.by(ctx),
         };
-        statements.push(advance(store, source.name(), &cursor, ctx.now));
+        statements.push(advance(store, source.name(), &cursor));
         for (reason, line) in &done.samples {
             statements.push((
                 "INSERT INTO @malformed (source, path, reason, line, seen_ms) VALUES (?, ?, ?, ?, ?)".to_owned(),
@@ -241,7 +251,11 @@ fn together(
     ));
     statements.extend(merging.finish(&stats.funnels)?);
     match store.commit(statements) {
-        Err(HostError::Conflict(_)) => Err(Refused::Overtaken),
-        done => Ok(done.map(|()| next)?),
+        Err(HostError::Conflict(_)) => return Err(Refused::Overtaken),
+        done => done?,
+    }
+    match store.write_rows(source.name(), &ctx.timezone, &stats.funnels)? {
+        0 => Ok(next),
+        _ => Ok(store.known(source.name())?),
     }
 }

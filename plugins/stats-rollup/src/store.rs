@@ -12,11 +12,13 @@ use upkeep_rollup::ledger::Ledger;
 use upkeep_rollup::{Calendar, Damaged, Funnel, Key, PARTITIONS, Section};
 
 use crate::config::{Figures, FunnelOf};
-use crate::cursor::{Cursor, Head, Seen};
+use crate::cursor::{Cursor, Head, Seen, State};
 use crate::store::dialect::Sql;
 
 pub(crate) mod dialect;
 mod forget;
+mod rows;
+mod sighted;
 mod tables;
 
 /// The tables, in the order in which they are made: when the last one is there, all are.
@@ -25,6 +27,7 @@ const SCHEMA: [&str; 12] = [
         source NAME NOT NULL, id NAME NOT NULL, head_length NUMBER NOT NULL, head NAME NOT NULL,
         counted NUMBER NOT NULL, path TEXT NOT NULL, device NUMBER NOT NULL, inode NUMBER NOT NULL,
         size NUMBER NOT NULL, modified_ns NUMBER NOT NULL, complete NUMBER NOT NULL, updated_ms NUMBER NOT NULL,
+        seen_by NAME NOT NULL,
         PRIMARY KEY (source, id))",
     "@source (
         name NAME NOT NULL, newest NUMBER NOT NULL, \"lines\" NUMBER NOT NULL, late NUMBER NOT NULL,
@@ -187,7 +190,9 @@ impl Store {
                     size: number("size")?,
                     modified_ns: row.get("modified_ns")?,
                 },
-                complete: row.get::<i64>("complete")? != 0,
+                state: State::from(row.get::<i64>("complete")?),
+                seen_ms: row.get("updated_ms")?,
+                by: row.get("seen_by")?,
             })
         })
         .collect()
@@ -321,7 +326,7 @@ pub(crate) fn take_turn(source: &str, known: Known) -> Statements {
 }
 
 /// Moves a cursor.
-pub(crate) fn advance(store: &Store, source: &str, cursor: &Cursor, now_ms: i64) -> (String, Vec<Value>) {
+pub(crate) fn advance(store: &Store, source: &str, cursor: &Cursor) -> (String, Vec<Value>) {
     let values = parameters![
         source,
         cursor.id.as_str(),
@@ -333,11 +338,23 @@ pub(crate) fn advance(store: &Store, source: &str, cursor: &Cursor, now_ms: i64)
         cursor.seen.inode.cast_signed(),
         cursor.seen.size.cast_signed(),
         cursor.seen.modified_ns,
-        i64::from(cursor.complete),
-        now_ms,
+        cursor.state as i64,
+        cursor.by.as_str(),
+        cursor.seen_ms,
     ];
-    let columns =
-        ["head_length", "head", "counted", "path", "device", "inode", "size", "modified_ns", "complete", "updated_ms"];
+    let columns = [
+        "head_length",
+        "head",
+        "counted",
+        "path",
+        "device",
+        "inode",
+        "size",
+        "modified_ns",
+        "complete",
+        "seen_by",
+        "updated_ms",
+    ];
     (store.put_row("log_file", &["source", "id"], &columns), values.to_vec())
 }
 
@@ -394,7 +411,9 @@ impl Merging<'_> {
 
     /// What is to be written, with the tables for people.
     pub(crate) fn finish(mut self, funnels: &[FunnelOf]) -> Result<Statements> {
-        let mut statements = tables::of(&mut self, funnels)?;
+        let keys: Vec<Key> = self.changed.keys().copied().collect();
+        let are_many = rows::are_many(&keys);
+        let mut statements = if are_many { Statements::new() } else { tables::of(&mut self, &keys, funnels)? };
         // More than fits into one call: it is put beside, and moved by the transaction.
         let mut new = Vec::new();
         for (key, value) in self.changed {
@@ -415,6 +434,9 @@ impl Merging<'_> {
             ),
             parameters![self.source, self.run, MERGED].to_vec(),
         ));
+        if are_many {
+            statements.push(rows::later(self.source, self.run));
+        }
         let steps: Vec<Value> =
             [self.run, MERGED].into_iter().chain(self.steps.iter().map(String::as_str)).map(Value::from).collect();
         let places = vec!["?"; self.steps.len()].join(", ");

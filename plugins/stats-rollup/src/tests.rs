@@ -9,6 +9,10 @@ use upkeep_plugin::{Context, Report, Result, parameters, task};
 
 use super::*;
 
+mod countries;
+mod gone;
+mod kept;
+
 const CONFIG: &str = r#"{ "sources": [{ "name": "site", "root": "logs" }] }"#;
 
 /// A folder of logs, and runs that count them.
@@ -370,31 +374,6 @@ fn rows_of_a_table_are_counted_once() {
         assert!(error.contains(expected), "{error}");
     }
     assert_eq!(place.run_with("{}").unwrap_err().to_string().contains("nothing to count"), true);
-}
-
-#[test]
-fn keys_of_visitors_go_when_no_line_can_need_them() {
-    let mut place = Place::new();
-    let log = place.path().join("access.log");
-    let keys = |place: &Place| place.number("SELECT count(*) FROM visitor_key");
-    let config = CONFIG.replace("\"root\"", r#""hosts": [], "root""#).replacen(
-        '{',
-        r#"{ "visitors": { "new_key": "daily" },"#,
-        1,
-    );
-    fs::write(&log, lines(0, 1440)).unwrap();
-    place.run_with(&config).unwrap();
-    assert_eq!(keys(&place), 1);
-    // Within the window for late lines all keys stay: whoever is read in two runs is one visitor.
-    fs::write(&log, lines(0, 2 * 1440)).unwrap();
-    place.run_with(&config).unwrap();
-    assert_eq!(keys(&place), 2);
-    assert!(place.number("SELECT count(*) FROM section WHERE key LIKE 'visitors/%'") > 0);
-    fs::write(&log, lines(0, 6 * 1440)).unwrap();
-    place.run_with(&config).unwrap();
-    assert_eq!(keys(&place), 3);
-    let old = "SELECT count(*) FROM section WHERE key LIKE 'visitors/%' AND CAST(substr(key, 10) AS INTEGER) < (SELECT min(period) FROM visitor_key)";
-    assert_eq!(place.number(old), 0);
 }
 
 #[test]

@@ -79,6 +79,7 @@ pub(super) fn stats() -> Stats {
         ranking(Top::Pages, &pages, true),
         ranking(Top::Entries, &["/"], false),
         ranking(Top::Referrers, &["www.baidu.com", "m.weixin.qq.com"], false),
+        ranking(Top::Countries, &["CN", "DE"], false),
         ranking(Top::Agents, &["person MicroMessenger 8.0 Android phone", "bot Baiduspider 2.0"], false),
         ranking(Top::Errors, &["404 /wp-login.php", "502 /\u{1b}[2J"], false),
         ranking(Top::Slow, &["/export", "/search"], true),

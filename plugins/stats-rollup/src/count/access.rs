@@ -15,6 +15,7 @@ use upkeep_rollup::{Calendar, Hit, Hour, Kind, Piece, Rotation, Section, is_same
 
 use super::{Tally, When};
 use crate::config::{Source, Stats};
+use crate::country::{Country, Database};
 use crate::store::Store;
 
 /// Texts that are kept of each sort; the others are looked at each time.
@@ -33,6 +34,7 @@ pub(crate) struct Access<'a> {
     naming: Pages,
     own: Referrers,
     visitors: Visitors<'a>,
+    countries: Option<Countries>,
     behind_proxy: bool,
     /// Whether some parameters belong to the name of a page.
     has_parameters: bool,
@@ -43,11 +45,12 @@ impl<'a> Access<'a> {
         let format = source.format().map_err(|error| Error::config(error.to_string()))?;
         let zone = |error: upkeep_rollup::UnknownZone| Error::config(error.to_string());
         let options = stats.options(ctx);
+        let seed = options.seed;
         Ok(Self {
             parser: Parser::new(format),
-            agents: Kept::new(options.seed),
-            pages: Kept::new(options.seed),
-            referrers: Kept::new(options.seed),
+            agents: Kept::new(seed),
+            pages: Kept::new(seed),
+            referrers: Kept::new(seed),
             naming: Pages::new(stats.pages.parameters.iter().map(String::as_bytes), stats.pages.group_ids),
             own: Referrers::new(source.hosts.iter().map(String::as_bytes)),
             piece: Piece::new(options).map_err(zone)?,
@@ -59,6 +62,7 @@ impl<'a> Access<'a> {
                 shorten: stats.visitors.shorten_addresses,
                 key: None,
             },
+            countries: stats.countries.as_ref().map(|of| Countries::open(of, seed)).transpose()?,
             behind_proxy: source.behind_proxy,
             has_parameters: !stats.pages.parameters.is_empty(),
         })
@@ -104,6 +108,10 @@ impl<'a> Access<'a> {
             Some(text) => self.referrers.of(text, |text| from(&self.own, &escape.unescape(text))).as_deref(),
             None => None,
         };
+        let country = match (&mut self.countries, address) {
+            (Some(countries), Some(address)) if is_view && visitor.is_some() => countries.of(address),
+            _ => None,
+        };
         Ok(self.piece.add(&Hit {
             time: entry.time,
             kind: agent.kind,
@@ -115,7 +123,7 @@ impl<'a> Access<'a> {
             micros: entry.duration,
             referrer,
             agent: agent.names(),
-            country: None,
+            country: country.as_ref().map(Country::code),
         }))
     }
 }
@@ -226,6 +234,22 @@ fn from(own: &Referrers, text: &[u8]) -> Option<String> {
         Referrer::Search(name) => Some(name.to_owned()),
         Referrer::Site(host) => Some(String::from_utf8_lossy(&host).into_owned()),
         Referrer::None | Referrer::Own | Referrer::Invalid => None,
+    }
+}
+
+/// Where people view pages from. Addresses are forgotten with the step.
+struct Countries {
+    database: Database,
+    known: Kept<Option<Country>>,
+}
+
+impl Countries {
+    fn open(of: &crate::config::Countries, seed: u64) -> Result<Self> {
+        Ok(Self { database: Database::open(of)?, known: Kept::new(seed) })
+    }
+
+    fn of(&mut self, address: &[u8]) -> Option<Country> {
+        *self.known.of(address, |address| self.database.of(address))
     }
 }
 

@@ -1,9 +1,9 @@
 //! What is too old goes: figures, keys of visitors, and what runs left that never came to their end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use upkeep_plugin::sql::Value;
-use upkeep_plugin::{Context, Error, Result, parameters};
+use upkeep_plugin::{Context, Error, HostResult, Result, parameters};
 use upkeep_rollup::{Calendar, Day, Key};
 
 use super::{Statements, Store};
@@ -18,13 +18,14 @@ impl Store {
         let now = ctx.now / 1_000;
         let mut statements = Statements::new();
         let mut remove = |statement: &str, values: &[Value]| statements.push((statement.to_owned(), values.to_vec()));
-        for (level, kept) in [
-            ("hour", stats.keep.hours),
-            ("day", stats.keep.days),
-            ("week", stats.keep.months),
-            ("month", stats.keep.months),
+        for (level, kept, length) in [
+            ("hour", stats.keep.hours, 1),
+            ("day", stats.keep.days, 86_400),
+            ("week", stats.keep.months, 86_400),
+            ("month", stats.keep.months, 86_400),
         ] {
-            let before = now - kept.0 / 1_000;
+            // Of a day the row stays as long as the rest of it does.
+            let before = (now - kept.0 / 1_000) / length * length;
             remove("DELETE FROM @traffic WHERE level = ? AND unix < ?", &parameters![level, before]);
         }
         let hours = now - stats.keep.hours.0 / 1_000;
@@ -70,7 +71,7 @@ impl Store {
     fn keys(&self) -> Result<Vec<(String, String)>> {
         let rows = self.query("SELECT source, \"key\" FROM @section", [])?;
         let keys = rows.map(|row| row.and_then(|row| Ok((row.get("source")?, row.get("key")?))));
-        Ok(keys.collect::<upkeep_plugin::HostResult<_>>()?)
+        Ok(keys.collect::<HostResult<_>>()?)
     }
 
     /// The oldest period of each source whose key of visitors is still needed. Lines of a period that is over may still come for a
@@ -78,14 +79,29 @@ impl Store {
     fn periods(&self, stats: &Stats, ctx: &Context) -> Result<BTreeMap<String, i32>> {
         let zone = |error: upkeep_rollup::UnknownZone| Error::config(error.to_string());
         let mut calendar = Calendar::new(&ctx.timezone).map_err(zone)?;
+        let now = ctx.now / 1_000;
         let mut periods = BTreeMap::new();
-        for source in stats.sources.iter().filter(|it| !it.is_of_events()) {
-            let newest = self.known(&source.name)?.newest;
-            if let Some(hour) = calendar.hour(newest - stats.late.0 / 1_000).filter(|_| newest > 0) {
-                periods.insert(source.name.clone(), stats.rotation().period(hour.day).0);
+        for source in self.with_visitors(stats)? {
+            let newest = self.known(&source)?.newest;
+            if newest == 0 {
+                continue;
             }
+            // Into a log that ended nothing newer comes: there the clock says that the period is over.
+            let Some(hour) = calendar.hour(newest.max(now) - stats.late.0 / 1_000) else { continue };
+            // Nobody was here for so long that anybody is to be known.
+            let nobody = (newest < now - stats.keep.days.0 / 1_000).then_some(i32::MAX);
+            periods.insert(source, nobody.unwrap_or_else(|| stats.rotation().period(hour.day).0));
         }
         Ok(periods)
+    }
+
+    /// The access logs that visitors are known of, also those that are not in the configuration any more.
+    fn with_visitors(&self, stats: &Stats) -> Result<BTreeSet<String>> {
+        let statement = "SELECT DISTINCT source FROM @section WHERE \"key\" LIKE 'visitors/%'";
+        let rows = self.query(statement, [])?;
+        let mut sources: BTreeSet<String> = rows.map(|row| row?.get("source")).collect::<HostResult<_>>()?;
+        sources.extend(stats.sources.iter().filter(|it| !it.is_of_events()).map(|it| it.name.clone()));
+        Ok(sources)
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) const RETENTION: &str = "@retention (
 const AFTER: [usize; 5] = [1, 3, 7, 14, 30];
 
 /// Names of a ranking that are in the table; all of them are in the section.
-const PLACES: usize = 100;
+pub(super) const PLACES: usize = 100;
 
 /// What a row of traffic has besides its key.
 const FIGURES: [&str; 26] = [
@@ -85,13 +85,12 @@ const FIGURES: [&str; 26] = [
     "late",
 ];
 
-/// The rows of all that has changed.
-pub(super) fn of(merging: &mut Merging<'_>, funnels: &[FunnelOf]) -> Result<Statements> {
+/// The rows of some sections.
+pub(super) fn of(merging: &mut Merging<'_>, keys: &[Key], funnels: &[FunnelOf]) -> Result<Statements> {
     let mut has_users = false;
     let mut statements = Statements::new();
     let mut days = BTreeSet::new();
-    let changed: Vec<Key> = merging.changed.keys().copied().collect();
-    for key in changed {
+    for &key in keys {
         match key {
             Key::Hour(start) => {
                 if let Some(bytes) = load(merging, key)? {
