@@ -44,7 +44,7 @@ pub(crate) fn check(file: &mut TaskFile<'_>, plugin: &Plugin) {
             continue;
         };
         for (path, right) in &given.rights {
-            if !request.access.contains(right) {
+            if !asks_for(capability, request, right) {
                 let message = format!("the plugin {name} does not ask for the right `{right}` of `{capability}`");
                 let asked = list(request.access.iter().map(String::as_str));
                 let help = if asked.is_empty() {
@@ -56,6 +56,11 @@ pub(crate) fn check(file: &mut TaskFile<'_>, plugin: &Plugin) {
             }
         }
     }
+}
+
+/// Whether a plugin asks for a right, or for one that is more: who may write to a database may read it.
+fn asks_for(capability: &str, request: &Request, right: &str) -> bool {
+    request.access.contains(right) || (capability, right) == ("sql", "read") && request.access.contains("write")
 }
 
 /// Tells what a plugin needs and does not get.
