@@ -242,6 +242,9 @@ fn torture(place: &Place) -> (u64, u64, u64) {
     let runs = format!("SELECT count(*) FROM runs WHERE outcome LIKE '%succeeded%' AND started > {from}");
     within(Duration::from_secs(120), "two runs", || (place.site.journal().number(&runs) >= 2).then_some(()));
     assert!(daemon.stop().success());
+    // However often files are renamed while a run looks, all of them are there.
+    let lost = place.site.journal().column("SELECT key FROM findings WHERE key LIKE 'lost/%'");
+    assert!(lost.is_empty(), "{lost:?}");
     result
 }
 

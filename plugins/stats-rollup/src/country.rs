@@ -13,6 +13,8 @@ use crate::config::Countries;
 
 /// Networks of a database that are looked at before it is said that none of them has a country.
 const LOOKED_AT: usize = 1 << 16;
+/// Bytes that a step needs at least beside the database, to count.
+const COUNTING: usize = 32 << 20;
 
 /// A country by its two letters (ISO 3166-1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,11 @@ impl Database {
     /// # Errors
     /// When it is not there, and when it is no such database or only a part of one.
     pub(crate) fn open(of: &Countries) -> Result<Self> {
+        Self::beside(of, 0)
+    }
+
+    /// Reads the file where there is room for so many bytes beside it.
+    fn beside(of: &Countries, room: usize) -> Result<Self> {
         let wrong = |what: String| Error::config(format!("`countries` in [config]: {}/{} {what}", of.root, of.file));
         let refused = |error: HostError| {
             let remedy = match &error {
@@ -53,7 +60,8 @@ impl Database {
         let mut reader = Root::open(&of.root).map_err(refused)?.read(&of.file).map_err(refused)?;
         let size = reader.identity().size;
         let mut bytes = Vec::new();
-        if usize::try_from(size).map_or(true, |size| bytes.try_reserve_exact(size).is_err()) {
+        let needed = usize::try_from(size).ok().and_then(|size| size.checked_add(room));
+        if needed.is_none_or(|needed| bytes.try_reserve_exact(needed).is_err()) {
             // The host says of the run that it ran into the limit, and nothing of what for.
             warn!(
                 file = format!("{}/{}", of.root, of.file),
@@ -76,7 +84,7 @@ impl Database {
     /// # Errors
     /// As for [`Database::open`], and when there are none.
     pub(crate) fn check(of: &Countries) -> Result<()> {
-        let Self(reader) = Self::open(of)?;
+        let Self(reader) = Self::beside(of, COUNTING)?;
         let damaged = |error: MaxMindDbError| {
             let message =
                 format!("`countries` in [config]: {}/{} is damaged ({error}): download it again", of.root, of.file);
