@@ -83,10 +83,16 @@ impl<'a> Entry<'a> {
         self.args.or_else(of_target)
     }
 
-    /// The first address that a proxy named, which is the client's if the proxies can be trusted.
+    /// The first address that a proxy named, which is the client's if the proxies can be trusted. Some name the client's port as
+    /// well, another one for each connection: it is left out.
     pub fn forwarded_for(&self) -> Option<&'a [u8]> {
         let all = self.forwarded?;
         let first = all.split(|it| *it == b',').next()?.trim_ascii();
+        let first = match (first, memchr::memchr(b':', first)) {
+            ([b'[', rest @ ..], _) => rest.split(|it| *it == b']').next()?,
+            (_, Some(at)) if memchr::memrchr(b':', first) == Some(at) => &first[..at],
+            _ => first,
+        };
         (!first.is_empty() && first != b"-" && first != b"unknown").then_some(first)
     }
 
@@ -159,9 +165,18 @@ mod tests {
     fn forwarded() {
         let mut entry = Entry::empty(Escape::Nginx);
         assert_eq!(entry.forwarded_for(), None);
-        for (all, first) in
-            [("1.2.3.4, 10.0.0.1", Some("1.2.3.4")), ("::1", Some("::1")), ("unknown, 1.1.1.1", None), ("", None)]
-        {
+        for (all, first) in [
+            ("1.2.3.4, 10.0.0.1", Some("1.2.3.4")),
+            ("1.2.3.4:5678, 10.0.0.1:80", Some("1.2.3.4")),
+            ("::1", Some("::1")),
+            ("::ffff:1.2.3.4", Some("::ffff:1.2.3.4")),
+            ("[2001:db8::1]:443", Some("2001:db8::1")),
+            ("[::1]", Some("::1")),
+            ("[", None),
+            (":80", None),
+            ("unknown, 1.1.1.1", None),
+            ("", None),
+        ] {
             entry.forwarded = Some(all.as_bytes());
             assert_eq!(entry.forwarded_for(), first.map(str::as_bytes));
         }

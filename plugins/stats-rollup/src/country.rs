@@ -3,7 +3,7 @@
 //! Each step reads the file whole: the tree in it is walked from bit to bit of an address, anywhere in the file.
 
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use maxminddb::{LookupResult, MaxMindDbError, PathElement, Reader, WithinOptions};
 use upkeep_plugin::files::Root;
@@ -106,10 +106,7 @@ impl Database {
     /// The country of an address as it stands in a log. None for what is no address, and for those that the database does not
     /// know.
     pub(crate) fn of(&self, address: &[u8]) -> Option<Country> {
-        let text = std::str::from_utf8(address).ok()?;
-        // Some proxies name the port as well.
-        let port = || text.parse().ok().map(|it: SocketAddr| it.ip());
-        let address: IpAddr = text.parse().ok().or_else(port)?;
+        let address: IpAddr = std::str::from_utf8(address).ok()?.parse().ok()?;
         country(&self.0.lookup(address.to_canonical()).ok()?)
     }
 }

@@ -160,3 +160,39 @@ fn without_date(name: &str) -> String {
     kept.pop();
     kept
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_before_and_after_rotation() {
+        for (name, rotated) in [
+            ("access.log", "access.log.1"),
+            ("access.log", "access.log-20261123"),
+            ("access.log", "access.log-1795400000"),
+            ("access.log", "access-2026-11-23.log"),
+            ("access.log", "old/access.log.1"),
+            ("site/access.log", "site/old/access.log.1"),
+            ("site/access.log", "site/access.log.old"),
+            ("access.2026-11-24.log", "access.2026-11-23.log"),
+            ("u_ex261124.log", "u_ex261123.log"),
+            ("access.log", "access.log.2.gz"),
+        ] {
+            assert!(is_before_rotation(name, rotated), "{name} {rotated}");
+        }
+        for (name, other) in [
+            ("access.log.1", "access.log"),
+            ("shop.access.log", "blog.access.log"),
+            ("worker-1.log", "worker-2.log"),
+            ("blog/access.log", "shop/access.log"),
+            ("blog/access.log", "shop/access.log.1"),
+            ("blog/access.log", "blogs/access.log.1"),
+            ("access.log", "shop/access.log"),
+            ("access.log.2.gz", "access.log.1"),
+            ("access.2026-11-23.log.gz", "access.2026-11-23.log"),
+        ] {
+            assert!(!is_before_rotation(name, other), "{name} {other}");
+        }
+    }
+}

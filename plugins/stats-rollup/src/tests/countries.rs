@@ -84,6 +84,7 @@ fn behind_a_proxy_it_is_the_country_of_the_client() {
     let behind = CONFIG.replace(r#""root": "logs""#, r#""root": "logs", "behind_proxy": true"#);
     world.place.run_with(&behind).unwrap();
     assert_eq!(world.ranking(), "BT 2 GB 1 JP 1");
+    assert_eq!(world.place.number("SELECT visitors FROM traffic WHERE level = 'day'"), 3, "a port makes no visitor");
 
     let mut world = World::new();
     world.log(&[via("67.43.156.1")]);

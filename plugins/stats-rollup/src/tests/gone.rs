@@ -209,6 +209,20 @@ fn a_log_that_nobody_writes_to_any_more_may_go() {
 }
 
 #[test]
+fn other_logs_say_nothing_of_one_that_is_quiet() {
+    let mut server = Server::new();
+    let config = CONFIG.replace("\"logs\"", r#""logs", "files": ["*.log*"]"#);
+    server.write("shop-1.log", 0, 100);
+    server.now += HOUR / 2;
+    server.write("shop-2.log", 200, 300);
+    assert!(server.run_with(&config).findings.is_empty());
+    server.remove("shop-1.log");
+    server.now += MINUTE;
+    let keys: Vec<String> = server.run_with(&config).findings.into_iter().map(|it| it.key).collect();
+    assert_eq!(keys, ["lost/site/shop-1.log"]);
+}
+
+#[test]
 fn a_log_whose_last_line_has_no_end_may_go() {
     let mut server = Server::new();
     let all = lines(0, 100);
