@@ -28,7 +28,7 @@ fn lines(server: u64, from: u64, to: u64) -> String {
              \"-\" \"Mozilla/5.0 (X11; Linux x86_64; rv:{}.0) Gecko/20100101 Firefox/140.0\" 0.{:03}\n",
             number * 7 % 200,
             number % 11,
-            if number % 13 == 0 { 500 } else { 200 },
+            if number.is_multiple_of(13) { 500 } else { 200 },
             140 + number % 2,
             number % 1_000,
         )

@@ -373,7 +373,7 @@ fn rows_of_a_table_are_counted_once() {
         let error = place.run_with(&config.replace(from, to)).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
-    assert_eq!(place.run_with("{}").unwrap_err().to_string().contains("nothing to count"), true);
+    assert!(place.run_with("{}").unwrap_err().to_string().contains("nothing to count"));
 }
 
 #[test]

@@ -4,11 +4,11 @@
 //! notes of which sections there are rows to be made, and they are made right after it, some at a time. A run that is ended in
 //! between leaves its notes to the next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use upkeep_plugin::sql::Value;
-use upkeep_plugin::{Error, HostError, HostResult, Result, parameters};
-use upkeep_rollup::{Calendar, Key};
+use upkeep_plugin::{HostError, HostResult, Result, parameters};
+use upkeep_rollup::Key;
 
 use super::{CALL, Known, MERGED, Merging, Statements, Store, damaged, tables, take_turn};
 use crate::config::FunnelOf;
@@ -82,17 +82,7 @@ impl Store {
 
     /// What writes the rows of some sections, and removes the notes of them.
     fn rows(&self, source: &str, zone: &str, funnels: &[FunnelOf], known: Known, some: &[Key]) -> Result<Statements> {
-        let calendar = Calendar::new(zone).map_err(|error| Error::config(error.to_string()))?;
-        let mut stored = Merging {
-            store: self,
-            source,
-            run: "",
-            steps: &[],
-            calendar,
-            pieces: BTreeMap::new(),
-            stored: BTreeMap::new(),
-            changed: BTreeMap::new(),
-        };
+        let mut stored = Merging::of_stored(self, source, zone)?;
         let mut statements = take_turn(source, known);
         statements.extend(tables::of(&mut stored, some, funnels)?);
         for some in some.chunks(TOGETHER) {
