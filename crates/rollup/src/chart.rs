@@ -45,7 +45,7 @@ impl Chart {
     }
 }
 
-/// What is counted of a piece's pages, by their number in the piece.
+/// What is counted of a piece's pages or agents, by their number in the piece.
 #[derive(Debug, Default)]
 pub(crate) struct Counts<T> {
     /// One more than the place of a number, 0 if it has none.
@@ -130,7 +130,7 @@ pub(crate) struct Charts {
     pub(crate) entries: Counts<Hits>,
     pub(crate) exits: Counts<Hits>,
     pub(crate) referrers: Ranking<Hits>,
-    pub(crate) agents: Ranking<Hits>,
+    pub(crate) agents: Counts<Hits>,
     pub(crate) errors: Ranking<Hits>,
     pub(crate) countries: Ranking<Hits>,
 }
@@ -143,21 +143,27 @@ impl Charts {
             entries: Counts::default(),
             exits: Counts::default(),
             referrers: hits(),
-            agents: hits(),
+            agents: Counts::default(),
             errors: hits(),
             countries: hits(),
         }
     }
 
-    /// Those that hold anything, encoded. `names` are those of the piece's pages.
-    pub(crate) fn encode(self, names: &Names, limit: usize, hash: &Hash) -> impl Iterator<Item = (Chart, Vec<u8>)> {
+    /// Those that hold anything, encoded. `names` and `agents` are those of the piece's pages and agents.
+    pub(crate) fn encode(
+        self,
+        names: &Names,
+        agents: &Names,
+        limit: usize,
+        hash: &Hash,
+    ) -> impl Iterator<Item = (Chart, Vec<u8>)> {
         let mut pages: Ranking<Page> = self.pages.ranked(names, limit, hash);
         let pages = (!pages.is_empty()).then(|| (Chart::Pages, pages.encode()));
         let rest = [
             (Chart::Entries, self.entries.ranked(names, limit, hash)),
             (Chart::Exits, self.exits.ranked(names, limit, hash)),
             (Chart::Referrers, self.referrers),
-            (Chart::Agents, self.agents),
+            (Chart::Agents, self.agents.ranked(agents, limit, hash)),
             (Chart::Errors, self.errors),
             (Chart::Countries, self.countries),
         ];

@@ -79,7 +79,7 @@ pub use codec::Damaged;
 pub use event::{Event, EventPiece};
 pub use funnel::{Attempts, Funnel, FunnelError, Steps};
 pub use names::is_same;
-pub use piece::{Agent, Hit, Kind, Options, Piece};
+pub use piece::{Agent, AgentNumber, Hit, Kind, Numbered, Options, PageNumber, Piece};
 pub use ranking::{Hits, Measure, Page, Ranking, Usage};
 pub use retention::{Cohort, Users};
 pub use section::{Key, Section, UnknownKey};

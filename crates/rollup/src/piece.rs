@@ -99,6 +99,31 @@ pub struct Hit<'a> {
     pub country: Option<&'a str>,
 }
 
+/// The number of a page in a [`Piece`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageNumber(pub(crate) u32);
+
+/// The number of an agent in a [`Piece`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentNumber(u32);
+
+/// A [`Hit`] whose page and agent have numbers.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "as those of a hit")]
+pub struct Numbered<'a> {
+    pub time: i64,
+    pub kind: Kind,
+    pub visitor: Option<u64>,
+    pub page: Option<PageNumber>,
+    pub path: &'a str,
+    pub status: u16,
+    pub bytes: u64,
+    pub micros: Option<u64>,
+    pub referrer: Option<&'a str>,
+    pub agent: AgentNumber,
+    pub country: Option<&'a str>,
+}
+
 #[derive(Debug)]
 struct HourCount {
     start: i64,
@@ -145,6 +170,8 @@ pub struct Piece {
     /// The earliest and the latest line.
     span: Option<(u32, u32)>,
     names: Names,
+    /// Those of agents.
+    agents: Names,
     /// By partition of the visitors.
     requests: Vec<Vec<Request>>,
     text: String,
@@ -155,6 +182,7 @@ impl Piece {
     pub fn new(mut options: Options) -> Result<Self, UnknownZone> {
         options.gap = options.gap.min(LONGEST_GAP);
         let hash = Hash::new(options.seed);
+        // What has no name has the first number.
         let mut names = Names::default();
         names.insert(hash.of(""), "");
         Ok(Self {
@@ -167,6 +195,7 @@ impl Piece {
             day_at: BTreeMap::new(),
             places: vec![Place::default(); PLACES],
             span: None,
+            agents: names.clone(),
             names,
             requests: vec![Vec::new(); PARTITIONS.into()],
             text: String::new(),
@@ -203,6 +232,43 @@ impl Piece {
 
     /// Counts a line. Returns whether it was counted: lines from before 1970 or after 2105 are not.
     pub fn add(&mut self, hit: &Hit<'_>) -> bool {
+        let agent = self.agent(hit.kind, &hit.agent);
+        let page = hit.page.map(|it| self.page(it));
+        let Hit { time, kind, visitor, path, status, bytes, micros, referrer, country, .. } = *hit;
+        self.add_numbered(&Numbered {
+            time,
+            kind,
+            visitor,
+            page,
+            path,
+            status,
+            bytes,
+            micros,
+            referrer,
+            agent,
+            country,
+        })
+    }
+
+    /// The number of an agent, for [`Piece::add_numbered`].
+    pub fn agent(&mut self, kind: Kind, agent: &Agent<'_>) -> AgentNumber {
+        let kind = match kind {
+            Kind::Person => "person",
+            Kind::Bot => "bot",
+            Kind::Tool => "tool",
+        };
+        name_of(&mut self.text, &[kind, agent.family, agent.version, agent.platform, agent.device]);
+        AgentNumber(number(&mut self.agents, &self.hash, &self.text))
+    }
+
+    /// The number of a page, for [`Piece::add_numbered`].
+    pub fn page(&mut self, page: &str) -> PageNumber {
+        PageNumber(number(&mut self.names, &self.hash, page))
+    }
+
+    /// Counts a line as [`Piece::add`] does, whose agent and page have these numbers. A log says the same ones over and over: who
+    /// knows their numbers saves looking them up.
+    pub fn add_numbered(&mut self, hit: &Numbered<'_>) -> bool {
         let Ok(time) = u32::try_from(hit.time) else { return false };
         let Some(Place { hour, day, .. }) = self.at(hit.time) else { return false };
         self.span = Some(self.span.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
@@ -214,13 +280,7 @@ impl Piece {
         if let Some(micros) = hit.micros {
             traffic.times.add(micros);
         }
-        let kind = match hit.kind {
-            Kind::Person => "person",
-            Kind::Bot => "bot",
-            Kind::Tool => "tool",
-        };
-        name_of(&mut self.text, &[kind, hit.agent.family, hit.agent.version, hit.agent.platform, hit.agent.device]);
-        charts.agents.at(&self.text).0 += 1;
+        charts.agents.at(hit.agent.0).0 += 1;
         if hit.status >= 400 {
             let digits = [hit.status / 100, hit.status / 10 % 10, hit.status % 10].map(|it| b'0' + (it % 10) as u8);
             name_of(&mut self.text, &[std::str::from_utf8(&digits).unwrap_or_default(), hit.path]);
@@ -237,8 +297,7 @@ impl Piece {
                 return true;
             }
         }
-        let page = hit.page.map(|it| {
-            let id = number(&mut self.names, &self.hash, it);
+        let page = hit.page.map(|PageNumber(id)| {
             traffic.pages += 1;
             charts.pages.at(id).add(hit.bytes, hit.micros);
             id
@@ -254,11 +313,6 @@ impl Piece {
             self.requests[usize::from(partition(visitor))].push(Request::new(visitor, time, page));
         }
         true
-    }
-
-    /// The number of a page.
-    pub(crate) fn name(&mut self, page: &str) -> u32 {
-        number(&mut self.names, &self.hash, page)
     }
 
     /// Counts a line that comes too late to be counted as anything else.
@@ -354,7 +408,7 @@ impl Piece {
         }
         for day in self.days {
             sections.push(Section { key: Key::Day(day.day), bytes: day.traffic.encode_plain() });
-            let charts = day.charts.encode(&self.names, self.options.limit, &self.hash);
+            let charts = day.charts.encode(&self.names, &self.agents, self.options.limit, &self.hash);
             sections.extend(charts.map(|(chart, bytes)| Section { key: Key::Chart(day.day, chart), bytes }));
         }
         sections.sort_unstable_by_key(|it| it.key);

@@ -182,7 +182,7 @@ impl OpenSessions {
         let before = self.sessions.len();
         let (gap, names) = (i64::from(self.gap), &self.names);
         let mut ids = vec![None; names.len()];
-        let mut id = |id: u32, piece: &mut Piece| *ids[id as usize].get_or_insert_with(|| piece.name(names.name(id)));
+        let mut id = |id: u32, piece: &mut Piece| *ids[id as usize].get_or_insert_with(|| piece.page(names.name(id)).0);
         self.sessions.retain(|session| {
             let open = i64::from(session.last) + gap >= watermark;
             if !open && session.pages > 0 {

@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher13;
 use upkeep_accesslog::agent::{self, Agent, Platform};
 use upkeep_accesslog::{Entry, Pages, Parser, Referrer, Referrers, is_asset};
 use upkeep_plugin::{Context, Error, Result};
-use upkeep_rollup::{Calendar, Hit, Hour, Kind, Piece, Rotation, Section, is_same};
+use upkeep_rollup::{AgentNumber, Calendar, Hour, Kind, Numbered, PageNumber, Piece, Rotation, Section, is_same};
 
 use super::{Tally, When};
 use crate::config::{Source, Stats};
@@ -95,7 +95,8 @@ impl<'a> Access<'a> {
 
     fn count(&mut self, entry: &Entry<'_>) -> Result<bool> {
         let escape = entry.escape;
-        let agent = self.agents.of(entry.agent.unwrap_or(b""), |text| Program::new(&escape.unescape(text)));
+        let make = |text: &[u8]| Program::new(&escape.unescape(text), &mut self.piece);
+        let agent = self.agents.of(entry.agent.unwrap_or(b""), make);
         let address = if self.behind_proxy { entry.forwarded_for() } else { None }.or(entry.address);
         let visitor = match address.filter(|_| agent.kind == Kind::Person) {
             Some(address) => Some(self.visitors.of(entry.time, address, agent.digest)?),
@@ -108,21 +109,23 @@ impl<'a> Access<'a> {
             Some(text) => self.referrers.of(text, |text| from(&self.own, &escape.unescape(text))).as_deref(),
             None => None,
         };
+        let is_counted = is_view && agent.kind == Kind::Person;
+        let number = is_counted.then(|| *page.number.get_or_insert_with(|| self.piece.page(&page.name)));
         let country = match (&mut self.countries, address) {
             (Some(countries), Some(address)) if is_view && visitor.is_some() => countries.of(address),
             _ => None,
         };
-        Ok(self.piece.add(&Hit {
+        Ok(self.piece.add_numbered(&Numbered {
             time: entry.time,
             kind: agent.kind,
             visitor,
-            page: is_view.then_some(&page.name),
+            page: number,
             path: &page.name,
             status: entry.status,
             bytes: entry.bytes.unwrap_or(0),
             micros: entry.duration,
             referrer,
-            agent: agent.names(),
+            agent: agent.number,
             country: country.as_ref().map(Country::code),
         }))
     }
@@ -144,7 +147,7 @@ impl<T> Kept<T> {
     }
 
     #[inline]
-    fn of(&mut self, text: &[u8], make: impl FnOnce(&[u8]) -> T) -> &T {
+    fn of(&mut self, text: &[u8], make: impl FnOnce(&[u8]) -> T) -> &mut T {
         let hash = |text: &[u8]| {
             let mut hasher = self.hasher.build_hasher();
             hasher.write(text);
@@ -157,9 +160,9 @@ impl<T> Kept<T> {
                 self.bytes += text.len();
                 (text.into(), make(text))
             });
-            return &kept.into_mut().1;
+            return &mut kept.into_mut().1;
         }
-        match self.known.find(of_text, |(known, _)| is_same(known, text)) {
+        match self.known.find_mut(of_text, |(known, _)| is_same(known, text)) {
             Some((_, known)) => known,
             None => self.other.insert(make(text)),
         }
@@ -169,27 +172,25 @@ impl<T> Kept<T> {
 /// What a user agent says.
 struct Program {
     kind: Kind,
-    family: &'static str,
-    version: String,
-    platform: &'static str,
-    device: String,
+    /// Of its name in the piece.
+    number: AgentNumber,
     /// Of its text; a part of who a visitor is.
     digest: u64,
 }
 
 impl Program {
-    fn new(text: &[u8]) -> Self {
+    fn new(text: &[u8], piece: &mut Piece) -> Self {
         let agent = Agent::new(text);
-        let owned = |text: Option<&[u8]>| String::from_utf8_lossy(text.unwrap_or_default()).into_owned();
-        Self {
-            kind: match agent.kind {
-                agent::Kind::Browser | agent::Kind::App | agent::Kind::Unknown => Kind::Person,
-                agent::Kind::Bot => Kind::Bot,
-                agent::Kind::Tool | agent::Kind::Monitor => Kind::Tool,
-            },
+        let shown = |text: Option<&[u8]>| String::from_utf8_lossy(text.unwrap_or_default()).into_owned();
+        let kind = match agent.kind {
+            agent::Kind::Browser | agent::Kind::App | agent::Kind::Unknown => Kind::Person,
+            agent::Kind::Bot => Kind::Bot,
+            agent::Kind::Tool | agent::Kind::Monitor => Kind::Tool,
+        };
+        let names = upkeep_rollup::Agent {
             family: agent.name,
             // Of WeChat each version is told: mini programs depend on it.
-            version: owned(agent.wechat.or(agent.major())),
+            version: &shown(agent.wechat.or(agent.major())),
             platform: match agent.platform {
                 Platform::Ios => "iOS",
                 Platform::Android => "Android",
@@ -200,31 +201,24 @@ impl Program {
                 Platform::Devtools => "devtools",
                 Platform::Other => "",
             },
-            device: owned(agent.model),
-            digest: SipHasher13::new().hash(text),
-        }
-    }
-
-    fn names(&self) -> upkeep_rollup::Agent<'_> {
-        upkeep_rollup::Agent {
-            family: self.family,
-            version: &self.version,
-            platform: self.platform,
-            device: &self.device,
-        }
+            device: &shown(agent.model),
+        };
+        Self { kind, number: piece.agent(kind, &names), digest: SipHasher13::new().hash(text) }
     }
 }
 
 /// What a target is called.
 struct Named {
     name: String,
+    /// In the piece, once it was viewed.
+    number: Option<PageNumber>,
     is_page: bool,
 }
 
 impl Named {
     fn new(naming: &Pages, target: &[u8]) -> Self {
         let name = String::from_utf8_lossy(&naming.page(target)).into_owned();
-        Self { name, is_page: !target.is_empty() && !is_asset(target) }
+        Self { name, number: None, is_page: !target.is_empty() && !is_asset(target) }
     }
 }
 
