@@ -222,12 +222,18 @@ impl Store {
     /// Keeps what a step counted. Done again after a crash, it takes the place of what was kept before.
     pub(crate) fn keep(&self, run: &str, step: &str, sections: Vec<Section>) -> HostResult<()> {
         let sections = sections.into_iter().map(|it| (it.key.to_string(), it.bytes));
-        self.put(run, step, sections.chain([(END.to_owned(), Vec::new())]))
+        self.clear(run, step)?;
+        self.append(run, step, sections.chain([(END.to_owned(), Vec::new())]))
     }
 
-    /// Puts pieces in the place of those that a step had, in as many calls as their size takes.
-    fn put(&self, run: &str, step: &str, pieces: impl Iterator<Item = (String, Vec<u8>)>) -> HostResult<()> {
-        self.execute("DELETE FROM @piece WHERE run = ? AND step = ?", parameters![run, step])?;
+    /// Removes the pieces of a step.
+    fn clear(&self, run: &str, step: &str) -> HostResult<u64> {
+        self.execute("DELETE FROM @piece WHERE run = ? AND step = ?", parameters![run, step])
+    }
+
+    /// Puts pieces to those that a step has, in the place of those with the same key, in as many calls as their size takes.
+    fn append(&self, run: &str, step: &str, pieces: impl Iterator<Item = (String, Vec<u8>)>) -> HostResult<()> {
+        let replacing = self.sql.replacing(&["run", "key", "step"], &["value"]);
         let mut pieces = pieces.peekable();
         while pieces.peek().is_some() {
             let (mut values, mut rows, mut bytes) = (Vec::new(), 0, 0);
@@ -239,7 +245,8 @@ impl Store {
                 rows += 1;
             }
             let places = vec!["(?, ?, ?, ?)"; rows].join(", ");
-            self.execute(&format!("INSERT INTO @piece (run, step, \"key\", value) VALUES {places}"), values)?;
+            let insert = format!("INSERT INTO @piece (run, step, \"key\", value) VALUES {places}{replacing}");
+            self.execute(&insert, values)?;
         }
         Ok(())
     }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use upkeep_plugin::sql::Value;
-use upkeep_plugin::{Error, HostError, Result, parameters};
+use upkeep_plugin::{Error, HostError, HostResult, Result, parameters};
 use upkeep_rollup::ledger::Ledger;
 use upkeep_rollup::{Calendar, Damaged, Funnel, Key, PARTITIONS, Section};
 
-use super::{END, MERGED, Statements, Store, damaged, rows, tables};
+use super::{CALL, END, MERGED, Statements, Store, damaged, rows, tables};
 use crate::config::FunnelOf;
 
 impl Store {
@@ -31,13 +31,22 @@ impl Store {
             let key = row.get::<String>("key")?.parse().map_err(damaged)?;
             pieces.entry(key).or_default().push(row.get("value")?);
         }
+        // A run that was ended may have left some.
+        self.clear(run, MERGED)?;
         let mut merging = Merging { run, steps, pieces, ..Merging::of_stored(self, source, zone)? };
-        merging.fetch(funnels)?;
+        merging.expect(funnels);
         Ok(merging)
     }
 }
 
-/// What is stored of a source, and what is new: read while it is merged, and written at once at the end.
+/// Sections that are read at once: those of visitors of a large site have half a megabyte each.
+const TOGETHER: usize = 16;
+
+/// Bytes of what is merged that wait to be put beside what is stored.
+const WAITING: usize = CALL;
+
+/// What is stored of a source, and what is new: read while it is merged, a little at a time. What is merged is put beside, and takes
+/// the place of what is stored in the transaction at the end.
 #[derive(Debug)]
 pub(crate) struct Merging<'a> {
     pub(super) store: &'a Store,
@@ -47,10 +56,16 @@ pub(crate) struct Merging<'a> {
     pub(super) calendar: Calendar,
     /// What is new.
     pieces: BTreeMap<Key, Vec<Vec<u8>>>,
-    /// What is stored of all that is going to be asked for; none for what is not there.
+    /// What is going to be asked for, in this order.
+    expected: BTreeSet<Key>,
+    /// What is stored of that which is asked for next; none for what is not there.
     stored: BTreeMap<Key, Option<Vec<u8>>>,
     /// What is to be stored; none for what is to be removed.
     changed: BTreeMap<Key, Option<Vec<u8>>>,
+    /// Bytes of it.
+    waiting: usize,
+    /// What is to be stored and was put beside already.
+    put_beside: BTreeSet<Key>,
 }
 
 impl<'a> Merging<'a> {
@@ -64,8 +79,11 @@ impl<'a> Merging<'a> {
             steps: &[],
             calendar,
             pieces: BTreeMap::new(),
+            expected: BTreeSet::new(),
             stored: BTreeMap::new(),
             changed: BTreeMap::new(),
+            waiting: 0,
+            put_beside: BTreeSet::new(),
         })
     }
 }
@@ -76,8 +94,8 @@ impl Merging<'_> {
         self.pieces.keys().copied().collect()
     }
 
-    /// Reads what is stored of what is new, and what is open, at once.
-    fn fetch(&mut self, funnels: &[Funnel]) -> Result<()> {
+    /// Notes what is going to be asked for: what is stored of what is new, and what is open.
+    fn expect(&mut self, funnels: &[Funnel]) {
         let visitors = |key: &Key| match *key {
             Key::Seen(period, partition) => Key::Visitors(period, partition),
             key => key,
@@ -88,40 +106,54 @@ impl Merging<'_> {
         };
         // What may end though nothing is new of it.
         let open = (0..PARTITIONS).map(Key::Sessions).chain(funnels.iter().flat_map(attempts));
-        let keys: BTreeSet<Key> = self.pieces.keys().map(visitors).chain(open).collect();
-        let keys: Vec<Key> = keys.into_iter().collect();
-        for keys in keys.chunks(1_000) {
-            let places = vec!["?"; keys.len()].join(", ");
-            let statement = format!("SELECT \"key\", value FROM @section WHERE source = ? AND \"key\" IN ({places})");
-            let names = keys.iter().map(Key::to_string);
-            let values: Vec<Value> = [self.source.to_owned()].into_iter().chain(names).map(Value::from).collect();
-            self.stored.extend(keys.iter().map(|key| (*key, None)));
-            for row in self.store.query(&statement, values)? {
-                let row = row?;
-                let key = row.get::<String>("key")?.parse().map_err(damaged)?;
-                self.stored.insert(key, Some(row.get("value")?));
-            }
+        self.expected = self.pieces.keys().map(visitors).chain(open).collect();
+    }
+
+    /// Reads a section, and those that are going to be asked for after it.
+    fn fetch(&mut self, key: Key) -> HostResult<()> {
+        let keys: Vec<Key> = self.expected.range(key..).take(TOGETHER).copied().collect();
+        let places = vec!["?"; keys.len()].join(", ");
+        let statement = format!("SELECT \"key\", value FROM @section WHERE source = ? AND \"key\" IN ({places})");
+        let names = keys.iter().map(Key::to_string);
+        let values: Vec<Value> = [self.source.to_owned()].into_iter().chain(names).map(Value::from).collect();
+        let mut found: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        for row in self.store.query(&statement, values)? {
+            let row = row?;
+            found.insert(row.get("key")?, row.get("value")?);
+        }
+        for key in keys {
+            self.expected.remove(&key);
+            self.stored.insert(key, found.remove(&key.to_string()));
         }
         Ok(())
     }
 
+    /// Puts what is merged so far beside what is stored.
+    fn put_beside(&mut self) -> HostResult<()> {
+        self.waiting = 0;
+        let merged = self.changed.extract_if(.., |_, value| value.is_some());
+        let merged = merged.filter_map(|(key, value)| Some((key, value?)));
+        let put_beside = &mut self.put_beside;
+        let named = merged.map(|(key, value)| {
+            put_beside.insert(key);
+            (key.to_string(), value)
+        });
+        self.store.append(self.run, MERGED, named)
+    }
+
     /// What is to be written, with the tables for people.
     pub(crate) fn finish(mut self, funnels: &[FunnelOf]) -> Result<Statements> {
-        let keys: Vec<Key> = self.changed.keys().copied().collect();
+        let keys: BTreeSet<Key> = self.changed.keys().chain(&self.put_beside).copied().collect();
+        let keys: Vec<Key> = keys.into_iter().collect();
         let are_many = rows::are_many(&keys);
         let mut statements = if are_many { Statements::new() } else { tables::of(&mut self, &keys, funnels)? };
-        // More than fits into one call: it is put beside, and moved by the transaction.
-        let mut new = Vec::new();
-        for (key, value) in self.changed {
-            match value {
-                Some(value) => new.push((key.to_string(), value)),
-                None => statements.push((
-                    "DELETE FROM @section WHERE source = ? AND \"key\" = ?".to_owned(),
-                    parameters![self.source, key.to_string()].to_vec(),
-                )),
-            }
+        self.put_beside()?;
+        for key in self.changed.keys() {
+            statements.push((
+                "DELETE FROM @section WHERE source = ? AND \"key\" = ?".to_owned(),
+                parameters![self.source, key.to_string()].to_vec(),
+            ));
         }
-        self.store.put(self.run, MERGED, new.into_iter())?;
         let replacing = self.store.sql.replacing(&["source", "key"], &["value"]);
         statements.push((
             format!(
@@ -148,9 +180,18 @@ impl Ledger for Merging<'_> {
         if let Some(changed) = self.changed.get(&key) {
             return Ok(changed.clone());
         }
-        if let Some(stored) = self.stored.get_mut(&key) {
-            // Asked for once; what is merged of it is in `changed`.
-            return Ok(stored.take());
+        if self.put_beside.contains(&key) {
+            let values = parameters![self.run, MERGED, key.to_string()];
+            let statement = "SELECT value FROM @piece WHERE run = ? AND step = ? AND \"key\" = ?";
+            let mut rows = self.store.query(statement, values)?;
+            return Ok(rows.next().transpose()?.map(|row| row.get("value")).transpose()?);
+        }
+        if self.expected.contains(&key) {
+            self.fetch(key)?;
+        }
+        // Asked for once; what is merged of it is in `changed`.
+        if let Some(stored) = self.stored.remove(&key) {
+            return Ok(stored);
         }
         let values = parameters![self.source, key.to_string()];
         let statement = "SELECT value FROM @section WHERE source = ? AND \"key\" = ?";
@@ -159,12 +200,20 @@ impl Ledger for Merging<'_> {
     }
 
     fn save(&mut self, section: Section) -> std::result::Result<(), Failed> {
+        self.waiting += section.bytes.len();
         self.changed.insert(section.key, Some(section.bytes));
+        if self.waiting > WAITING {
+            self.put_beside()?;
+        }
         Ok(())
     }
 
     fn remove(&mut self, key: Key) -> std::result::Result<(), Failed> {
         self.changed.insert(key, None);
+        if self.put_beside.remove(&key) {
+            let values = parameters![self.run, MERGED, key.to_string()];
+            self.store.execute("DELETE FROM @piece WHERE run = ? AND step = ? AND \"key\" = ?", values)?;
+        }
         Ok(())
     }
 
