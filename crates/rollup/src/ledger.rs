@@ -27,8 +27,25 @@ pub trait Ledger {
     /// Removes what is stored under a key.
     fn remove(&mut self, key: Key) -> Result<(), Self::Error>;
 
-    /// The sections of all new pieces under a key. Asked for once for each key.
+    /// Sections of new pieces under a key, some at a time: as many as fit into memory together. None when there are no more.
     fn pieces(&mut self, key: Key) -> Result<Vec<Vec<u8>>, Self::Error>;
+}
+
+/// Gives all sections of new pieces under a key to `take`, some at a time.
+fn each_of<L: Ledger>(
+    ledger: &mut L,
+    key: Key,
+    mut take: impl FnMut(Vec<Vec<u8>>) -> Result<(), Damaged>,
+) -> Result<bool, L::Error> {
+    let mut is_any = false;
+    loop {
+        let pieces = ledger.pieces(key)?;
+        if pieces.is_empty() {
+            return Ok(is_any);
+        }
+        is_any = true;
+        take(pieces)?;
+    }
 }
 
 /// Merges new pieces, which have sections under `keys`, into what is stored. Sessions that no request from `watermark` (Unix
@@ -37,7 +54,10 @@ pub fn merge<L: Ledger>(ledger: &mut L, keys: &BTreeSet<Key>, watermark: i64, mu
     for &key in keys {
         if let Key::Seen(period, partition) = key {
             let mut seen = Seen::default();
-            seen.merge(&ledger.pieces(key)?.iter().map(|it| Seen::decode(it)).collect::<Result<Vec<_>, _>>()?);
+            each_of(ledger, key, |pieces| {
+                seen.merge(&pieces.iter().map(|it| Seen::decode(it)).collect::<Result<Vec<_>, _>>()?);
+                Ok(())
+            })?;
             let key = Key::Visitors(period, partition);
             let mut visitors = ledger.load(key)?.map_or(Ok(Visitors::default()), |it| Visitors::decode(&it))?;
             let forgotten = rest.since().map_or(0, |day| visitors.expire(day));
@@ -48,14 +68,19 @@ pub fn merge<L: Ledger>(ledger: &mut L, keys: &BTreeSet<Key>, watermark: i64, mu
     }
     for key in (0..PARTITIONS).map(Key::Sessions) {
         let stored = ledger.load(key)?;
-        let new = if keys.contains(&key) { ledger.pieces(key)? } else { Vec::new() };
         let mut sessions = OpenSessions::new();
-        let all = stored.iter().chain(&new).map(|it| OpenSessions::decode(it));
-        sessions.merge(&all.collect::<Result<Vec<_>, _>>()?);
+        let mut waiting = stored.clone();
+        let mut take = |pieces: Vec<Vec<u8>>| {
+            let all = waiting.take().into_iter().chain(pieces).map(|it| OpenSessions::decode(&it));
+            sessions.merge(&all.collect::<Result<Vec<_>, _>>()?);
+            Ok(())
+        };
+        let is_new = keys.contains(&key) && each_of(ledger, key, &mut take)?;
+        take(Vec::new())?;
         let closed = sessions.close(watermark, &mut rest);
         match (sessions.is_empty(), stored.is_some()) {
             (true, true) => ledger.remove(key)?,
-            (false, _) if closed > 0 || !new.is_empty() => ledger.save(Section { key, bytes: sessions.encode() })?,
+            (false, _) if closed > 0 || is_new => ledger.save(Section { key, bytes: sessions.encode() })?,
             _ => (),
         }
     }
@@ -77,13 +102,18 @@ pub fn merge_events<L: Ledger>(
         let mut days = BTreeMap::<Day, Steps>::new();
         for key in (0..PARTITIONS).map(|it| Key::Attempts(funnel.id(), it)) {
             let stored = ledger.load(key)?;
-            let new = if keys.contains(&key) { ledger.pieces(key)? } else { Vec::new() };
-            if stored.is_none() && new.is_empty() {
+            let mut attempts = Attempts::default();
+            let mut waiting = stored.clone();
+            let mut take = |pieces: Vec<Vec<u8>>| {
+                let all = waiting.take().into_iter().chain(pieces).map(|it| Attempts::decode(&it));
+                attempts.merge(&all.collect::<Result<Vec<_>, _>>()?, calendar);
+                Ok(())
+            };
+            let is_new = keys.contains(&key) && each_of(ledger, key, &mut take)?;
+            if stored.is_none() && !is_new {
                 continue;
             }
-            let all = stored.iter().chain(&new).map(|it| Attempts::decode(it));
-            let mut attempts = Attempts::default();
-            attempts.merge(&all.collect::<Result<Vec<_>, _>>()?, calendar);
+            take(Vec::new())?;
             for (day, steps) in attempts.close(watermark, funnel, calendar) {
                 days.entry(day).or_default().merge(&steps);
             }
@@ -110,13 +140,16 @@ fn merge_counted<L: Ledger>(
     let mut rest: BTreeMap<Key, Section> = rest.into_iter().map(|it| (it.key, it)).collect();
     counted.extend(rest.keys());
     for key in counted {
-        let mut parts = Vec::new();
-        parts.extend(ledger.load(key)?.map(|bytes| Section { key, bytes }));
+        let section = |bytes| Section { key, bytes };
+        let stored = ledger.load(key)?.map(section);
+        let mut merged = Section::merged(stored.into_iter().chain(rest.remove(&key)))?;
         if keys.contains(&key) {
-            parts.extend(ledger.pieces(key)?.into_iter().map(|bytes| Section { key, bytes }));
+            each_of(ledger, key, |pieces| {
+                merged = Section::merged(merged.take().into_iter().chain(pieces.into_iter().map(section)))?;
+                Ok(())
+            })?;
         }
-        parts.extend(rest.remove(&key));
-        if let Some(section) = Section::merged(parts)? {
+        if let Some(section) = merged {
             ledger.save(section)?;
         }
     }

@@ -15,11 +15,8 @@ use crate::gone::Lost;
 use crate::store::{Known, Store, advance, take_turn};
 use crate::{Done, Share};
 
-/// Steps whose pieces are merged together.
-const TOGETHER: usize = 8;
-
-/// Bytes of pieces that are merged together.
-const BYTES: u64 = 24 << 20;
+/// Steps whose pieces are merged in one transaction: each has to be named in statements.
+const TOGETHER: usize = 500;
 
 /// What a run did for a source.
 #[derive(Debug, Default)]
@@ -79,10 +76,9 @@ pub(crate) fn source<'a>(
         }
         // In the order of time, so that sessions are joined as they went on.
         ready.sort_by_key(|it| it.done.newest);
-        let waves = waves(&ready, |it| kept.get(it.step).copied().unwrap_or(0));
-        let last = waves.len().saturating_sub(1);
+        let last = ready.len().div_ceil(TOGETHER).saturating_sub(1);
         let mut is_overtaken = false;
-        for (number, wave) in waves.into_iter().enumerate() {
+        for (number, wave) in ready.chunks(TOGETHER).enumerate() {
             let newest = wave.iter().map(|it| it.done.newest).fold(known.newest, i64::max);
             // Until all is merged, sessions may go on in what is not.
             let watermark = if number == last { newest - SLACK } else { i64::MIN };
@@ -115,29 +111,13 @@ pub(crate) fn source<'a>(
     }
 }
 
-/// Steps in the order they have, as many together as the memory allows.
-fn waves<'r, 'a>(mut ready: &'r [Ready<'a>], size: impl Fn(&Ready<'a>) -> u64) -> Vec<&'r [Ready<'a>]> {
-    let mut waves = Vec::new();
-    while !ready.is_empty() {
-        let (mut count, mut bytes) = (1, size(&ready[0]));
-        while count < ready.len().min(TOGETHER) && bytes + size(&ready[count]) <= BYTES {
-            bytes += size(&ready[count]);
-            count += 1;
-        }
-        let (wave, rest) = ready.split_at(count);
-        waves.push(wave);
-        ready = rest;
-    }
-    waves
-}
-
 /// Seconds by which lines may be out of order.
 const SLACK: i64 = 120;
 
 /// Of a file's parts, those that follow each other from where the cursor stands.
 fn contiguous<'a>(
     outcomes: &[&'a Outcome<Stats>],
-    kept: &BTreeMap<String, u64>,
+    kept: &BTreeSet<String>,
     cursors: &BTreeMap<String, u64>,
     ready: &mut Vec<Ready<'a>>,
     merged: &mut Merged,
@@ -161,7 +141,7 @@ fn contiguous<'a>(
         if done.from == done.to && !done.complete {
             continue;
         }
-        if done.from != *at.get_or_insert(cursor) || !kept.contains_key(&outcome.step.id) {
+        if done.from != *at.get_or_insert(cursor) || !kept.contains(&outcome.step.id) {
             merged.put_off.push((share.path.clone(), "what stands before it is not counted".to_owned()));
             return;
         }

@@ -4,7 +4,7 @@
 //! people, and the cursors go on, all in one transaction: however the run ends, a line is in the figures if and only if the
 //! cursor is behind it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use upkeep_plugin::sql::{Connection, Rows, Value};
 use upkeep_plugin::{Error, HostError, HostResult, Result, parameters};
@@ -18,6 +18,7 @@ use crate::store::merging::Merging;
 pub(crate) mod dialect;
 mod forget;
 mod merging;
+mod pieces;
 mod rows;
 mod sighted;
 mod tables;
@@ -251,21 +252,10 @@ impl Store {
         Ok(())
     }
 
-    /// Which of the steps of a run are kept, whole, and how many bytes of them.
-    pub(crate) fn kept(&self, run: &str) -> HostResult<BTreeMap<String, u64>> {
-        let statement = "SELECT step, sum(length(value)) AS size FROM @piece WHERE run = ? GROUP BY step
-             HAVING sum(CASE WHEN \"key\" = ? THEN 1 ELSE 0 END) > 0";
-        let rows = self.query(statement, parameters![run, END])?;
-        rows.map(|row| {
-            let row = row?;
-            // A sum is a number of any length for some databases, and so text.
-            let size = match row.get::<i64>("size") {
-                Ok(size) => size,
-                Err(_) => row.get::<String>("size")?.parse().unwrap_or(i64::MAX),
-            };
-            Ok((row.get("step")?, size.cast_unsigned()))
-        })
-        .collect()
+    /// Which of the steps of a run are kept, whole.
+    pub(crate) fn kept(&self, run: &str) -> HostResult<BTreeSet<String>> {
+        let rows = self.query("SELECT step FROM @piece WHERE run = ? AND \"key\" = ?", parameters![run, END])?;
+        rows.map(|row| row?.get("step")).collect()
     }
 
     /// Does all of it, or nothing.

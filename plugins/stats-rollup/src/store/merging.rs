@@ -7,7 +7,8 @@ use upkeep_plugin::{Error, HostError, HostResult, Result, parameters};
 use upkeep_rollup::ledger::Ledger;
 use upkeep_rollup::{Calendar, Damaged, Funnel, Key, PARTITIONS, Section};
 
-use super::{CALL, END, MERGED, Statements, Store, damaged, rows, tables};
+use super::pieces::Pieces;
+use super::{CALL, MERGED, Statements, Store, damaged, rows, tables};
 use crate::config::FunnelOf;
 
 impl Store {
@@ -20,19 +21,9 @@ impl Store {
         zone: &str,
         funnels: &[Funnel],
     ) -> Result<Merging<'a>> {
-        let places = vec!["?"; steps.len()].join(", ");
-        let statement =
-            format!("SELECT \"key\", value FROM @piece WHERE run = ? AND \"key\" <> ? AND step IN ({places})");
-        let values: Vec<Value> =
-            [run, END].into_iter().chain(steps.iter().map(String::as_str)).map(Value::from).collect();
-        let mut pieces: BTreeMap<Key, Vec<Vec<u8>>> = BTreeMap::new();
-        for row in self.query(&statement, values)? {
-            let row = row?;
-            let key = row.get::<String>("key")?.parse().map_err(damaged)?;
-            pieces.entry(key).or_default().push(row.get("value")?);
-        }
         // A run that was ended may have left some.
         self.clear(run, MERGED)?;
+        let pieces = Pieces::of(self, run, steps)?;
         let mut merging = Merging { run, steps, pieces, ..Merging::of_stored(self, source, zone)? };
         merging.expect(funnels);
         Ok(merging)
@@ -55,7 +46,7 @@ pub(crate) struct Merging<'a> {
     steps: &'a [String],
     pub(super) calendar: Calendar,
     /// What is new.
-    pieces: BTreeMap<Key, Vec<Vec<u8>>>,
+    pieces: Pieces,
     /// What is going to be asked for, in this order.
     expected: BTreeSet<Key>,
     /// What is stored of that which is asked for next; none for what is not there.
@@ -78,7 +69,7 @@ impl<'a> Merging<'a> {
             run: "",
             steps: &[],
             calendar,
-            pieces: BTreeMap::new(),
+            pieces: Pieces::default(),
             expected: BTreeSet::new(),
             stored: BTreeMap::new(),
             changed: BTreeMap::new(),
@@ -91,7 +82,7 @@ impl<'a> Merging<'a> {
 impl Merging<'_> {
     /// The keys of what is new.
     pub(crate) fn keys(&self) -> BTreeSet<Key> {
-        self.pieces.keys().copied().collect()
+        self.pieces.sizes.keys().copied().collect()
     }
 
     /// Notes what is going to be asked for: what is stored of what is new, and what is open.
@@ -106,7 +97,7 @@ impl Merging<'_> {
         };
         // What may end though nothing is new of it.
         let open = (0..PARTITIONS).map(Key::Sessions).chain(funnels.iter().flat_map(attempts));
-        self.expected = self.pieces.keys().map(visitors).chain(open).collect();
+        self.expected = self.pieces.sizes.keys().map(visitors).chain(open).collect();
     }
 
     /// Reads a section, and those that are going to be asked for after it.
@@ -218,7 +209,7 @@ impl Ledger for Merging<'_> {
     }
 
     fn pieces(&mut self, key: Key) -> std::result::Result<Vec<Vec<u8>>, Failed> {
-        Ok(self.pieces.remove(&key).unwrap_or_default())
+        self.pieces.next(self.store, self.run, self.steps, key).map_err(Failed)
     }
 }
 
