@@ -5,17 +5,22 @@
 
 mod answer;
 mod cut;
+mod fill;
 pub mod markdown;
 mod message;
 pub mod moment;
 mod outcome;
+pub mod part;
 mod rate;
 mod refused;
+mod request;
 mod retry;
 
 pub use answer::Answer;
+pub use fill::{Denied, FillError, Filled, Vault, fill, sign};
 pub use message::{EVERYBODY, Message, Recipients, Severity, Template};
 pub use outcome::{Fault, Outcome, Reason};
 pub use rate::{Bucket, Limit, MARGIN, Rate};
 pub use refused::Refused;
+pub use request::{Method, Origin, Request};
 pub use retry::Retry;
