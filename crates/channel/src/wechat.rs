@@ -3,6 +3,7 @@
 //! Source of all of it: developers.weixin.qq.com, "server API" and "message push". Errors arrive with status 200; a success may
 //! have no code at all; each error ends in the name of the request, ` rid: 8hex-8hex-8hex`.
 
+pub mod callback;
 pub mod code;
 pub mod service;
 pub mod subscribe;
