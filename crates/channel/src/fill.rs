@@ -55,9 +55,9 @@ pub enum FillError {
         /// Where it should have gone.
         origin: Origin,
     },
-    /// The secret is empty, which is nothing to authenticate with.
-    #[error("the secret {name:?} is empty: set it")]
-    Empty {
+    /// The secret is so short that it could not be told from other text when it comes back.
+    #[error("the secret {name:?} has fewer than 4 characters: set it")]
+    Short {
         /// Its name.
         name: String,
     },
@@ -101,6 +101,7 @@ pub struct Filled {
 struct Value {
     name: String,
     value: String,
+    is_token: bool,
 }
 
 impl std::fmt::Debug for Filled {
@@ -115,6 +116,17 @@ impl Filled {
     /// They are found as they are, percent-encoded, in JSON and in base64; instead of them stands what they are.
     pub fn conceal(&self, answer: &[u8]) -> Vec<u8> {
         conceal::conceal(answer, self.values.iter().map(|it| (it.name.as_str(), it.value.as_str())))
+    }
+
+    /// The same for texts: headers, and what an HTTP client says of a request that failed, which may name its URL.
+    pub fn conceal_text(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.conceal(text.as_bytes())).into_owned()
+    }
+
+    /// The access token that went out, for an answer that does not accept it: only if it is still the one that is kept, a new one is
+    /// fetched.
+    pub fn token(&self) -> Option<&str> {
+        self.values.iter().find(|it| it.is_token).map(|it| it.value.as_str())
     }
 }
 
@@ -193,7 +205,7 @@ impl Filling<'_> {
                 }
                 Part::Base64(pieces) => {
                     let encoded = STANDARD.encode(self.bytes(pieces)?);
-                    self.values.push(Value { name: "{base64}".to_owned(), value: encoded.clone() });
+                    self.values.push(Value { name: "{base64}".to_owned(), value: encoded.clone(), is_token: false });
                     escape(&encoded, place)
                 }
                 Part::Signature(signature) => escape(&self.signature(signature)?, place),
@@ -235,13 +247,13 @@ impl Filling<'_> {
         let name = name.to_owned();
         let origin = self.origin.clone();
         let value = match value {
-            Ok(value) if value.is_empty() => return Err(FillError::Empty { name }),
+            Ok(value) if value.len() < conceal::SHORTEST => return Err(FillError::Short { name }),
             Ok(_) if !origin.is_secure() && !origin.is_loopback() => return Err(FillError::Plain { name, origin }),
             Ok(value) => value,
             Err(Denied::Unknown) => return Err(FillError::Unknown { name }),
             Err(Denied::Unbound) => return Err(FillError::Unbound { name, origin }),
         };
-        self.values.push(Value { name: format!("{{{what} {name}}}"), value: value.clone() });
+        self.values.push(Value { name: format!("{{{what} {name}}}"), value: value.clone(), is_token: what == "token" });
         Ok(value)
     }
 }

@@ -61,7 +61,7 @@ pub fn mail(message: &Message, settings: &MailSettings) -> Result<Mail, Refused>
     }
     let subject = crate::message::one_line(&format!("{} {}", settings.prefix, message.marked()));
     let link = message.link.as_deref();
-    let text = match (plain(&message.text), link) {
+    let text = match (plain(&message.words()), link) {
         (text, None) => text,
         (text, Some(link)) if text.is_empty() => link.to_owned(),
         (text, Some(link)) => format!("{text}\n\n{link}"),
@@ -70,7 +70,7 @@ pub fn mail(message: &Message, settings: &MailSettings) -> Result<Mail, Refused>
     let link = link.map(|it| format!("<p><a href=\"{0}\">{0}</a></p>\n", it.replace('&', "&amp;"))).unwrap_or_default();
     let html = format!(
         "<!DOCTYPE html>\n<html><head><meta charset=\"utf-8\"></head>\n<body style=\"font-family: sans-serif\">\n{}{link}</body></html>\n",
-        to_html(&message.text)
+        to_html(&message.words())
     );
     let text = if text.is_empty() { message.headline() } else { text };
     Ok(Mail { id: message.id.clone(), to: to.clone(), subject, text: text + "\n", html })

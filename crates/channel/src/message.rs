@@ -1,5 +1,6 @@
 //! What is to be told, whatever it is told by.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -135,18 +136,34 @@ impl Message {
         }
     }
 
-    /// The title in one line, or the first words of the text; of more than 200 characters the first, with `…` at the end.
+    /// The title in one line, or the first words of the text, or the template's name; of more than 200 characters the first, with `…` at the end.
     pub fn headline(&self) -> String {
         let mut title = one_line(&self.title);
         if title.is_empty() {
             let text = crate::markdown::plain(&self.text);
             title = text.lines().map(one_line).find(|it| !it.is_empty()).unwrap_or_default();
         }
+        if let Some(template) = self.template.as_ref().filter(|_| title.is_empty()) {
+            title = one_line(&template.name);
+        }
         if let Some((end, _)) = title.char_indices().nth(MOST_OF_HEADLINE) {
             title.truncate(end);
             title.push('…');
         }
         title
+    }
+
+    /// The text, or where there is none what the template says: a channel without forms has nothing else to show.
+    pub(crate) fn words(&self) -> Cow<'_, str> {
+        match &self.template {
+            Some(template) if self.text.trim().is_empty() => template
+                .fields
+                .iter()
+                .map(|(key, value)| format!("- {key}: {}\n", one_line(value)))
+                .collect::<String>()
+                .into(),
+            _ => Cow::Borrowed(self.text.trim()),
+        }
     }
 
     /// The headline, with how bad it is in front unless it is just told.

@@ -54,7 +54,8 @@ pub fn request(message: &Message, settings: &Ntfy) -> Result<Request, Refused> {
         Severity::Critical => (5, Some("rotating_light")),
     };
     // A message without words is shown as "triggered".
-    let words = if message.text.trim().is_empty() { message.headline() } else { message.text.trim().to_owned() };
+    let words = message.words();
+    let words = if words.is_empty() { message.headline().into() } else { words };
     let mut rest = json!({
         "title": message.headline(),
         "message": cut(&words, MOST, bytes),

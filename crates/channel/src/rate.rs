@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use crate::moment::SECOND;
+use crate::moment::{DAY, SECOND};
 
 /// So many within any window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,9 @@ impl Bucket {
     /// From when on there is a token; `now` or earlier if there is one.
     pub fn next(&mut self, now: i64) -> i64 {
         // The clock was set back: what is in the future was taken just now, as far as anybody can tell. Nobody waits for a clock.
+        if self.closed > now.saturating_add(DAY) {
+            self.closed = now;
+        }
         for taken in self.taken.iter_mut().rev().take_while(|it| **it > now) {
             *taken = now;
         }
@@ -87,14 +90,9 @@ impl Bucket {
         limits.max().unwrap_or(i64::MIN).max(self.closed)
     }
 
-    /// Gives nothing until then: the provider said so.
+    /// Gives nothing until then: the provider said so. A day at most.
     pub fn close(&mut self, until: i64) {
         self.closed = self.closed.max(until);
-    }
-
-    /// Forgets that it was closed for longer than what was said now: of a clock that was set back, or by whoever knows better.
-    pub fn open(&mut self, now: i64) {
-        self.closed = self.closed.min(now);
     }
 
     fn forget(&mut self) {
@@ -147,9 +145,9 @@ mod tests {
         bucket.close(50);
         assert_eq!(bucket.take(99), Err(100));
         assert_eq!(bucket.take(100), Ok(()));
-        bucket.close(1000);
-        bucket.open(200);
-        assert_eq!(bucket.take(200), Ok(()));
+        bucket.close(100 + DAY);
+        assert_eq!(bucket.take(100), Err(100 + DAY));
+        assert_eq!(bucket.take(99), Ok(()), "no provider closes for longer than a day: the clock was set back");
     }
 
     #[test]

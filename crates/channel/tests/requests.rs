@@ -196,8 +196,8 @@ fn nobody_is_called_by_what_a_text_contains() {
     let text = "`<@everyone>` <at user_id=\"all\"></at> <a href=\"https://evil.example\">win</a>";
     let bad = |it: Message| Message { text: text.into(), ..it };
     for (settings, message) in [
-        (json!({ "type": "wecom", "key": "k" }), bad(message())),
-        (json!({ "type": "feishu", "hook": "k" }), bad(message())),
+        (json!({ "type": "wecom", "key": "kk" }), bad(message())),
+        (json!({ "type": "feishu", "hook": "kk" }), bad(message())),
         (json!({ "type": "wechat-service", "appid": "wx1" }), bad(to_user(None))),
     ] {
         let mark = match settings["type"].as_str().unwrap() {
@@ -226,9 +226,9 @@ fn ntfy() {
     assert!(filled.headers.contains(&("authorization".into(), "Bearer <tk>".into())));
     let odd = asked(&message(), json!({ "type": "ntfy", "topic": "a\",\"x\":\"b" })).unwrap();
     assert_eq!(body(&odd)["topic"], "a\",\"x\":\"b");
-    let login = asked(&message(), json!({ "type": "ntfy", "topic": "t", "user": "u", "secret": "p" })).unwrap();
-    // base64 of u:<p>
-    assert!(login.headers.contains(&("authorization".into(), "Basic dTo8cD4=".into())), "{:?}", login.headers);
+    let login = asked(&message(), json!({ "type": "ntfy", "topic": "t", "user": "u", "secret": "pp" })).unwrap();
+    // base64 of u:<pp>
+    assert!(login.headers.contains(&("authorization".into(), "Basic dTo8cHA+".into())), "{:?}", login.headers);
     let no_secret = asked(&message(), json!({ "type": "ntfy", "topic": "t", "user": "u" }));
     assert_eq!(no_secret.unwrap_err().to_string(), "secret is empty: write something into it");
 }
@@ -236,8 +236,8 @@ fn ntfy() {
 #[test]
 fn webhook() {
     let settings = json!({
-        "type": "webhook", "url": "https://hooks.example/services/?v=1&w", "method": "PUT", "bearer": "b",
-        "headers": { "X-Team": "ops", "X-Key": { "secret": "k" } },
+        "type": "webhook", "url": "https://hooks.example/services/?v=1&w", "method": "PUT", "bearer": "bb",
+        "headers": { "X-Team": "ops", "X-Key": { "secret": "kk" } },
     });
     let filled = asked(&message(), settings.clone()).unwrap();
     assert_eq!((filled.method, filled.url.as_str()), ("PUT", "https://hooks.example/services/?v=1&w"));
@@ -248,8 +248,8 @@ fn webhook() {
             ("idempotency-key", "m-1"),
             ("webhook-id", "m-1"),
             ("webhook-timestamp", "1796008838"),
-            ("authorization", "Bearer <b>"),
-            ("x-key", "<k>"),
+            ("authorization", "Bearer <bb>"),
+            ("x-key", "<kk>"),
             ("x-team", "ops"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -264,8 +264,22 @@ fn webhook() {
         settings["headers"] = json!(BTreeMap::from([(name, "x")]));
         assert!(asked(&message(), settings).is_err(), "{name}");
     }
-    let signed = json!({ "type": "webhook", "url": "https://hooks.example/", "signed_with": "s" });
-    assert!(asked(&Message { id: "a.1".into(), ..message() }, signed).is_err());
+    let dotted = asked(&Message { id: "a.1%".into(), ..message() }, settings).unwrap();
+    assert!(dotted.headers.contains(&("webhook-id".into(), "a%2E1%25".into())), "{:?}", dotted.headers);
+    assert!(dotted.headers.contains(&("idempotency-key".into(), "a.1%".into())), "{:?}", dotted.headers);
+}
+
+#[test]
+fn what_has_a_form_alone_is_shown_elsewhere_too() {
+    let form = template("order", &[("amount2", "￥12.50"), ("thing1", "咖啡")]);
+    let message = Message { id: "m".into(), template: Some(form), ..Message::default() };
+    let said = |settings: Value| body(&asked(&message, settings).unwrap());
+    let text = "amount2: ￥12.50\n- thing1: 咖啡";
+    let wecom = said(json!({ "type": "wecom", "key": "robot" }));
+    assert_eq!(wecom["markdown"]["content"], format!("### order\n\n- {text}"));
+    assert_eq!(said(json!({ "type": "ntfy", "topic": "t" }))["message"], format!("- {text}\n"));
+    let feishu = said(json!({ "type": "feishu", "hook": "robot" }));
+    assert_eq!(feishu["content"]["text"], format!("order\n\n- {text}"));
 }
 
 #[test]

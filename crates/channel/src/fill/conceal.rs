@@ -6,8 +6,8 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use super::percent::{percent, percent_lower};
 use crate::request::in_json;
 
-/// Values that are shorter are found everywhere by chance; no provider's secret is.
-const SHORTEST: usize = 4;
+/// Bytes of the shortest value. Shorter ones are found everywhere by chance; no provider's secret is.
+pub(super) const SHORTEST: usize = 4;
 
 /// The bytes with each value, in whatever of these writings, replaced by what it is called.
 pub(super) fn conceal<'a>(bytes: &[u8], values: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<u8> {

@@ -80,7 +80,10 @@ fn goes_only_where_it_may() {
     );
     let token = request().query("access_token", vec![Part::Token("wx2".into())]);
     assert_eq!(error(&token), "there is no secret \"wx2\": add it, or correct its name in the channel's settings");
-    assert_eq!(error(&request().query("k", secret("nothing"))), "the secret \"nothing\" is empty: set it");
+    assert_eq!(
+        error(&request().query("k", secret("nothing"))),
+        "the secret \"nothing\" has fewer than 4 characters: set it"
+    );
 }
 
 #[test]
@@ -153,6 +156,11 @@ fn conceals_what_a_server_repeats() {
         assert!(hidden(&encoded).contains("{secret odd}"), "{before:?}");
     }
     assert_eq!(hidden("nothing of it"), "nothing of it");
+    assert_eq!(
+        filled.conceal_text("cannot connect to https://api.example/?t=TOKEN_1"),
+        "cannot connect to https://api.example/?t={token wx1}"
+    );
+    assert_eq!(filled.token(), Some("TOKEN_1"));
 }
 
 #[test]

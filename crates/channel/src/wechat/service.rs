@@ -61,7 +61,7 @@ pub fn request(message: &Message, settings: &Service) -> Result<Request, Refused
             "msgtype": "link",
             "link": {
                 "title": message.marked(),
-                "description": cut(&plain(&message.text), MOST_BELOW, bytes),
+                "description": cut(&plain(&message.words()), MOST_BELOW, bytes),
                 "url": link,
                 "thumb_url": thumb_url,
             },
