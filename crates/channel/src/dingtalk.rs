@@ -4,6 +4,7 @@
 //! HMAC-SHA256 over `timestamp\nsecret` with the secret as its key. Twenty a minute; who comes more often is not served for ten
 //! minutes. Source: open.dingtalk.com, "custom robots".
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -19,7 +20,7 @@ use crate::request::Request;
 use crate::robot;
 
 /// Settings of the channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DingTalk {
     /// The name of the secret that stands behind `access_token=` in the robot's address.

@@ -3,6 +3,7 @@
 //! `POST https://open.feishu.cn/open-apis/bot/v2/hook/<id>`, with seconds, and the signature as base64 of HMAC-SHA256 over nothing
 //! with the key `timestamp\nsecret`. Five a second and a hundred a minute; 20 KB. Source: open.feishu.cn, "custom bots".
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -18,7 +19,7 @@ use crate::request::{Request, in_json};
 use crate::robot;
 
 /// Settings of the channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Feishu {
     /// The name of the secret that is the last part of the robot's address.

@@ -47,6 +47,7 @@ pub mod webhook;
 pub mod wechat;
 pub mod wecom;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use answer::Answer;
@@ -60,7 +61,7 @@ pub use request::{Method, Origin, Request};
 pub use retry::Retry;
 
 /// A channel that is spoken to over HTTP, with its settings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Settings {
     /// Subscribe messages of a mini-program.

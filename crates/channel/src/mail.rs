@@ -1,5 +1,6 @@
 //! Mail: what is in it. How it is written (MIME) and sent (SMTP) is the host's part.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::markdown::{plain, to_html};
@@ -9,7 +10,7 @@ use crate::outcome::{Fault, Outcome, Reason};
 use crate::refused::Refused;
 
 /// Settings of the channel. The server, its login and the sender are the host's.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MailSettings {
     /// Who gets messages that name nobody.

@@ -3,6 +3,7 @@
 //! `POST /` with the topic and all else in JSON. 4096 bytes of text, 1024 of a title (since 2.28); a server takes 60 requests at once
 //! and then one each five seconds, as it comes. Source: docs.ntfy.sh, "publishing" and "configuration".
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -17,7 +18,7 @@ use crate::refused::Refused;
 use crate::request::Request;
 
 /// Settings of the channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ntfy {
     /// The topic. On a server that asks for no password, whoever knows it reads along: then it is a secret.

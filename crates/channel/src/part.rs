@@ -5,6 +5,7 @@
 //! text, so that nothing a message says can be taken for one. How a value is escaped follows from the place where it stands, and
 //! is not the plugin's choice. The host [fills](crate::fill()) them in, when it knows where the request goes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A part of a text.
@@ -70,7 +71,7 @@ pub enum Encoding {
 }
 
 /// A text in the settings that may be secret: written as it is, or `{ secret = "NAME" }`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Word {
     /// As it is.
@@ -80,7 +81,7 @@ pub enum Word {
 }
 
 /// The name of a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Named {
     /// Its name.

@@ -1,5 +1,6 @@
 //! A request that is to be sent over HTTP, with placeholders where secrets belong.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::part::{Part, shown};
@@ -24,7 +25,7 @@ pub struct Request {
 }
 
 /// The method of a request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 #[expect(missing_docs, reason = "the names are the protocol's")]
 pub enum Method {

@@ -1,11 +1,12 @@
 //! When something is tried again: later each time, never all at once, and not forever.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::moment::{DAY, MINUTE, SECOND};
 
 /// How something is tried again. Milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
     /// The wait behind the first try; each that follows is twice as long.

@@ -3,6 +3,7 @@
 //! `POST https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=`, twenty a minute; 4096 bytes of Markdown or 2048 of text. Source:
 //! developer.work.weixin.qq.com, document 91770.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -18,7 +19,7 @@ use crate::request::Request;
 use crate::robot;
 
 /// Settings of the channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WeCom {
     /// The name of the secret that stands behind `key=` in the robot's address.
