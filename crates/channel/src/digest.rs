@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::message::{Message, Recipients, Severity, one_line};
+use crate::message::{EVERYBODY, MOST_CALLED, Message, Recipients, Severity, one_line};
 
 /// What a digest is about, if its messages are not all about the same.
 const MIXED: &str = "digest";
@@ -24,7 +24,7 @@ struct Group<'a> {
 /// digests, each counts as one.
 ///
 /// The id follows from those of the messages, so that the same ones, merged again after a crash, are the same digest. Recipients
-/// are those that all messages share, apart from who is called by name.
+/// are those that all messages share, apart from who is called by name: whom any of them calls, or all if that are too many.
 ///
 /// Below some 200 bytes, nothing but the numbers fits, and they stand there whatever the room.
 pub fn digest(messages: &[Message], room: usize) -> Message {
@@ -143,6 +143,9 @@ fn recipients(messages: &[Message]) -> Recipients {
     let mut mention: Vec<String> = messages.iter().flat_map(|it| it.to.mention.iter().cloned()).collect();
     mention.sort_unstable();
     mention.dedup();
+    if mention.len() > MOST_CALLED {
+        mention = vec![EVERYBODY.to_owned()];
+    }
     Recipients {
         openid: first
             .to

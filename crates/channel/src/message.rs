@@ -100,6 +100,10 @@ pub struct Template {
 
 /// Characters of an id.
 const MOST_OF_ID: usize = 200;
+/// Names that are called; more would fill the message.
+pub(crate) const MOST_CALLED: usize = 100;
+/// Bytes of such a name.
+const MOST_OF_NAME: usize = 100;
 /// Characters of a headline: more than any chat shows in one.
 const MOST_OF_HEADLINE: usize = 200;
 /// Bytes of a URL; what browsers and chats take for sure.
@@ -124,6 +128,20 @@ impl Message {
         }
         if self.template.is_none() && self.title.trim().is_empty() && self.text.trim().is_empty() {
             return Err(Refused::Empty { field: "title".into() });
+        }
+        let called = &self.to.mention;
+        if called.len() > MOST_CALLED {
+            return Err(Refused::TooLong {
+                field: "to.mention".into(),
+                limit: MOST_CALLED,
+                unit: "names",
+                has: called.len(),
+            });
+        }
+        if called.iter().any(|it| {
+            it.is_empty() || it.len() > MOST_OF_NAME || it.chars().any(|it| it.is_control() || it.is_whitespace())
+        }) {
+            return Err(Refused::rule("to.mention", format!("names of up to {MOST_OF_NAME} bytes, without spaces")));
         }
         match &self.link {
             Some(link) if link.len() > MOST_OF_LINK => {
@@ -215,6 +233,18 @@ mod tests {
     fn asks_for_something_to_say() {
         let said = Message { title: " ".into(), text: "\n".into(), ..message() }.check();
         assert_eq!(said.unwrap_err().to_string(), "title is empty: write something into it");
+    }
+
+    #[test]
+    fn asks_for_names_that_leave_room() {
+        let calling =
+            |mention: Vec<String>| Message { to: Recipients { mention, ..Recipients::default() }, ..message() }.check();
+        assert_eq!(calling(vec!["日".repeat(33); 100]), Ok(()));
+        for mention in
+            [vec!["a".into(); 101], vec!["a".repeat(101)], vec![String::new()], vec!["a b".into()], vec!["a\n".into()]]
+        {
+            assert!(calling(mention).is_err());
+        }
     }
 
     #[test]

@@ -188,6 +188,25 @@ fn a_hundred_thousand_messages_are_one() {
 }
 
 #[test]
+fn who_is_called_is_called_by_the_digest() {
+    let calling = |at: usize, name: &str| {
+        let to = Recipients { mention: vec![name.to_owned()], ..Recipients::default() };
+        Message { to, ..message(at, "a", Severity::Info, "x") }
+    };
+    let few = [calling(0, "13800138001"), calling(1, "13800138000"), calling(2, "13800138001")];
+    assert_eq!(digest(&few, 900).to.mention, ["13800138000", "13800138001"]);
+    let many: Vec<Message> = (0..101).map(|it| calling(it, &format!("1380013{it:04}"))).collect();
+    assert_eq!(digest(&many, 900).to.mention, ["@all"]);
+    for robot in ROBOTS {
+        let settings = settings(robot);
+        for messages in [&many[..], &many[..100]] {
+            let (shown, most) = shown(&merged(messages, &settings).unwrap(), &settings);
+            assert!(shown.len() <= most && !shown.contains(REMARK), "{} of {most}: {robot}", shown.len());
+        }
+    }
+}
+
+#[test]
 fn messages_to_single_users_are_not_merged() {
     let messages = [message(0, "a", Severity::Info, "x"), message(1, "a", Severity::Info, "y")];
     for text in [
