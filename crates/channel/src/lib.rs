@@ -14,11 +14,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A [`Message`] is told by a channel, of which there is a module each. [`request`] checks it against the provider's limits
+//! A [`Message`] is told by a channel, of which there is a module each. [`request()`] checks it against the provider's limits
 //! ([`Refused`]) and makes a [`Request`]; for mail, [`mail::mail`] makes a [`Mail`](mail::Mail). In a request, secrets are
 //! [placeholders](part): a plugin makes it, and the host, which has the values, [fills](fill()) it in and sends it. The
-//! [`outcome`] says from the answer what became of it, and when to come again: with [`Retry`] for the one message, with
-//! [`rate`] and a [`Bucket`] for the channel. What comes too often for it is [merged](merged).
+//! [`outcome()`] says from the answer what became of it, and when to come again: with [`Retry`] for the one message, with
+//! [`rate()`] and a [`Bucket`] for the channel. What comes too often for it is [`merged`].
 //!
 //! The other direction is [`wechat::callback`]: what WeChat tells by itself. That is the host's, since it needs keys.
 //!
@@ -120,7 +120,7 @@ pub fn rate(settings: &Settings) -> Rate {
 }
 
 /// Several messages as one that the channel takes uncut. Nothing for WeChat, whose messages are to one user each, in a form.
-/// See [`digest`] for what it says.
+/// See [`digest()`] for what it says.
 pub fn merged(messages: &[Message], settings: &Settings) -> Option<Message> {
     robot::merged(messages, settings)
 }
