@@ -1,0 +1,332 @@
+//! What is asked of each provider, as its documentation has it.
+
+#![expect(clippy::unwrap_used, reason = "what fails here is a test")]
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use upkeep_channel::{
+    Denied, Filled, Message, Origin, Recipients, Refused, Settings, Severity, Template, Vault, fill, mail, request,
+};
+
+const NOW: i64 = 1_796_008_838_123;
+
+struct Names;
+
+impl Vault for Names {
+    fn secret(&self, name: &str, _: &Origin) -> Result<String, Denied> {
+        Ok(format!("<{name}>"))
+    }
+
+    fn token(&self, appid: &str, _: &Origin) -> Result<String, Denied> {
+        Ok(format!("token-of-{appid}"))
+    }
+}
+
+fn message() -> Message {
+    Message {
+        id: "m-1".into(),
+        key: "backup/web".into(),
+        severity: Severity::High,
+        title: "Backup failed".into(),
+        text: "The folder `/srv` is **gone**.".into(),
+        link: Some("https://ops.example/runs/7".into()),
+        at: NOW,
+        ..Message::default()
+    }
+}
+
+fn calling(names: &[&str]) -> Message {
+    Message {
+        to: Recipients { mention: names.iter().map(|it| (*it).into()).collect(), ..Recipients::default() },
+        ..message()
+    }
+}
+
+fn to_user(template: Option<Template>) -> Message {
+    Message {
+        to: Recipients { openid: Some("o7esq5OI1Uej6Xixw1lA2H7XDVbc".into()), ..Recipients::default() },
+        template,
+        ..message()
+    }
+}
+
+fn template(name: &str, fields: &[(&str, &str)]) -> Template {
+    let fields = fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Template { name: name.into(), fields, page: None }
+}
+
+fn asked(message: &Message, settings: Value) -> Result<Filled, Refused> {
+    let settings: Settings = serde_json::from_value(settings).unwrap();
+    Ok(fill(&request(message, &settings, NOW)?, &Names).unwrap())
+}
+
+fn body(filled: &Filled) -> Value {
+    serde_json::from_slice(&filled.body).unwrap()
+}
+
+fn subscribe() -> Value {
+    json!({
+        "type": "wechat-subscribe", "appid": "wx1", "state": "trial", "language": "zh_CN",
+        "templates": { "order": { "id": "T1", "page": "pages/order?id=7", "fields": ["thing1", "amount2"] } },
+    })
+}
+
+#[test]
+fn wechat_subscribe() {
+    let fields = [("thing1", "咖啡"), ("amount2", "￥12.50")];
+    let filled = asked(&to_user(Some(template("order", &fields))), subscribe()).unwrap();
+    assert_eq!(filled.url, "https://api.weixin.qq.com/cgi-bin/message/subscribe/send?access_token=token-of-wx1");
+    assert_eq!(
+        body(&filled),
+        json!({
+            "touser": "o7esq5OI1Uej6Xixw1lA2H7XDVbc", "template_id": "T1", "page": "pages/order?id=7",
+            "miniprogram_state": "trial", "lang": "zh_CN",
+            "data": { "thing1": { "value": "咖啡" }, "amount2": { "value": "￥12.50" } },
+        })
+    );
+}
+
+#[test]
+fn wechat_subscribe_refuses_what_would_be_lost() {
+    let error = |message: &Message| asked(message, subscribe()).unwrap_err().to_string();
+    let with = |fields: &[(&str, &str)]| error(&to_user(Some(template("order", fields))));
+    assert_eq!(with(&[("thing1", "x")]), "amount2 is empty: write something into it");
+    assert_eq!(
+        with(&[("thing1", "x"), ("amount2", "1"), ("thing9", "x")]),
+        "thing9 must be left out: the template has thing1, amount2"
+    );
+    assert_eq!(
+        with(&[("thing1", &"x".repeat(21)), ("amount2", "1")]),
+        "thing1 is too long: 21 characters, and the limit is 20; shorten it"
+    );
+    assert_eq!(
+        error(&to_user(Some(template("other", &[])))),
+        "there is no template \"other\" in the channel's settings, only order; add it or use one of these"
+    );
+    assert_eq!(error(&to_user(None)), "template is empty: write something into it");
+    let nobody = Message { template: Some(template("order", &[])), ..message() };
+    assert_eq!(
+        error(&nobody),
+        "a WeChat subscribe message needs the openid of a user: name it in the message's recipients"
+    );
+    let mut odd = to_user(Some(template("order", &[])));
+    odd.to.openid = Some("o1\",\"x\":\"".into());
+    assert_eq!(error(&odd), "openid must be letters, digits, - and _");
+}
+
+#[test]
+fn wechat_service() {
+    let filled = asked(&to_user(None), json!({ "type": "wechat-service", "appid": "wx1" })).unwrap();
+    assert_eq!(filled.url, "https://api.weixin.qq.com/cgi-bin/message/custom/send?access_token=token-of-wx1");
+    let content = "[high] Backup failed\n\nThe folder /srv is gone.\n\nhttps://ops.example/runs/7";
+    assert_eq!(
+        body(&filled),
+        json!({ "touser": "o7esq5OI1Uej6Xixw1lA2H7XDVbc", "msgtype": "text", "text": { "content": content } })
+    );
+
+    let look = json!({ "link": { "thumb_url": "https://ops.example/t.png" } });
+    let filled = asked(&to_user(None), json!({ "type": "wechat-service", "appid": "wx1", "look": look })).unwrap();
+    assert_eq!(
+        body(&filled)["link"],
+        json!({
+            "title": "[high] Backup failed", "description": "The folder /srv is gone.",
+            "url": "https://ops.example/runs/7", "thumb_url": "https://ops.example/t.png",
+        })
+    );
+
+    let look = json!({ "page": { "page": "pages/index", "thumb_media_id": "M1" } });
+    let filled = asked(&to_user(None), json!({ "type": "wechat-service", "appid": "wx1", "look": look })).unwrap();
+    assert_eq!(body(&filled)["msgtype"], "miniprogrampage");
+    assert_eq!(
+        body(&filled)["miniprogrampage"],
+        json!({ "title": "[high] Backup failed", "pagepath": "pages/index", "thumb_media_id": "M1" })
+    );
+}
+
+#[test]
+fn wecom() {
+    let settings = json!({ "type": "wecom", "key": "robot" });
+    let filled = asked(&message(), settings.clone()).unwrap();
+    assert_eq!(filled.url, "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=%3Crobot%3E");
+    let content = "### [high] Backup failed\n\nThe folder `/srv` is **gone**.\n\n[https://ops.example/runs/7](https://ops.example/runs/7)";
+    assert_eq!(body(&filled), json!({ "msgtype": "markdown", "markdown": { "content": content } }));
+
+    let filled = asked(&calling(&["@all", "13800138000", "zhangsan"]), settings).unwrap();
+    let text = &body(&filled)["text"];
+    assert_eq!(text["content"], "[high] Backup failed\n\nThe folder /srv is gone.\n\nhttps://ops.example/runs/7");
+    assert_eq!(
+        (&text["mentioned_list"], &text["mentioned_mobile_list"]),
+        (&json!(["zhangsan"]), &json!(["@all", "13800138000"]))
+    );
+}
+
+#[test]
+fn dingtalk() {
+    let settings = json!({ "type": "dingtalk", "access_token": "robot" });
+    let filled = asked(&calling(&["@all", "13800138000"]), settings.clone()).unwrap();
+    assert_eq!(filled.url, "https://oapi.dingtalk.com/robot/send?access_token=%3Crobot%3E");
+    let said = body(&filled);
+    assert_eq!(said["msgtype"], "markdown");
+    assert_eq!(said["markdown"]["title"], "[high] Backup failed");
+    assert!(
+        said["markdown"]["text"].as_str().unwrap().ends_with("(https://ops.example/runs/7) @13800138000"),
+        "{said}"
+    );
+    assert_eq!(said["at"], json!({ "atMobiles": ["13800138000"], "isAtAll": true }));
+    assert_eq!(
+        asked(&calling(&["zhangsan"]), settings).unwrap_err().to_string(),
+        "mention must be phone numbers for DingTalk, or @all"
+    );
+}
+
+#[test]
+fn feishu() {
+    let settings = json!({ "type": "feishu", "hook": "robot", "base": "https://open.larksuite.com" });
+    let filled = asked(&calling(&["@all", "ou_1"]), settings.clone()).unwrap();
+    assert_eq!(filled.url, "https://open.larksuite.com/open-apis/bot/v2/hook/%3Crobot%3E");
+    let text = "[high] Backup failed\n\nThe folder /srv is gone.\n\nhttps://ops.example/runs/7 \
+                <at user_id=\"all\"></at> <at user_id=\"ou_1\"></at>";
+    assert_eq!(body(&filled), json!({ "msg_type": "text", "content": { "text": text } }));
+    assert!(asked(&calling(&["\"></at>"]), settings).is_err());
+}
+
+#[test]
+fn nobody_is_called_by_what_a_text_contains() {
+    let text = "`<@everyone>` <at user_id=\"all\"></at> <a href=\"https://evil.example\">win</a>";
+    let bad = |it: Message| Message { text: text.into(), ..it };
+    for (settings, message) in [
+        (json!({ "type": "wecom", "key": "kk" }), bad(message())),
+        (json!({ "type": "feishu", "hook": "kk" }), bad(message())),
+        (json!({ "type": "wechat-service", "appid": "wx1" }), bad(to_user(None))),
+    ] {
+        let mark = match settings["type"].as_str().unwrap() {
+            "wecom" => "<@",
+            "feishu" => "<at",
+            _ => "<a",
+        };
+        let said = String::from_utf8(asked(&message, settings).unwrap().body).unwrap();
+        assert!(!said.contains(mark) && said.contains("all"), "{said}");
+    }
+}
+
+#[test]
+fn ntfy() {
+    let settings =
+        json!({ "type": "ntfy", "topic": { "secret": "topic" }, "secret": "tk", "base": "https://ntfy.example/sub" });
+    let filled = asked(&message(), settings).unwrap();
+    assert_eq!(filled.url, "https://ntfy.example/sub/");
+    assert_eq!(
+        body(&filled),
+        json!({
+            "topic": "<topic>", "title": "Backup failed", "message": "The folder `/srv` is **gone**.", "markdown": true,
+            "priority": 4, "tags": ["warning"], "click": "https://ops.example/runs/7",
+        })
+    );
+    assert!(filled.headers.contains(&("authorization".into(), "Bearer <tk>".into())));
+    let odd = asked(&message(), json!({ "type": "ntfy", "topic": "a\",\"x\":\"b" })).unwrap();
+    assert_eq!(body(&odd)["topic"], "a\",\"x\":\"b");
+    let login = asked(&message(), json!({ "type": "ntfy", "topic": "t", "user": "u", "secret": "pp" })).unwrap();
+    // base64 of u:<pp>
+    assert!(login.headers.contains(&("authorization".into(), "Basic dTo8cHA+".into())), "{:?}", login.headers);
+    let no_secret = asked(&message(), json!({ "type": "ntfy", "topic": "t", "user": "u" }));
+    assert_eq!(no_secret.unwrap_err().to_string(), "secret is empty: write something into it");
+}
+
+#[test]
+fn webhook() {
+    let settings = json!({
+        "type": "webhook", "url": "https://hooks.example/services/?v=1&w", "method": "PUT", "bearer": "bb",
+        "headers": { "X-Team": "ops", "X-Key": { "secret": "kk" } },
+    });
+    let filled = asked(&message(), settings.clone()).unwrap();
+    assert_eq!((filled.method, filled.url.as_str()), ("PUT", "https://hooks.example/services/?v=1&w"));
+    assert_eq!(
+        filled.headers,
+        [
+            ("content-type", "application/json; charset=utf-8"),
+            ("idempotency-key", "m-1"),
+            ("webhook-id", "m-1"),
+            ("webhook-timestamp", "1796008838"),
+            ("authorization", "Bearer <bb>"),
+            ("x-key", "<kk>"),
+            ("x-team", "ops"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+    let read: Message = serde_json::from_slice(&filled.body).unwrap();
+    assert_eq!(read, message(), "the body is the message");
+
+    let slack = json!({ "type": "webhook", "url": "https://hooks.example/services/", "secret_path": "T0/B0/x" });
+    assert_eq!(asked(&message(), slack).unwrap().url, "https://hooks.example/services/%3CT0/B0/x%3E");
+    for name in ["host", "Content-Length", "Webhook-Id", "Idempotency-Key"] {
+        let mut settings = settings.clone();
+        settings["headers"] = json!(BTreeMap::from([(name, "x")]));
+        assert!(asked(&message(), settings).is_err(), "{name}");
+    }
+    let dotted = asked(&Message { id: "a.1%".into(), ..message() }, settings).unwrap();
+    assert!(dotted.headers.contains(&("webhook-id".into(), "a%2E1%25".into())), "{:?}", dotted.headers);
+    assert!(dotted.headers.contains(&("idempotency-key".into(), "a.1%".into())), "{:?}", dotted.headers);
+}
+
+#[test]
+fn what_has_a_form_alone_is_shown_elsewhere_too() {
+    let form = template("order", &[("amount2", "￥12.50"), ("thing1", "咖啡")]);
+    let message = Message { id: "m".into(), template: Some(form), ..Message::default() };
+    let said = |settings: Value| body(&asked(&message, settings).unwrap());
+    let text = "amount2: ￥12.50\n- thing1: 咖啡";
+    let wecom = said(json!({ "type": "wecom", "key": "robot" }));
+    assert_eq!(wecom["markdown"]["content"], format!("### order\n\n- {text}"));
+    assert_eq!(said(json!({ "type": "ntfy", "topic": "t" }))["message"], format!("- {text}\n"));
+    let feishu = said(json!({ "type": "feishu", "hook": "robot" }));
+    assert_eq!(feishu["content"]["text"], format!("order\n\n- {text}"));
+}
+
+#[test]
+fn settings_have_no_keys_that_nobody_reads() {
+    for settings in [
+        json!({ "type": "wecom", "key": "k", "kee": 1 }),
+        json!({ "type": "webhook", "url": "https://a/", "secret": "x" }),
+        json!({ "type": "ntfy", "topic": { "secret": "x", "more": 1 } }),
+        json!({ "type": "pager" }),
+    ] {
+        assert!(serde_json::from_value::<Settings>(settings.clone()).is_err(), "{settings}");
+    }
+}
+
+#[test]
+fn mail_has_text_and_html() {
+    let settings = mail::MailSettings { to: vec!["ops@example.org".into()], prefix: "[web-1]".into() };
+    let mail = mail::mail(&message(), &settings).unwrap();
+    assert_eq!((mail.id.as_str(), mail.to.as_slice()), ("m-1", &["ops@example.org".to_owned()][..]));
+    assert_eq!(mail.subject, "[web-1] [high] Backup failed");
+    assert_eq!(mail.text, "The folder /srv is gone.\n\nhttps://ops.example/runs/7\n");
+    assert_eq!(
+        mail.html,
+        "<!DOCTYPE html>\n<html><head><meta charset=\"utf-8\"></head>\n<body style=\"font-family: sans-serif\">\n\
+         <p>The folder <code>/srv</code> is <strong>gone</strong>.</p>\n\
+         <p><a href=\"https://ops.example/runs/7\">https://ops.example/runs/7</a></p>\n</body></html>\n"
+    );
+    let split = Message { title: "a\r\nBcc: evil@example.org".into(), ..message() };
+    assert_eq!(mail::mail(&split, &settings).unwrap().subject, "[web-1] [high] a Bcc: evil@example.org");
+    for bad in [
+        "",
+        "a",
+        "a@",
+        "@b",
+        "a@b@c",
+        "a b@c.de",
+        "Ops <a@b.de>",
+        "a@b.de\r\nRCPT TO:<c@d.de>",
+        "a..b@c.de",
+        "a@-b.de",
+        "a@b.de,c@d.de",
+    ] {
+        let to = Recipients { mail: vec![bad.into()], ..Recipients::default() };
+        assert!(mail::mail(&Message { to, ..message() }, &settings).is_err(), "{bad:?}");
+    }
+    assert_eq!(
+        mail::mail(&message(), &mail::MailSettings::default()).unwrap_err().to_string(),
+        "a mail needs an address: name it in the message's recipients"
+    );
+}
