@@ -156,7 +156,6 @@ fn refusal<E: Engine>(error: sqlx::Error) -> Refusal {
         sqlx::Error::Database(error) => {
             Refusal::Failed { meaning: E::meaning(&*error), message: error.message().to_owned() }
         }
-        sqlx::Error::PoolTimedOut => Refusal::AllOpen,
         error => Refusal::Failed { meaning: Meaning::Unavailable, message: error.to_string() },
     }
 }
@@ -236,7 +235,25 @@ async fn connection<E: Engine>(pool: &sqlx::Pool<E>, stop: &CancellationToken) -
         E::arm(&mut connection, stop).await?;
         Ok(connection)
     };
-    armed.await.map_err(refusal::<E>)
+    match armed.await {
+        Err(sqlx::Error::PoolTimedOut) if all_open => Err(Refusal::AllOpen),
+        armed => armed.map_err(refusal::<E>),
+    }
+}
+
+/// A first connection, which tells why there can be none: a pool would try again and again, and say nothing of it.
+async fn reach<E: Engine>(options: &<E::Connection as sqlx::Connection>::Options) -> Result<E::Connection, Refusal> {
+    let failed = |why: String| {
+        let message = format!("the server cannot be reached: {why}");
+        Refusal::Failed { meaning: Meaning::Unavailable, message }
+    };
+    match tokio::time::timeout(CONNECTING, sqlx::ConnectOptions::connect(options)).await {
+        Ok(Ok(connection)) => Ok(connection),
+        // What it says of the account or the database says enough.
+        Ok(Err(sqlx::Error::Database(error))) => Err(failed(error.message().to_owned())),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(_) => Err(failed(format!("no answer for {} seconds", CONNECTING.as_secs()))),
+    }
 }
 
 async fn query<E: Engine>(

@@ -9,7 +9,7 @@ use sqlx_mysql::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{CONNECTING, Engine, LONGEST, MOST_AT_ONCE, Meaning, Pool, Refusal, Value, account, refusal};
+use super::{CONNECTING, Engine, LONGEST, MOST_AT_ONCE, Meaning, Pool, Refusal, Value, account, reach, refusal};
 use crate::config::secret::SecretError;
 use crate::config::sql::SqlServer;
 use crate::database::tools::MARIADB;
@@ -45,10 +45,9 @@ pub(crate) async fn open(options: MySqlConnectOptions) -> Result<Pool, Refusal> 
             })
         },
     );
-    pool.connect_with(sqlx::ConnectOptions::disable_statement_logging(options))
-        .await
-        .map(Pool::Mariadb)
-        .map_err(refusal::<MySql>)
+    let options = sqlx::ConnectOptions::disable_statement_logging(options);
+    drop(reach::<MySql>(&options).await?);
+    Ok(Pool::Mariadb(pool.connect_lazy_with(options)))
 }
 
 impl Engine for MySql {

@@ -16,7 +16,7 @@ use sqlx_postgres::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{CONNECTING, Engine, LONGEST, MOST_AT_ONCE, Meaning, Pool, Refusal, Value, account, refusal};
+use super::{CONNECTING, Engine, LONGEST, MOST_AT_ONCE, Meaning, Pool, Refusal, Value, account, reach, refusal};
 use crate::config::secret::SecretError;
 use crate::config::sql::SqlServer;
 use crate::database::tools::POSTGRESQL;
@@ -49,11 +49,10 @@ pub(crate) async fn open(options: PgConnectOptions) -> Result<Pool, Refusal> {
         ("client_connection_check_interval", "2s"),
         ("idle_in_transaction_session_timeout", "120s"),
     ]);
+    let options = sqlx::ConnectOptions::disable_statement_logging(options);
+    drop(reach::<Postgres>(&options).await?);
     let pool = PgPoolOptions::new().max_connections(MOST_AT_ONCE).acquire_timeout(CONNECTING);
-    pool.connect_with(sqlx::ConnectOptions::disable_statement_logging(options))
-        .await
-        .map(Pool::Postgresql)
-        .map_err(refusal::<Postgres>)
+    Ok(Pool::Postgresql(pool.connect_lazy_with(options)))
 }
 
 /// NULL, of the type that the statement wants there.

@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, IntoArguments, raw_sql};
 use sqlx_mysql::{MySql, MySqlConnection};
 use sqlx_postgres::{PgConnection, Postgres};
 
-use super::{CONNECTING, Engine, Meaning, Refusal, Value, mariadb, postgresql, refusal, values};
+use super::{Engine, Meaning, Refusal, Value, mariadb, postgresql, reach, refusal, values};
 use crate::config::sql::SqlServer;
 
 /// A connection in a transaction that reads.
@@ -24,33 +24,25 @@ pub(crate) enum Server {
 impl Snapshot {
     /// Connects, and stays at this moment.
     pub(crate) async fn open(server: &Server) -> Result<Self, Refusal> {
-        let connected = async {
-            let secret = |error: crate::config::secret::SecretError| Refusal::Failed {
-                meaning: Meaning::Unavailable,
-                message: format!("its password: {error}"),
-            };
-            Ok(match server {
-                Server::Postgresql(server) => {
-                    let options = postgresql::options(server).map_err(secret)?.statement_cache_capacity(0);
-                    let mut connection =
-                        options.disable_statement_logging().connect().await.map_err(refusal::<Postgres>)?;
-                    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                    connection.execute(raw_sql(begin)).await.map_err(refusal::<Postgres>)?;
-                    Self::Postgresql(connection)
-                }
-                Server::Mariadb(server) => {
-                    let options = mariadb::options(server).map_err(secret)?;
-                    let mut connection =
-                        options.disable_statement_logging().connect().await.map_err(refusal::<MySql>)?;
-                    let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
-                    connection.execute(raw_sql(begin)).await.map_err(refusal::<MySql>)?;
-                    Self::Mariadb(connection)
-                }
-            })
+        let secret = |error: crate::config::secret::SecretError| Refusal::Failed {
+            meaning: Meaning::Unavailable,
+            message: format!("its password: {error}"),
         };
-        let waited = tokio::time::timeout(CONNECTING, connected).await;
-        waited.unwrap_or_else(|_| {
-            Err(Refusal::Failed { meaning: Meaning::Unavailable, message: "no answer for 30 seconds".to_owned() })
+        Ok(match server {
+            Server::Postgresql(server) => {
+                let options = postgresql::options(server).map_err(secret)?.statement_cache_capacity(0);
+                let mut connection = reach::<Postgres>(&options.disable_statement_logging()).await?;
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                connection.execute(raw_sql(begin)).await.map_err(refusal::<Postgres>)?;
+                Self::Postgresql(connection)
+            }
+            Server::Mariadb(server) => {
+                let options = mariadb::options(server).map_err(secret)?;
+                let mut connection = reach::<MySql>(&options.disable_statement_logging()).await?;
+                let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+                connection.execute(raw_sql(begin)).await.map_err(refusal::<MySql>)?;
+                Self::Mariadb(connection)
+            }
         })
     }
 
