@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod purge;
 pub mod removal;
 pub mod repository;
+pub mod secrets;
 pub mod sql;
 pub mod state;
 pub mod system;
@@ -49,6 +50,7 @@ pub fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     abi::repository::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::dump::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::drill::add_to_linker::<_, Own>(linker, |host| host)?;
+    abi::secrets::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::sql::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::purge::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::system::add_to_linker::<_, Own>(linker, |host| host)?;
@@ -88,6 +90,8 @@ pub struct Run {
     pub log: log::Budget,
     /// Requests to other servers.
     pub outgoing: http::Outgoing,
+    /// Secrets to be filled in and signed with.
+    pub secrets: secrets::Secrets,
     /// Metrics so far.
     pub metrics: Mutex<metrics::Registry>,
     /// What was denied so far: a run that fails after it is `denied`.
@@ -113,6 +117,7 @@ impl Run {
             grants,
             log: log::Budget::new(&limits),
             outgoing: http::Outgoing::default(),
+            secrets: secrets::Secrets::default(),
             metrics: Mutex::new(metrics::Registry::new(limits.metrics)),
             limits,
             store,

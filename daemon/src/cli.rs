@@ -97,6 +97,7 @@ impl Cli {
             let help = "set it to error, warn, info, debug or trace, or to a list such as `upkeep=debug,sqlx=info`";
             Failure::new(Exit::Usage, error.to_string(), help).into()
         });
+        crate::memory::keep_to_itself();
         started
             .and_then(|()| self.verb.run(&self.place, &mut io::stdout()))
             .unwrap_or_else(|error| failure::report(error, colour, &mut io::stderr()))

@@ -30,6 +30,7 @@ pub mod safeguards;
 pub mod schedule;
 pub mod schema;
 pub mod secret;
+pub mod secrets;
 pub mod shape;
 pub mod size;
 pub mod source;

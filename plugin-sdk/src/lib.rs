@@ -17,7 +17,7 @@
 //! ```
 //!
 //! A function is enough for a task of one step; [`Task`] is for tasks with steps that run in parallel and are not done
-//! again after a crash. Each capability has its module: [`mod@log`], [`state`], [`files`], [`removal`], [`http`], [`repository`],
+//! again after a crash. Each capability has its module: [`mod@log`], [`state`], [`files`], [`removal`], [`http`], [`secrets`], [`repository`],
 //! [`dump`], [`drill`], [`sql`], [`purge`], [`journal`], [`system`], [`metrics`]; [`config`] has values that operators write. Calls
 //! of the host fail with a [`HostError`], which `?` turns into an [`Error`].
 //!
@@ -44,6 +44,7 @@ pub mod metrics;
 pub mod purge;
 pub mod removal;
 pub mod repository;
+pub mod secrets;
 pub mod sql;
 pub mod state;
 pub mod system;

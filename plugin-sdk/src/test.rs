@@ -40,6 +40,7 @@ pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod purge;
 pub(crate) mod removal;
+pub(crate) mod secrets;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sql;
 pub(crate) mod state;
@@ -64,6 +65,7 @@ struct World {
     blocks: Vec<crate::removal::Block>,
     journal: Option<Vec<JournalFile>>,
     http: Option<http::Answerer>,
+    secrets: BTreeMap<String, String>,
     facts: Facts,
     /// The database `private`.
     #[cfg(feature = "sqlite")]
@@ -164,6 +166,14 @@ impl Host {
         answerer: impl FnMut(&crate::http::Request) -> HostResult<crate::http::Response> + 'static,
     ) -> Self {
         with(|world| world.http = Some(Box::new(answerer)));
+        self
+    }
+
+    /// Grants the secret `name`, to be filled into requests (whose answerer sees the placeholder, as the plugin does) and to be
+    /// signed with: there its value counts.
+    #[must_use]
+    pub fn secret(self, name: &str, value: &str) -> Self {
+        with(|world| world.secrets.insert(name.to_owned(), value.to_owned()));
         self
     }
 

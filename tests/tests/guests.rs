@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -113,6 +113,97 @@ fn answering(tell: impl Fn(&str) + Send + 'static) -> u16 {
         }
     });
     port
+}
+
+/// A web server on all addresses of this machine that gives back what it is sent, as the path says. Gives its port, and all the
+/// requests that came.
+fn giving_back() -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("[::]:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = Arc::new(Mutex::new(Vec::<String>::new()));
+    let told = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let _ = connection.set_nodelay(true);
+            let mut reader = BufReader::new(&connection);
+            let (mut request, mut length) = (String::new(), 0);
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line).unwrap_or(0) <= 2 {
+                    break;
+                }
+                if let Some(value) = line.to_lowercase().strip_prefix("content-length: ") {
+                    length = value.trim().parse().unwrap();
+                }
+                request.push_str(&line);
+            }
+            let mut body = vec![0; length];
+            let _ = reader.read_exact(&mut body);
+            request.push_str(&String::from_utf8_lossy(&body));
+            let mut before = told.lock().unwrap();
+            let path = request.split([' ', '?']).nth(1).unwrap_or_default();
+            let last = before.last().cloned().unwrap_or_default();
+            let parameter = |name: &str| {
+                let behind = request.split_once(&format!("{name}=")).map(|(_, behind)| behind);
+                behind.and_then(|it| it.split(['&', ' ']).next()).unwrap_or_default()
+            };
+            let key = parameter("key");
+            let (status, headers, body) = match path {
+                "/header" => {
+                    ("200 OK", format!("x-echo: <{key}>\r\n{key}: name\r\netag: \"{key}\"\r\n"), String::new())
+                }
+                "/json" => ("200 OK", String::new(), serde_json::to_string(&request).unwrap()),
+                "/base64" => ("200 OK", String::new(), base64(&request)),
+                "/last" => ("200 OK", String::new(), last),
+                "/gzip" => ("200 OK", "content-encoding: gzip\r\n".to_owned(), request.clone()),
+                "/broken" => ("500 Oh", "content-length: 100000\r\n".to_owned(), request.clone()),
+                "/garbled" => (key, key.to_owned(), request.clone()),
+                "/redirect" => ("302 Found", format!("location: {}?key={key}\r\n", parameter("to")), String::new()),
+                _ => ("200 OK", String::new(), request.clone()),
+            };
+            let size = if path == "/pieces" { 5 } else { body.len().max(1) };
+            before.push(request.clone());
+            drop(before);
+            let _ =
+                (&connection).write_all(format!("HTTP/1.1 {status}\r\n{headers}connection: close\r\n\r\n").as_bytes());
+            for piece in body.as_bytes().chunks(size) {
+                let _ = (&connection).write_all(piece);
+                std::thread::sleep(Duration::from_micros(if size == 5 { 500 } else { 0 }));
+            }
+        }
+    });
+    (port, asked)
+}
+
+/// RFC 4648, without the end.
+fn base64(text: &str) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |bytes: &[u8]| {
+        let bits = bytes.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
+        [18, 12, 6, 0].map(|shift| char::from(DIGITS[bits >> shift & 63]))
+    };
+    text.as_bytes().chunks_exact(3).flat_map(group).collect()
+}
+
+/// The files beneath a folder in which one of these texts is.
+fn holding(folder: &Path, texts: &[&str]) -> Vec<PathBuf> {
+    let (mut found, mut waiting) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(above) = waiting.pop() {
+        for entry in fs::read_dir(above).unwrap() {
+            let path = entry.unwrap().path();
+            let kind = path.symlink_metadata().unwrap().file_type();
+            if kind.is_dir() {
+                waiting.push(path);
+            } else if kind.is_file() {
+                let bytes = fs::read(&path).unwrap();
+                let bytes = String::from_utf8_lossy(&bytes);
+                if texts.iter().any(|text| bytes.contains(text)) {
+                    found.push(path);
+                }
+            }
+        }
+    }
+    found
 }
 
 /// The daemon, for which names resolve as `hosts` says. None, said loudly, where nothing can be mounted.
@@ -656,6 +747,160 @@ mod outcome {
         assert!(!ledger.to_string().contains("hush"));
         let told = site.cli(&["egress", "hostile-http"]);
         assert!(told.stdout.contains("denied") && told.stdout.contains("is no public address"), "{}", told.stdout);
+    }
+
+    /// Secrets go where they belong, and are found nowhere else: not in what the guest got to see, not in anything that the daemon
+    /// wrote, however a run ended, and not in what is left when the daemon crashes.
+    pub(super) fn hostile_secrets() {
+        let (site, elsewhere) = (Site::new(&["hostile-secrets", "noop"]), tempfile::tempdir().unwrap());
+        for folder in ["out", "cores", "control"] {
+            fs::create_dir(site.path(folder)).unwrap();
+        }
+        let values = ["token", "env", "systemd", "robot"].map(|name| (name, format!("{name}-7Hq2vX9fLw83-value")));
+        for (name, value) in &values {
+            fs::write(elsewhere.path().join(name), format!("{value}\n")).unwrap();
+            fs::set_permissions(elsewhere.path().join(name), fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let (bound, asked) = giving_back();
+        let (other, other_asked) = giving_back();
+        let others = [
+            format!("http://127.0.0.1:{other}/"),
+            format!("http://localhost:{bound}/"),
+            format!("http://127.0.0.2:{bound}/"),
+            format!("http://[::1]:{bound}/"),
+            "http://api.example.com/".to_owned(),
+            "https://api.example.com:8443/".to_owned(),
+            "https://api.example.com.evil.test/".to_owned(),
+            "https://api.example.com.example.com/".to_owned(),
+            "https://evil-api.example.com/".to_owned(),
+            "https://x.api.example.com/".to_owned(),
+        ];
+        let allow: Vec<String> = others
+            .iter()
+            .cloned()
+            .chain([format!("http://127.0.0.1:{bound}/"), "https://api.example.com/".into()])
+            .collect();
+        let hosts = format!("hosts = [\"http://127.0.0.1:{bound}\", \"https://api.example.com\"]");
+        let secret = |name: &str| elsewhere.path().join(name).display().to_string();
+        let grants = format!(
+            "[grant]\nstate = true\nmetrics = true\n[grant.files.out]\npath = {:?}\naccess = [\"write\"]\n\
+             [grant.http]\nallow = {allow:?}\nnetworks = [\"127.0.0.0/8\", \"::1\"]\n\
+             [grant.secrets.token]\nfile = {:?}\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
+             [grant.secrets.env]\nenv = \"UPKEEP_TEST_SECRET\"\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
+             [grant.secrets.systemd]\ncredential = \"systemd\"\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
+             [grant.secrets.robot]\nfile = {:?}\naccess = [\"sign\"]\n",
+            site.path("out"),
+            secret("token"),
+            secret("robot"),
+        );
+        let ends = ["report", "failure", "panic"];
+        for end in ends {
+            let config = format!(
+                "[config]\nend = \"{end}\"\nbound = \"http://127.0.0.1:{bound}\"\nothers = {others:?}\n\
+                 secrets = [\"token\", \"env\", \"systemd\"]\nsigning = \"robot\"\n"
+            );
+            let limits = "[limits]\nlog = \"64 MiB\"\n";
+            site.task(&format!("secrets-{end}"), &format!("plugin = \"hostile-secrets\"\n{config}{limits}{grants}"));
+        }
+        site.task("bystander", "plugin = \"noop\"");
+        // Whatever a library says of itself is in the log too, and a crash may leave as much as it likes.
+        let unlimited = "ulimit -c unlimited && cd \"$0\" && exec \"$@\"";
+        let mut command = Command::new("sh");
+        command.env_clear().args(["-c", unlimited]).arg(site.path("cores")).arg(upkeep_tests::program()).arg("daemon");
+        command.env("UPKEEP_CONFIG", site.config()).env("TZ", "UTC").env("UPKEEP_LOG", "trace");
+        command.env("UPKEEP_TEST_SECRET", &values[1].1).env("CREDENTIALS_DIRECTORY", elsewhere.path());
+        let mut daemon = site.spawn_with(&mut command);
+        daemon.await_notice("READY=1");
+
+        let mut shown = String::new();
+        for end in ends {
+            let run = run(&site, &format!("secrets-{end}"));
+            let id = run["id"].as_str().unwrap();
+            let traces = traces(&site, &run);
+            let outcome = &run["outcome"]["outcome"];
+            let expected = if end == "report" { "succeeded" } else { "denied" };
+            assert_eq!(outcome, expected, "{traces}");
+            for command in [
+                &["show", id][..],
+                &["show", id, "--json"],
+                &["logs", id],
+                &["history", "--json"],
+                &["findings", "--json"],
+                &["egress", "--json", "-n", "1000"],
+            ] {
+                let ran = site.cli(command);
+                assert_eq!(ran.code, 0, "{command:?}: {ran:?}");
+                shown.push_str(&ran.stdout);
+            }
+            if end != "report" {
+                continue;
+            }
+            let told = |attempt: &str| {
+                let line = traces.lines().find(|line| line.contains(&format!("attempt {attempt}: ")));
+                line.unwrap_or_else(|| panic!("{attempt}: {traces}")).to_owned()
+            };
+            for name in ["token", "env", "systemd"] {
+                for way in ["echo", "pieces", "header", "json", "base64"] {
+                    let line = told(&format!("{way} {name}"));
+                    assert!(
+                        line.contains("reached, 200") && line.contains(&format!("{{{{secret:{name}}}}}")),
+                        "{line}"
+                    );
+                }
+                assert!(told(&format!("last {name}")).contains(&format!("{{{{secret:{name}}}}}")));
+                assert!(told(&format!("gzip {name}")).contains("the answer is encoded"));
+                for attempt in ["range", "userinfo", "sign"] {
+                    assert!(!told(&format!("{attempt} {name}")).contains("reached"), "{attempt}: {traces}");
+                }
+                for url in &others {
+                    for place in ["header", "query", "path", "encoded", "body"] {
+                        let line = told(&format!("other {url} {place} {name}"));
+                        assert!(line.contains("is not let out"), "{line}");
+                    }
+                }
+                let followed = format!("attempt redirect {name} to http://127.0.0.1:{other}/");
+                assert!(traces.lines().any(|it| it.contains(&followed) && it.contains("is not let out")), "{traces}");
+            }
+            assert!(told("unknown").contains("is not let out") && told("send what signs").contains("is not let out"));
+            assert!(told("sign").contains("reached, ") && !told("sign nothing").contains("reached"));
+            assert!(traces.contains("is not for this server: `grant.secrets.token.hosts`"), "{traces}");
+        }
+
+        // It arrived, in each place where it was put.
+        let asked = asked.lock().unwrap().join("\n");
+        for (name, value) in &values[..3] {
+            let line = format!("POST /echo?key={value} HTTP/1.1");
+            let (header, body) = (format!("authorization: Bearer {value}"), format!("{{\"secret\": \"{value}\"}}"));
+            for part in [&line, &header, &body] {
+                assert!(asked.contains(part), "{name}: {part} is missing: {asked}");
+            }
+        }
+        assert!(!asked.contains(&values[3].1) && !asked.contains("{{secret:"), "{asked}");
+        assert!(!other_asked.lock().unwrap().iter().any(|request| request.contains("7Hq2")));
+        // Those of the redirects, which were denied, are not among them either.
+        assert!(other_asked.lock().unwrap().is_empty(), "{other_asked:?}");
+
+        assert!(!shown.contains("7Hq2vX9f") && shown.contains("{{secret:token}}"));
+        daemon.signal(rustix::process::Signal::ABORT);
+        daemon.wait();
+        let files = holding(site.dir(), &["7Hq2vX9f", "N0hxMnZYOWZ", "dIcTJ2WDlm", "3SHEydlg5Z"]);
+        assert!(files.is_empty(), "a secret is in {files:?}");
+        // And yet all of this was looked at: what the guest heard is there.
+        let heard = holding(site.dir(), &["{{secret:token}}"]);
+        for place in ["state/upkeep.db", "out/heard-"] {
+            assert!(heard.iter().any(|file| file.display().to_string().contains(place)), "{place}: {heard:?}");
+        }
+        let aborted = Command::new("sh")
+            .args(["-c", "ulimit -c unlimited && cd \"$0\" && kill -ABRT $$"])
+            .arg(site.path("control"))
+            .status();
+        if !aborted.is_ok_and(|_| fs::read_dir(site.path("control")).unwrap().next().is_some()) {
+            let _ = writeln!(
+                std::io::stderr(),
+                "\nSKIPPED in part: nobody leaves a core file here (kernel.core_pattern)\n"
+            );
+        }
+        assert_eq!(fs::read_dir(site.path("cores")).unwrap().count(), 0, "the daemon left a core file");
     }
 
     pub(super) fn ungranted() {

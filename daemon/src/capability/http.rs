@@ -5,6 +5,9 @@
 //! no other: names are resolved once for each connection, by [`Resolver`], and whatever it gives is checked on the way out. A
 //! redirect is an answer as any other; whoever follows it makes another request.
 //!
+//! Secrets are filled in last, into a copy: what is written down and told of a request knows placeholders only. They are taken
+//! out of the answer before the guest gets any of it ([`crate::capability::secrets`]).
+//!
 //! The grant's limits on sizes and time hold for each request, the number of requests for the run.
 
 use std::error::Error as _;
@@ -25,7 +28,8 @@ use ulid::Ulid;
 use url::{Host as UrlHost, Url};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
-use crate::capability::{Call, Host, Run};
+use crate::capability::secrets::{Opened, Stream, Unfilled};
+use crate::capability::{Call, Host, HostError, Run};
 use crate::clock;
 use crate::config::http::HttpGrant;
 use crate::record::egress::{Egress, EgressResult};
@@ -100,6 +104,14 @@ enum Refusal {
     Failed(String),
 }
 
+/// What is said of a request tells only where it went.
+fn unfilled(url: &Url, refusal: Unfilled) -> Refusal {
+    match refusal {
+        Unfilled::Denied(reason) => Refusal::Denied(format!("{} ({reason})", shown(url))),
+        Unfilled::Failed(reason) => Refusal::Failed(format!("{}: {reason}", shown(url))),
+    }
+}
+
 async fn send(
     run: Arc<Run>,
     call: Call,
@@ -113,27 +125,50 @@ async fn send(
         Err(reason) => return Err(entry.deny(reason).await),
     };
     entry.open().await?;
+    let secrets = match run.secrets.open(&run.grants).await {
+        Ok(secrets) => secrets,
+        Err(HostError::Trap(error)) => return Err(Error::InternalError(Some(error.to_string()))),
+        Err(HostError::Guest(error)) => return Err(Error::InternalError(Some(error.to_string()))),
+    };
     let sent = match collect(request, grant.max_request.bytes()).await {
-        Ok(request) => {
-            entry.row.sent = request.body().len() as u64;
-            exchange(&run, &grant, &url, request, options).await
-        }
+        Ok(request) => match secrets.fill(&run, &url, request) {
+            Ok((filled, request)) => {
+                entry.row.sent = request.body().len() as u64;
+                exchange(&run, &grant, &url, filled, request, options).await
+            }
+            Err(refusal) => Err(unfilled(&url, refusal)),
+        },
         Err(refusal) => Err(refusal),
     };
-    match sent {
-        Err(Refusal::Denied(reason)) => Err(entry.deny(reason).await),
+    match sent.and_then(|response| answer(&secrets, &url, response, &mut entry)) {
+        Err(Refusal::Denied(reason)) => Err(entry.deny(secrets.redacted(reason)).await),
         Err(Refusal::Failed(reason)) => {
+            let reason = secrets.redacted(reason);
             entry.end(EgressResult::Failed, Some(reason.clone()));
             Err(Error::InternalError(Some(reason)))
         }
-        Ok(response) => {
-            entry.row.status = Some(response.status().as_u16());
-            entry.row.address = response.remote_addr().map(|address| address.to_string());
-            let response: http::Response<reqwest::Body> = response.into();
-            let most = grant.max_response.0;
-            Ok(response.map(|body| Answer { body, most, entry: Some(entry) }.boxed_unsync()))
+        Ok((head, body, stream)) => {
+            let (most, entry) = (grant.max_response.0, Some(entry));
+            let body = Answer { body, most, stream, secrets, entry, trailers: None, is_over: false };
+            Ok(http::Response::from_parts(head, body.boxed_unsync()))
         }
     }
+}
+
+/// The head of an answer as the guest may see it, its body, and what looks for secrets in that.
+fn answer(
+    secrets: &Opened,
+    url: &Url,
+    response: reqwest::Response,
+    entry: &mut Entry,
+) -> Result<(http::response::Parts, reqwest::Body, Option<Stream>), Refusal> {
+    entry.row.status = Some(response.status().as_u16());
+    entry.row.address = response.remote_addr().map(|address| address.to_string());
+    let response: http::Response<reqwest::Body> = response.into();
+    let (mut head, body) = response.into_parts();
+    let guarded = secrets.guard(url, &mut head);
+    let stream = guarded.map_err(|reason| Refusal::Failed(format!("{}: {reason}", shown(url))))?;
+    Ok((head, body, stream))
 }
 
 /// The grant under which a request to this address may be made, or why it may not.
@@ -172,7 +207,9 @@ fn shown(url: &Url) -> String {
     // Neither fails for addresses with a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);
-    url.into()
+    let text: String = url.into();
+    // As the guest wrote it.
+    text.replace("%7B%7Bsecret:", "{{secret:").replace("%7D%7D", "}}")
 }
 
 /// Takes the whole body in.
@@ -196,6 +233,7 @@ async fn exchange(
     run: &Run,
     grant: &Arc<HttpGrant>,
     url: &Url,
+    filled: Url,
     request: http::Request<Bytes>,
     options: RequestOptions,
 ) -> Result<reqwest::Response, Refusal> {
@@ -205,10 +243,11 @@ async fn exchange(
     parts.headers.remove(http::header::HOST);
     let wanted = [options.connect_timeout, options.first_byte_timeout].into_iter().flatten().max();
     let patience = wanted.map_or(grant.timeout, |wanted| wanted.min(grant.timeout));
-    let asked = client.request(parts.method, url.clone()).headers(parts.headers).body(body).send();
+    let asked = client.request(parts.method, filled).headers(parts.headers).body(body).send();
     match tokio::time::timeout(patience, asked).await {
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) if !error.is_timeout() => Err(refusal(url, &error)),
+        // The client's error has the address that was filled in.
+        Ok(Err(error)) if !error.is_timeout() => Err(refusal(url, &error.without_url())),
         Ok(Err(_)) | Err(_) => {
             let waited = humantime::format_duration(patience);
             Err(Refusal::Failed(format!("{}: no answer within {waited} (grant.http.timeout)", shown(url))))
@@ -363,11 +402,17 @@ impl Entry {
     }
 }
 
-/// The body of an answer, within the limit.
+/// The body of an answer, within the limit, and without secrets.
 struct Answer {
     body: reqwest::Body,
     most: u64,
+    /// Looks for secrets; none where the task has none.
+    stream: Option<Stream>,
+    secrets: Arc<Opened>,
     entry: Option<Entry>,
+    /// What ends the body, until what was kept back before it is out.
+    trailers: Option<Frame<Bytes>>,
+    is_over: bool,
 }
 
 impl Answer {
@@ -376,6 +421,27 @@ impl Answer {
             entry.end(result, reason);
         }
     }
+
+    /// What may go on to the guest of a piece that came; none when all of it is kept back for now.
+    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        let Some(stream) = &mut self.stream else { return Some(frame) };
+        match frame.into_data() {
+            Ok(data) => {
+                Some(stream.push(&data)).filter(|clean| !clean.is_empty()).map(|clean| Frame::data(clean.into()))
+            }
+            Err(frame) => {
+                let trailers = frame.into_trailers().ok()?;
+                self.trailers = Some(Frame::trailers(self.secrets.trailers(trailers)));
+                None
+            }
+        }
+    }
+
+    /// What is left when nothing comes any more: what was kept back, then the trailers.
+    fn rest(&mut self) -> Option<Frame<Bytes>> {
+        let kept = self.stream.as_mut().map(Stream::finish).filter(|kept| !kept.is_empty());
+        kept.map(|kept| Frame::data(kept.into())).or_else(|| self.trailers.take())
+    }
 }
 
 impl Body for Answer {
@@ -383,32 +449,44 @@ impl Body for Answer {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let most = self.most;
-        let failed = match frame {
-            None => {
-                self.end(EgressResult::Answered, None);
-                return Poll::Ready(None);
+        loop {
+            if self.is_over {
+                return Poll::Ready(self.rest().map(Ok));
             }
-            Some(Err(error)) => error.source().map_or_else(|| error.to_string(), ToString::to_string),
-            Some(Ok(frame)) => {
-                let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-                let received = self.entry.as_mut().map_or(0, |entry| {
-                    entry.row.received += length;
-                    entry.row.received
-                });
-                if received <= most {
-                    return Poll::Ready(Some(Ok(frame)));
+            let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+            let most = self.most;
+            let failed = match frame {
+                None => {
+                    self.end(EgressResult::Answered, None);
+                    self.is_over = true;
+                    continue;
                 }
-                format!("the answer has more than {most} bytes (grant.http.max_response)")
-            }
-        };
-        self.end(EgressResult::Failed, Some(failed.clone()));
-        Poll::Ready(Some(Err(Error::InternalError(Some(failed)))))
+                Some(Err(error)) => error.source().map_or_else(|| error.to_string(), ToString::to_string),
+                Some(Ok(frame)) => {
+                    let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                    let received = self.entry.as_mut().map_or(0, |entry| {
+                        entry.row.received += length;
+                        entry.row.received
+                    });
+                    if received <= most {
+                        match self.pass(frame) {
+                            Some(frame) => return Poll::Ready(Some(Ok(frame))),
+                            None => continue,
+                        }
+                    }
+                    format!("the answer has more than {most} bytes (grant.http.max_response)")
+                }
+            };
+            // What was kept back stays back: it may be the beginning of a secret.
+            (self.stream, self.trailers, self.is_over) = (None, None, true);
+            let failed = self.secrets.redacted(failed);
+            self.end(EgressResult::Failed, Some(failed.clone()));
+            return Poll::Ready(Some(Err(Error::InternalError(Some(failed)))));
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.stream.is_some() { SizeHint::default() } else { self.body.size_hint() }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::config::http::HttpGrant;
 use crate::config::rate::Rate;
 use crate::config::removal::RemovalGrant;
 use crate::config::secret::Secret;
+use crate::config::secrets::SecretGrant;
 use crate::config::size::Size;
 use crate::config::sql::SqlGrant;
 
@@ -37,6 +38,8 @@ pub struct Grants {
     pub dump: BTreeMap<String, DumpGrant>,
     /// Requests to other servers.
     pub http: Option<Arc<HttpGrant>>,
+    /// Secrets that the daemon fills into requests, or signs with, by the name that placeholders use.
+    pub secrets: BTreeMap<String, SecretGrant>,
     /// Where snapshots are restored on trial.
     pub drill: Option<DrillGrant>,
     /// The journal of systemd.

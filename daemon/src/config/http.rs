@@ -96,13 +96,7 @@ pub struct Origin(Url);
 impl Origin {
     /// Whether `url` is one of these addresses.
     pub fn covers(&self, url: &Url) -> bool {
-        let Self(allowed) = self;
-        allowed.scheme() == url.scheme()
-            && allowed.port_or_known_default() == url.port_or_known_default()
-            && self.covers_host(url)
-            && url.username().is_empty()
-            && url.password().is_none()
-            && self.covers_path(url.path())
+        self.is_at(url) && url.username().is_empty() && url.password().is_none() && self.covers_path(url.path())
     }
 
     /// Whether it is asked by TLS.
@@ -118,6 +112,19 @@ impl Origin {
             Some(Host::Ipv6(address)) => address.is_loopback(),
             None => false,
         }
+    }
+
+    /// Whether some of these addresses are those of the server.
+    pub fn reaches(&self, server: &Server) -> bool {
+        self.is_at(&server.0.0)
+    }
+
+    /// Whether scheme, host and port are the same.
+    fn is_at(&self, url: &Url) -> bool {
+        let Self(allowed) = self;
+        allowed.scheme() == url.scheme()
+            && allowed.port_or_known_default() == url.port_or_known_default()
+            && self.covers_host(url)
     }
 
     fn covers_host(&self, url: &Url) -> bool {
@@ -180,6 +187,48 @@ impl FromStr for Origin {
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Scheme, host and port of one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server(Origin);
+
+impl Server {
+    /// Whether `url` is an address of this server, without an account in it.
+    pub fn covers(&self, url: &Url) -> bool {
+        self.0.covers(url)
+    }
+
+    /// Whether it is asked by TLS.
+    pub fn is_https(&self) -> bool {
+        self.0.is_https()
+    }
+
+    /// Whether it is on this machine, as far as its name tells.
+    pub fn is_this_machine(&self) -> bool {
+        self.0.is_this_machine()
+    }
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A server is written without the path of the example there.
+        let origin: Origin = text.parse().map_err(|wrong: String| wrong.replace("/v1/`", "`"))?;
+        let wrong = |why: &str| Err(format!("`{text}` {why}; write it as `https://api.example.com`"));
+        match origin.0.host_str() {
+            Some(host) if host.contains('*') => wrong("stands for many servers"),
+            _ if origin.0.path() != "/" => wrong("has a path"),
+            _ => Ok(Self(origin)),
+        }
+    }
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.0.origin().ascii_serialization())
     }
 }
 
@@ -288,6 +337,7 @@ macro_rules! as_text {
 }
 
 as_text!(Origin, "Origin", schema::ORIGIN, ["https://api.example.com/v1/"]);
+as_text!(Server, "Server", schema::SERVER, ["https://api.example.com"]);
 as_text!(Network, "Network", schema::NETWORK, ["10.0.0.5", "192.168.0.0/16"]);
 
 #[cfg(test)]
@@ -348,6 +398,38 @@ mod tests {
         ] {
             let refused = text.parse::<Origin>().unwrap_err();
             assert!(refused.contains(why), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_one_server() {
+        for (text, why) in [
+            ("https://a.example/v1/", "has a path"),
+            ("https://*.a.example", "many servers"),
+            ("https://me:secret@a.example", "an account"),
+            ("https://a.example/?x", "a query"),
+            ("a.example", "is not the address"),
+            ("ftp://a.example", "scheme"),
+        ] {
+            let refused = text.parse::<Server>().unwrap_err();
+            assert!(refused.contains(why), "{text}: {refused}");
+        }
+        for (text, shown) in [
+            ("https://A.example", "https://a.example"),
+            ("https://a.example:443/", "https://a.example"),
+            ("http://[::1]:8080", "http://[::1]:8080"),
+        ] {
+            assert_eq!(text.parse::<Server>().unwrap().to_string(), shown);
+        }
+        for (allowed, server, reaches) in [
+            ("https://a.example/v1/", "https://a.example", true),
+            ("https://*.example.com/", "https://a.example.com", true),
+            ("https://a.example/", "https://a.example:8443", false),
+            ("https://a.example/", "http://a.example", false),
+            ("https://a.example/", "https://b.example", false),
+        ] {
+            let found = allowed.parse::<Origin>().unwrap().reaches(&server.parse().unwrap());
+            assert_eq!(found, reaches, "{allowed} {server}");
         }
     }
 

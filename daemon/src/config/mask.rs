@@ -64,6 +64,10 @@ pub(crate) fn holds_secret(path: &KeyPath) -> bool {
         Segment::Index(_) => None,
     });
     let names: Vec<&str> = names.collect();
+    // What may be done with it is no secret.
+    if let ["grant", "secrets", _, "file" | "env" | "credential" | "hosts" | "access" | "places"] = names[..] {
+        return false;
+    }
     // The last one: `secrets.access_key_id.file` says where a secret is.
     let place = names.iter().rposition(|name| is_secret(name));
     place.is_some_and(|place| !matches!(names[place + 1..], ["file" | "env" | "credential"]))
@@ -123,6 +127,17 @@ mod tests {
             ("url = \"opendal://me:hunter2@host/x\"\n", "url = \"opendal://**********@host/x\"\n"),
             ("url = \"me:hunter2@host:/x\"\n", "url = \"**********@host:/x\"\n"),
             ("password = \"\"\"\nhunter2\n\"\"\"\nx =\n", "password = ***\n*******\n***\nx =\n"),
+            (
+                "[grant.secrets.token]\nfile = \"/etc/t\"\nhosts = [\"https://a.example\"]\n",
+                "[grant.secrets.token]\nfile = \"/etc/t\"\nhosts = [\"https://a.example\"]\n",
+            ),
+            ("[grant.secrets.robot]\nvalue = \"hunter2\"\n", "[grant.secrets.robot]\nvalue = \"*******\"\n"),
+            ("[grant.secrets]\nrobot = \"hunter2\"\n", "[grant.secrets]\nrobot = \"*******\"\n"),
+            (
+                "[grant.secrets.robot]\nhosts = [\"https://me:hunter2@a.example\"]\n",
+                "[grant.secrets.robot]\nhosts = [\"https://**********@a.example\"]\n",
+            ),
+            ("[grant.secrets.robot]\nenv = \"hunter2!\"\n", "[grant.secrets.robot]\nenv = \"********\"\n"),
             ("host = \"me:hunter2@host\"\n", "host = \"**********@host\"\n"),
             ("password: hunter2\n", "password: *******\n"),
             ("broken = \npassword = \"hunter2\"\n", "broken = \npassword = *********\n"),

@@ -12,6 +12,8 @@ pub const SIZE: &str = "upkeep-size";
 pub const RATE: &str = "upkeep-rate";
 /// Format of the beginning of an address: `https://api.example.com/v1/`.
 pub const ORIGIN: &str = "upkeep-address";
+/// Format of scheme, host and port: `https://api.example.com`.
+pub const SERVER: &str = "upkeep-server";
 /// Format of a network: `10.0.0.5`, `192.168.0.0/16`.
 pub const NETWORK: &str = "upkeep-network";
 /// Format of a day: `2027-03-31`.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 /// The source of a secret; exactly one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -18,9 +19,9 @@ pub enum Secret {
     Credential(String),
 }
 
-/// A secret's value. It does not show itself.
+/// A secret's value. It does not show itself, and nothing is left of it in the memory that it was in.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SecretValue(String);
+pub struct SecretValue(Zeroizing<String>);
 
 impl SecretValue {
     /// The value, for the place that needs it.
@@ -96,18 +97,19 @@ fn read_file(path: &std::path::Path, private: bool) -> Result<SecretValue, Secre
     if private && file.metadata().map_err(failed)?.mode() & 0o077 != 0 {
         return Err(SecretError::Exposed { path: path.to_owned() });
     }
-    let mut bytes = Vec::new();
+    // At once as large as it gets, so that no part of it stays behind where it was before.
+    let mut bytes = Vec::with_capacity(usize::try_from(LONGEST).unwrap_or(0));
     file.take(LONGEST).read_to_end(&mut bytes).map_err(failed)?;
     trimmed(bytes, || format!("the secret file {}", path.display()))
 }
 
 /// Text without the newline at its end.
 fn trimmed(bytes: Vec<u8>, place: impl Fn() -> String) -> Result<SecretValue, SecretError> {
-    let text = String::from_utf8(bytes).map_err(|_| SecretError::Empty(place()))?;
+    let text = Zeroizing::new(String::from_utf8(bytes).map_err(|_| SecretError::Empty(place()))?);
     let line = text.strip_suffix('\n').unwrap_or(&text);
     match line.strip_suffix('\r').unwrap_or(line) {
         "" => Err(SecretError::Empty(place())),
-        secret => Ok(SecretValue(secret.to_owned())),
+        secret => Ok(SecretValue(Zeroizing::new(secret.to_owned()))),
     }
 }
 

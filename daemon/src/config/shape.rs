@@ -55,6 +55,7 @@ impl Shape {
             .with_format(schema::SIZE, |text: &str| text.parse::<size::Size>().is_ok())
             .with_format(schema::RATE, |text: &str| text.parse::<rate::Rate>().is_ok())
             .with_format(schema::ORIGIN, |text: &str| text.parse::<http::Origin>().is_ok())
+            .with_format(schema::SERVER, |text: &str| text.parse::<http::Server>().is_ok())
             .with_format(schema::NETWORK, |text: &str| text.parse::<http::Network>().is_ok())
             .with_format(schema::DAY, |text: &str| findings::day(text).is_ok())
             .with_format(schema::PERCENT, |text: &str| text.parse::<percent::Percent>().is_ok())
@@ -113,6 +114,7 @@ impl Shape {
                     schema::DURATION => duration::parse(text).err(),
                     schema::RATE => text.parse::<rate::Rate>().err(),
                     schema::ORIGIN => text.parse::<http::Origin>().err(),
+                    schema::SERVER => text.parse::<http::Server>().err(),
                     schema::NETWORK => text.parse::<http::Network>().err(),
                     schema::DAY => findings::day(text).err(),
                     schema::PERCENT => text.parse::<percent::Percent>().err(),

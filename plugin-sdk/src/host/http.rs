@@ -95,7 +95,7 @@ fn to_method(method: String) -> Method {
 fn told(url: &str, code: ErrorCode) -> HostError {
     match code {
         ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => HostError::Denied(format!(
-            "the request to `{url}` is not let out (`grant.http`); the log of the run says why"
+            "the request to `{url}` is not let out (`grant.http`, `grant.secrets`); the log of the run says why"
         )),
         ErrorCode::HttpRequestUriInvalid | ErrorCode::HttpRequestMethodInvalid => {
             HostError::Invalid(format!("the request to `{url}` has no meaning"))

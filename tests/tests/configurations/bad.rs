@@ -212,6 +212,30 @@ pub(crate) const HTTP: &[Case] = cases! {
     "certificates that are not there": "etc/tasks.d/site.toml" = "plugin = \"asker\"\n[grant.http]\nallow = [\"https://api.example.com/\"]\nca = \"{root}/own.pem\"\nmax_response = \"0 B\"\ntimeout = \"0s\"\n";
 };
 
+/// What is wrong with `[grant.secrets]`.
+pub(crate) const SECRET_GRANTS: &[Case] = cases! {
+    "nowhere to send it": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.token]\nfile = \"{root}/secrets/token\"\n";
+    "no servers in the list, no places, no rights": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.token]\nfile = \"{root}/secrets/token\"\nhosts = []\nplaces = []\n[grant.secrets.other]\nfile = \"{root}/secrets/token\"\naccess = []\n";
+    "a server that may not be asked": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.token]\nfile = \"{root}/secrets/token\"\nhosts = [\"https://api.example.com:8443\", \"https://evil.example.com\"]\n";
+    "no requests at all": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant]\nhttp = { allow = [\"https://other.example.com/\"] }\n[grant.secrets.token]\nfile = \"{root}/secrets/token\"\nhosts = [\"https://api.example.com\"]\n";
+    "servers that are none": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.token]\nfile = \"{root}/secrets/token\"\nhosts = [\"https://api.example.com/v1/\", \"https://*.example.com\", \"api.example.com\"]\n";
+    "an account in a server": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.token]\nfile = \"{root}/secrets/token\"\nhosts = [\"https://me:hunter2@api.example.com\"]\n";
+    "a server without TLS": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"http://api.example.com/\"]\n[grant.secrets.token]\nfile = \"{root}/secrets/token\"\nhosts = [\"http://api.example.com\"]\n";
+    "insecure without need": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.token]\nfile = \"{root}/secrets/token\"\nhosts = [\"https://api.example.com\"]\ninsecure = true\n";
+    "no source": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.token]\nhosts = [\"https://api.example.com\"]\n";
+    "two sources": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.token]\nfile = \"{root}/secrets/token\"\nenv = \"UPKEEP_SET\"\nhosts = [\"https://api.example.com\"]\n";
+    "the secret itself": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.robot]\nvalue = \"hunter2\"\nhosts = [\"https://api.example.com\"]\n";
+    "the secret itself, in place of a table": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets]\nrobot = \"hunter2\"\n";
+    "the secret itself, as the name of a variable": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.robot]\nenv = \"hunter2!\"\nhosts = [\"https://api.example.com\"]\n";
+    "a file that is not there": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.robot]\nfile = \"{root}/secrets/robot\"\nhosts = [\"https://api.example.com\"]\n";
+    "a file that others can read, and a short one": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.robot]\nfile = \"{root}/secrets/open\"\nhosts = [\"https://api.example.com\"]\n";
+    "a variable and a credential that are not there": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.a]\nenv = \"UPKEEP_NOT_SET\"\nhosts = [\"https://api.example.com\"]\n[grant.secrets.b]\ncredential = \"b\"\nhosts = [\"https://api.example.com\"]\n";
+    "hosts of what only signs": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.token]\nfile = \"{root}/secrets/token\"\nhosts = [\"https://api.example.com\"]\naccess = [\"sign\"]\nplaces = [\"url\"]\n";
+    "a name that no placeholder has": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.\"my token\"]\nfile = \"{root}/secrets/token\"\nhosts = [\"https://api.example.com\"]\n";
+    "a secret that the plugin can read itself": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.files.all]\npath = \"{root}/secrets\"\n[grant.secrets.token]\nfile = \"{root}/secrets/token\"\nhosts = [\"https://api.example.com\"]\n";
+    "a place that nobody knows": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.token]\nfile = \"{root}/secrets/token\"\nhosts = [\"https://api.example.com\"]\nplaces = [\"cookie\"]\n";
+};
+
 /// What is wrong with `upkeep.toml`.
 pub(crate) const DAEMON: &[Case] = cases! {
     "a mistyped key": "etc/upkeep.toml" = "plugin-dir = \"plugins\"\n";
@@ -234,6 +258,7 @@ pub(crate) const FILES: &[Case] = cases! {
 /// What is allowed, but likely not meant.
 pub(crate) const WARNINGS: &[Case] = cases! {
     "a server that is asked without TLS": "etc/tasks.d/site.toml" = "plugin = \"asker\"\n[grant.http]\nallow = [\"http://api.example.com/\"]\n";
+    "a secret that signs and is short": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/\"]\n[grant.secrets.robot]\nfile = \"{root}/secrets/short\"\naccess = [\"sign\"]\n";
     "the state and the secret in the folder": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}\"\n[grant.repository.main]\nurl = \"/tmp/elsewhere\"\npassword = { file = \"{root}/secrets/main\" }\n";
     "a watched path that is not there": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[schedule]\nwatch = [\"{root}/uploads\"]\n";
 };

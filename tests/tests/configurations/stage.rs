@@ -23,7 +23,7 @@ url = "{root}/backup/main"
 password = { file = "{root}/secrets/main" }
 "#;
 
-const PLUGINS: [(&str, &str); 9] = [
+const PLUGINS: [(&str, &str); 10] = [
     (
         "backup",
         r#"{"format": 1, "name": "backup", "version": "0.1.0", "summary": "Saves folders", "author": "upkeep", "license": "MIT",
@@ -79,6 +79,14 @@ const PLUGINS: [(&str, &str); 9] = [
             "api": "0.1", "capabilities": {"http": {"reason": "ask a server how it is"}}}"#,
     ),
     (
+        "caller",
+        r#"{"format": 1, "name": "caller", "version": "0.1.0", "summary": "Calls", "author": "upkeep", "license": "MIT",
+            "api": "0.1", "capabilities": {
+                "http": {"reason": "tell a server what has happened"},
+                "files": {"reason": "read what has happened", "access": ["read"], "optional": true},
+                "secrets": {"reason": "prove who is calling", "access": ["fill", "sign"], "optional": true}}}"#,
+    ),
+    (
         "muddled",
         r#"{"format": 1, "name": "muddled", "version": "0.1.0", "summary": "Broken", "author": "upkeep", "license": "MIT",
             "api": "0.1", "capabilities": {}, "config_schema": {"type": "strin"}}"#,
@@ -107,7 +115,13 @@ impl Stage {
             stage.write(&format!("tools/{tool}"), "");
         }
         stage.write("srv/shop.db", "SQLite format 3\0 and more");
-        for (secret, content, mode) in [("main", "s", 0o600), ("open", "s", 0o644), ("empty", "", 0o600)] {
+        for (secret, content, mode) in [
+            ("main", "s", 0o600),
+            ("open", "s", 0o644),
+            ("empty", "", 0o600),
+            ("token", "0123456789abcdef", 0o600),
+            ("short", "0123456789", 0o600),
+        ] {
             let file = stage.write(&format!("secrets/{secret}"), content);
             std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).expect("a mode");
         }

@@ -20,6 +20,7 @@ pub(crate) fn all(daemon: &Value, task: &Value) -> Vec<(&'static str, String)> {
         ("removal", table(task, definition("RemovalGrant"))),
         ("require_backup", table(task, definition("BackupRequirement"))),
         ("http", table(task, definition("HttpGrant"))),
+        ("secrets", table(task, definition("SecretGrant"))),
         ("journal", table(task, definition("JournalGrant"))),
         ("repository", table(task, definition("RepositoryGrant"))),
         ("dump", table(task, definition("DumpGrant"))),

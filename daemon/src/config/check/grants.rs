@@ -112,6 +112,7 @@ fn lines_to_add(capability: &str, request: &Request) -> String {
         "drill" => return "[grant.drill]\nfolder = \"/var/tmp\"".to_owned(),
         "files" => "[grant.files.NAME]\npath = \"/FOLDER\"".to_owned(),
         "repository" => "[grant.repository.main]\nurl = \"/FOLDER\"\npassword = { file = \"/FILE\" }".to_owned(),
+        "secrets" => "[grant.secrets.NAME]\nfile = \"/FILE\"\nhosts = [\"https://HOST\"]".to_owned(),
         "dump" => return "[grant.dump.NAME]\nsqlite = \"/FILE.db\"".to_owned(),
         _ => format!("[grant.{capability}.NAME]\nsqlite = \"/FILE.db\""),
     };
@@ -156,6 +157,9 @@ fn given(grants: &Grants) -> BTreeMap<&'static str, Given> {
     }
     for (name, grant) in &grants.repository {
         named("repository", name, grant.access.iter().map(word).collect());
+    }
+    for (name, grant) in &grants.secrets {
+        named("secrets", name, grant.access.iter().map(word).collect());
     }
     for name in grants.dump.keys() {
         named("dump", name, Vec::new());

@@ -1,11 +1,14 @@
-//! Whether the sources of secrets are there, and closed to others. The values are not read.
+//! Whether the sources of secrets are there, and closed to others. The values are not read. And of the secrets of
+//! `[grant.secrets]`: whether what may be done with them can be done at all.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::config::check::{Site, TaskFile};
 use crate::config::files::in_words;
+use crate::config::grant::{FilesAccess, FilesGrant};
 use crate::config::secret::Secret;
+use crate::config::secrets::{SecretAccess, SecretGrant};
 use crate::config::source::KeyPath;
 
 pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
@@ -30,6 +33,112 @@ pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
             let key = KeyPath::of(["grant", capability, name, kind, "password"]);
             check_secret(file, site, key, secret, Purpose::Credentials);
         }
+    }
+    for (name, grant) in &file.settings.grant.secrets {
+        check_granted(file, site, name, grant);
+    }
+}
+
+/// A secret that is filled in or signed with.
+fn check_granted(file: &mut TaskFile<'_>, site: &Site<'_>, name: &str, grant: &SecretGrant) {
+    let key = KeyPath::of(["grant", "secrets", name]);
+    let SecretGrant { file: path, env: _, credential: _, hosts: _, insecure: _, access, places: _ } = grant;
+    if !SecretGrant::is_name(name) {
+        let help = "use letters, digits, `_`, `-` and `.`: plugins write `{{secret:NAME}}`";
+        file.error_at_key(key.clone(), "no placeholder could name this secret", help);
+    }
+    match &grant.sources()[..] {
+        [] => {
+            let help =
+                format!("add `file = \"/etc/upkeep/secrets/{name}\"`, `env = \"NAME\"` or `credential = \"NAME\"`");
+            file.error(key.clone(), "where is it? Neither `file`, `env` nor `credential` is given", help);
+        }
+        [source] => check_secret(file, site, key.clone(), source, Purpose::Credentials),
+        [_, second, ..] => {
+            let second = if matches!(second, Secret::Env(_)) { "env" } else { "credential" };
+            file.error_at_key(key.key(second), "more than one source is given: which is meant?", "keep one of them");
+        }
+    }
+    if let Some(path) = path {
+        check_length(file, &key.key("file"), path, access);
+        check_is_apart(file, &key.key("file"), path);
+    }
+    if access.is_empty() {
+        let help = "write `access = [\"fill\"]`, or remove the grant";
+        file.error(key.key("access"), "no right is granted", help);
+    }
+    if grant.may(SecretAccess::Fill) {
+        check_hosts(file, &key, grant);
+    } else {
+        let useless = [
+            ("hosts", !grant.hosts.is_empty()),
+            ("insecure", grant.insecure),
+            ("places", file.document.has(&key.key("places"))),
+        ];
+        for (word, _) in useless.into_iter().filter(|(_, given)| *given) {
+            let help = "add \"fill\" to `access`, or remove this key";
+            file.error_at_key(key.key(word), "this has no meaning without the right `fill`", help);
+        }
+    }
+}
+
+/// Where a secret may go.
+fn check_hosts(file: &mut TaskFile<'_>, key: &KeyPath, grant: &SecretGrant) {
+    if grant.hosts.is_empty() {
+        let help = "name the servers that it is for: `hosts = [\"https://api.example.com\"]`";
+        let at = if file.document.has(&key.key("hosts")) { key.key("hosts") } else { key.clone() };
+        file.error(at, "it may be filled in, but into no request: no server is named", help);
+    }
+    let http = file.settings.grant.http.as_deref();
+    for (index, server) in grant.hosts.iter().enumerate() {
+        let at = key.key("hosts").index(index);
+        if !server.is_https() && !server.is_this_machine() && !grant.insecure {
+            let help = "write `https://`, or, if the server knows no TLS and you accept that, `insecure = true`";
+            file.error(at.clone(), "it could be read on the way to this server", help);
+        }
+        if !http.is_some_and(|http| http.allow.iter().any(|origin| origin.reaches(server))) {
+            let help = match http {
+                Some(_) => format!("add \"{server}/\" to `grant.http.allow`, or remove it here"),
+                None => format!("add:\n\n[grant.http]\nallow = [\"{server}/\"]"),
+            };
+            file.error(at, "no request to this server is allowed, so it would never be filled in", help);
+        }
+    }
+    if grant.insecure && grant.hosts.iter().all(|server| server.is_https() || server.is_this_machine()) {
+        file.error_at_key(key.key("insecure"), "no server here is asked without TLS over a network", "remove this key");
+    }
+    if grant.places.is_empty() {
+        let help = "write `places = [\"url\", \"header\"]`, or leave the key out";
+        file.error(key.key("places"), "it may be filled in, but nowhere", help);
+    }
+}
+
+/// Whether a secret can be found by trying. The newline at the end counts for nothing.
+fn check_length(file: &mut TaskFile<'_>, key: &KeyPath, path: &Path, access: &[SecretAccess]) {
+    let Ok(length) = std::fs::metadata(path).map(|it| it.len()) else { return };
+    let shown = path.display();
+    if length > 0 && length < SecretGrant::SHORTEST as u64 {
+        let message = format!("what {shown} holds is shorter than {} bytes", SecretGrant::SHORTEST);
+        file.error(key.clone(), message, "take a longer secret: this one is found by trying");
+    } else if length > SecretGrant::LONGEST as u64 + 1 {
+        let message = format!("what {shown} holds is longer than {} bytes", SecretGrant::LONGEST);
+        file.error(key.clone(), message, "name the file that holds the secret alone");
+    } else if length > 0 && length < 16 && access.contains(&SecretAccess::Sign) {
+        let message = format!("what {shown} holds is shorter than 16 bytes");
+        let help = "take a longer secret: from a signature a plugin could find this one by trying";
+        file.warning(key.clone(), message, help);
+    }
+}
+
+/// Whether the plugin is kept from reading the file itself.
+fn check_is_apart(file: &mut TaskFile<'_>, key: &KeyPath, path: &Path) {
+    let Ok(path) = path.canonicalize() else { return };
+    let holds = |root: &Path| root.canonicalize().is_ok_and(|root| path.starts_with(root));
+    let readable = |files: &&FilesGrant| files.access.contains(&FilesAccess::Read) && holds(&files.path);
+    if let Some(files) = file.settings.grant.files.values().find(readable) {
+        let folder = files.path.display();
+        let message = format!("the plugin could read this secret itself, in the folder {folder} that it is granted");
+        file.error(key.clone(), message, "keep it outside of what is granted, or use a credential of systemd");
     }
 }
 

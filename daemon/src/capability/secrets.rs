@@ -1,0 +1,371 @@
+//! Secrets that the task file grants: filled into requests, and signed with. No call gives one, and nothing that comes back
+//! holds one.
+//!
+//! A request passes through [`Opened::fill`] after everything else was checked and written down, right before it leaves. A
+//! placeholder of a secret that is unknown, not bound to this server or not meant for this place denies the whole request.
+//! [`Opened::guard`] goes over the answer of whatever server, since what one was sent, another may give back.
+//!
+//! What no host can see through is a server that changes what it gives back: cuts it, compresses it, encrypts it. So toward
+//! servers that a secret is bound to, requests for parts of an answer are denied, and answers that are encoded are refused.
+//!
+//! Values are read at the first use in a run, and stay the same for as long as it lasts.
+
+mod redactor;
+mod template;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use sha1::Sha1;
+use sha2::Sha256;
+use tokio::sync::OnceCell;
+use url::Url;
+use zeroize::Zeroizing;
+
+use self::redactor::Redactor;
+pub(crate) use self::redactor::Stream;
+use self::template::Writing;
+use crate::abi::secrets as abi;
+use crate::capability::{Host, HostError, Run, blocking};
+use crate::clock;
+use crate::config::grant::Grants;
+use crate::config::secret::SecretValue;
+use crate::config::secrets::{SecretAccess, SecretGrant, SecretPlace};
+use crate::record::Level;
+
+/// Signatures of a run that makes no requests.
+const MOST_SIGNATURES: u32 = 1_000;
+/// The largest message that is signed, in bytes.
+const MOST_SIGNED: usize = 16 << 20;
+
+/// The secrets of one run.
+#[derive(Debug, Default)]
+pub struct Secrets {
+    opened: OnceCell<Arc<Opened>>,
+    signatures: AtomicU32,
+    /// Whether it was said that a placeholder in a body stays as it is.
+    told_of_body: AtomicBool,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    grants: Arc<Grants>,
+    /// By name; the error says why there is none.
+    values: BTreeMap<String, Result<SecretValue, String>>,
+    redactor: Option<Arc<Redactor>>,
+}
+
+/// Why a request cannot carry what it names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unfilled {
+    /// It may not.
+    Denied(String),
+    /// The host has it not.
+    Failed(String),
+}
+
+impl Secrets {
+    /// The secrets of the run, read now if they were not before.
+    pub(crate) async fn open(&self, grants: &Arc<Grants>) -> Result<Arc<Opened>, HostError> {
+        let read = || {
+            let grants = Arc::clone(grants);
+            async move {
+                // Most runs have none.
+                if grants.secrets.is_empty() {
+                    Ok(Arc::new(Opened::read(grants)))
+                } else {
+                    blocking(|| Arc::new(Opened::read(grants))).await
+                }
+            }
+        };
+        self.opened.get_or_try_init(read).await.cloned()
+    }
+}
+
+impl Opened {
+    fn read(grants: Arc<Grants>) -> Self {
+        let mut values: BTreeMap<_, _> =
+            grants.secrets.iter().map(|(name, grant)| (name.clone(), read_value(name, grant))).collect();
+        let known = values.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_ref().ok()?.reveal())));
+        let redactor = match Redactor::new(known) {
+            Ok(redactor) => redactor.map(Arc::new),
+            // What could not be taken out of an answer is not sent.
+            Err(error) => {
+                let reason = format!("the secrets could not be looked for in answers: {error}");
+                values.values_mut().for_each(|value| *value = Err(reason.clone()));
+                None
+            }
+        };
+        Self { grants, values, redactor }
+    }
+
+    fn value(&self, name: &str) -> Result<&str, Unfilled> {
+        match self.values.get(name) {
+            Some(Ok(value)) => Ok(value.reveal()),
+            Some(Err(reason)) => Err(Unfilled::Failed(reason.clone())),
+            None => Err(Unfilled::Denied(format!("the task file has no `grant.secrets.{}`", shown(name)))),
+        }
+    }
+
+    /// The value for a place in a request to this address.
+    fn value_for(&self, name: &str, url: &Url, place: SecretPlace) -> Result<&str, Unfilled> {
+        let denied = |why: String| Err(Unfilled::Denied(why));
+        let Some(grant) = self.grants.secrets.get(name) else { return self.value(name) };
+        if !grant.may(SecretAccess::Fill) {
+            return denied(format!("`grant.secrets.{name}.access` has no \"fill\""));
+        }
+        if !grant.is_bound_to(url) {
+            return denied(format!("the secret `{name}` is not for this server: `grant.secrets.{name}.hosts`"));
+        }
+        if !grant.places.contains(&place) {
+            let place = word(place);
+            return denied(format!(
+                "the secret `{name}` is not for this place: `grant.secrets.{name}.places` has no \"{place}\""
+            ));
+        }
+        self.value(name)
+    }
+
+    /// Whether a server may know a secret of this run.
+    fn is_bound_to(&self, url: &Url) -> bool {
+        self.grants.secrets.values().any(|grant| grant.is_bound_to(url))
+    }
+
+    /// The address and the request with all placeholders filled in.
+    pub(crate) fn fill(
+        &self,
+        run: &Run,
+        url: &Url,
+        request: http::Request<Bytes>,
+    ) -> Result<(Url, http::Request<Bytes>), Unfilled> {
+        let (mut parts, mut body) = request.into_parts();
+        let mut filled = url.clone();
+        let value = |name: &str| self.value_for(name, url, SecretPlace::Url);
+        if let Some(path) = template::fill(url.path().as_bytes(), Writing::Percent, value)? {
+            filled.set_path(&String::from_utf8_lossy(&path));
+        }
+        if let Some(query) = url.query()
+            && let Some(query) = template::fill(query.as_bytes(), Writing::Percent, value)?
+        {
+            filled.set_query(Some(&String::from_utf8_lossy(&query)));
+        }
+        for (name, header) in &mut parts.headers {
+            let value = |name: &str| self.value_for(name, url, SecretPlace::Header);
+            if let Some(filled) = template::fill(header.as_bytes(), Writing::Plain, value)? {
+                *header = HeaderValue::from_bytes(&filled).map_err(|_| {
+                    Unfilled::Failed(format!(
+                        "a secret for the header `{name}` has a character that no header can hold"
+                    ))
+                })?;
+                header.set_sensitive(true);
+            }
+        }
+        if self.is_bound_to(url) {
+            // A piece of an answer could hold a piece of a value, which nobody would recognise.
+            if let Some(name) = [header::RANGE, header::IF_RANGE].into_iter().find(|it| parts.headers.contains_key(it))
+            {
+                let why = format!("a header `{name}` toward a server that a secret is bound to (`grant.secrets`)");
+                return Err(Unfilled::Denied(why));
+            }
+            parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            parts.headers.remove(header::TE);
+        }
+        if self.grants.secrets.values().any(|grant| grant.places.contains(&SecretPlace::Body)) {
+            let value = |name: &str| self.value_for(name, url, SecretPlace::Body);
+            if let Some(filled) = template::fill(&body, writing_of(&parts.headers, &body), value)? {
+                body = filled.into();
+                // The client counts again.
+                parts.headers.remove(header::CONTENT_LENGTH);
+            }
+        } else if let Some(found) = template::find(&body, 0, Writing::Plain)
+            && self.grants.secrets.contains_key(found.name)
+            && !run.secrets.told_of_body.swap(true, Ordering::Relaxed)
+        {
+            let (name, placeholder) = (found.name, template::placeholder(found.name));
+            let message =
+                format!("a body with {placeholder} was sent as it is: `grant.secrets.{name}.places` has no \"body\"");
+            run.say(clock::now(), Level::Warn, message);
+        }
+        Ok((filled, http::Request::from_parts(parts, body)))
+    }
+
+    /// A text for people without what may be secret in it.
+    pub(crate) fn redacted(&self, text: String) -> String {
+        match &self.redactor {
+            Some(redactor) => redactor.text(&text),
+            None => text,
+        }
+    }
+
+    /// Takes all values out of the head of an answer. Gives what does so for the body, where there are secrets at all.
+    ///
+    /// # Errors
+    /// When they could not be found in the body.
+    pub(crate) fn guard(&self, url: &Url, head: &mut http::response::Parts) -> Result<Option<Stream>, String> {
+        let Some(redactor) = &self.redactor else { return Ok(None) };
+        if self.is_bound_to(url) {
+            for (name, plain) in [(header::CONTENT_ENCODING, "identity"), (header::TRANSFER_ENCODING, "chunked")] {
+                let mut coded = head.headers.get_all(&name).iter();
+                if let Some(coding) = coded.find(|it| !it.as_bytes().eq_ignore_ascii_case(plain.as_bytes())) {
+                    let coding = redactor.text(&String::from_utf8_lossy(coding.as_bytes()));
+                    return Err(format!(
+                        "the answer is encoded (`{name}: {coding}`), and a secret could not be found in it"
+                    ));
+                }
+            }
+        }
+        head.extensions.clear();
+        head.headers = clean(redactor, &head.headers);
+        // A placeholder has another length.
+        head.headers.remove(header::CONTENT_LENGTH);
+        Ok(Some(Stream::new(Arc::clone(redactor))))
+    }
+
+    /// Takes all values out of the headers that end a body.
+    pub(crate) fn trailers(&self, trailers: HeaderMap) -> HeaderMap {
+        match &self.redactor {
+            Some(redactor) => clean(redactor, &trailers),
+            None => trailers,
+        }
+    }
+}
+
+/// Headers without values of secrets. A name that holds one is left out with what it names.
+fn clean(redactor: &Redactor, headers: &HeaderMap) -> HeaderMap {
+    let cleaned = headers.iter().filter(|(name, _)| !redactor.is_in_name(name.as_str())).map(|(name, value)| {
+        let is_clean = !redactor.is_in(value.as_bytes());
+        let cleaned = || HeaderValue::from_bytes(&redactor.bytes(value.as_bytes()));
+        let value = if is_clean { value.clone() } else { cleaned().unwrap_or(HeaderValue::from_static("")) };
+        (name.clone(), value)
+    });
+    let mut all = HeaderMap::new();
+    cleaned.for_each(|(name, value): (HeaderName, HeaderValue)| {
+        all.append(name, value);
+    });
+    all
+}
+
+/// How a value is written in a body: as the type says, and where there is none as the body looks.
+fn writing_of(headers: &HeaderMap, body: &[u8]) -> Writing {
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+        let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
+        return if is_json { Writing::Json } else { Writing::Plain };
+    };
+    let kind = String::from_utf8_lossy(kind.as_bytes()).to_ascii_lowercase();
+    match kind.split(';').next().unwrap_or_default().trim() {
+        "application/x-www-form-urlencoded" => Writing::Percent,
+        kind if kind.ends_with("/json") || kind.ends_with("+json") => Writing::Json,
+        _ => Writing::Plain,
+    }
+}
+
+fn word(place: SecretPlace) -> &'static str {
+    match place {
+        SecretPlace::Url => "url",
+        SecretPlace::Header => "header",
+        SecretPlace::Body => "body",
+    }
+}
+
+fn read_value(name: &str, grant: &SecretGrant) -> Result<SecretValue, String> {
+    let [source] = &grant.sources()[..] else {
+        return Err(format!("the secret `{name}` has not exactly one source"));
+    };
+    let value = source.read().map_err(|error| error.to_string())?;
+    match value.reveal().len() {
+        length if length < SecretGrant::SHORTEST => {
+            Err(format!("the secret `{name}` is shorter than {} bytes; take a longer one", SecretGrant::SHORTEST))
+        }
+        length if length > SecretGrant::LONGEST => {
+            Err(format!("the secret `{name}` is longer than {} bytes", SecretGrant::LONGEST))
+        }
+        _ => Ok(value),
+    }
+}
+
+/// What was put together is gone when this is.
+type Text = Zeroizing<Vec<u8>>;
+
+fn hmac(algorithm: abi::Algorithm, key: &[u8], message: &[u8]) -> Vec<u8> {
+    fn of<M: Mac + KeyInit>(key: &[u8], message: &[u8]) -> Vec<u8> {
+        // HMAC takes keys of any length.
+        let Ok(mut mac) = <M as KeyInit>::new_from_slice(key) else { return Vec::new() };
+        mac.update(message);
+        mac.finalize().into_bytes().to_vec()
+    }
+    match algorithm {
+        abi::Algorithm::Sha1 => of::<Hmac<Sha1>>(key, message),
+        abi::Algorithm::Sha256 => of::<Hmac<Sha256>>(key, message),
+    }
+}
+
+impl Host {
+    /// Puts a key or a message together.
+    fn assemble(&self, opened: &Opened, parts: Vec<abi::Part>) -> Result<Text, HostError> {
+        let mut pieces: Vec<&[u8]> = Vec::new();
+        for part in &parts {
+            pieces.push(match part {
+                abi::Part::Bytes(bytes) => bytes,
+                abi::Part::Secret(name) => match opened.value(name) {
+                    Ok(value) => value.as_bytes(),
+                    Err(Unfilled::Failed(reason)) => return Err(HostError::unavailable(reason)),
+                    Err(Unfilled::Denied(reason)) => return self.deny(format!("to sign: {reason}")),
+                },
+            });
+        }
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if length > MOST_SIGNED {
+            return Err(HostError::invalid(format!("more than {MOST_SIGNED} bytes are to be signed at once")));
+        }
+        // Once as large as it gets, so that no part of it stays behind.
+        let mut text = Zeroizing::new(Vec::with_capacity(length));
+        pieces.iter().for_each(|piece| text.extend_from_slice(piece));
+        Ok(text)
+    }
+}
+
+impl abi::Host for Host {
+    async fn hmac(
+        &mut self,
+        algorithm: abi::Algorithm,
+        key: Vec<abi::Part>,
+        message: Vec<abi::Part>,
+    ) -> Result<Vec<u8>, HostError> {
+        let mut names = key.iter().chain(&message).filter_map(|part| match part {
+            abi::Part::Secret(name) => Some(name),
+            abi::Part::Bytes(_) => None,
+        });
+        let grants = Arc::clone(&self.run.grants);
+        let unsigned = |name: &&String| !grants.secrets.get(*name).is_some_and(|it| it.may(SecretAccess::Sign));
+        if names.clone().next().is_none() {
+            return Err(HostError::invalid("nothing that is to be signed, and not the key, has a secret in it"));
+        }
+        if let Some(name) = names.find(unsigned) {
+            let name = shown(name);
+            return self.deny(match grants.secrets.contains_key(&name) {
+                true => format!("to sign with the secret `{name}` (`grant.secrets.{name}.access` has no \"sign\")"),
+                false => format!("to sign with the secret `{name}` (the task file has no `grant.secrets.{name}`)"),
+            });
+        }
+        let most = grants.http.as_ref().map_or(MOST_SIGNATURES, |http| http.max_requests);
+        if self.run.secrets.signatures.fetch_add(1, Ordering::Relaxed) >= most {
+            return self.deny(format!("to sign (this run has signed {most} times: `grant.http.max_requests`)"));
+        }
+        let opened = self.run.secrets.open(&grants).await?;
+        let (key, message) = (self.assemble(&opened, key)?, self.assemble(&opened, message)?);
+        blocking(move || hmac(algorithm, &key, &message)).await
+    }
+}
+
+/// A name that a guest gave, as it may stand in a message.
+fn shown(name: &str) -> String {
+    name.chars().take(100).collect()
+}
+
+#[cfg(test)]
+mod tests;

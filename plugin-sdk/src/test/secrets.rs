@@ -1,0 +1,35 @@
+//! `secrets` of the test host: values that the test gives. Requests keep their placeholders, for the test to look at.
+
+use hmac::{Hmac, KeyInit, Mac};
+
+use super::{denied, with};
+use crate::host::{HostError, HostResult};
+use crate::secrets::{Algorithm, Part};
+
+pub(crate) fn hmac(algorithm: Algorithm, key: &[Part], message: &[Part]) -> HostResult<Vec<u8>> {
+    if !key.iter().chain(message).any(|part| matches!(part, Part::Secret(_))) {
+        let message = "nothing that is to be signed, and not the key, has a secret in it";
+        return Err(HostError::Invalid(message.to_owned()));
+    }
+    let (key, message) = (assemble(key)?, assemble(message)?);
+    match algorithm {
+        Algorithm::Sha1 => of::<Hmac<sha1::Sha1>>(&key, &message),
+        Algorithm::Sha256 => of::<Hmac<sha2::Sha256>>(&key, &message),
+    }
+}
+
+fn of<M: Mac + KeyInit>(key: &[u8], message: &[u8]) -> HostResult<Vec<u8>> {
+    let mac = <M as KeyInit>::new_from_slice(key).map_err(|error| HostError::Invalid(error.to_string()))?;
+    Ok(mac.chain_update(message).finalize().into_bytes().to_vec())
+}
+
+fn assemble(parts: &[Part]) -> HostResult<Vec<u8>> {
+    let pieces = parts.iter().map(|part| match part {
+        Part::Bytes(bytes) => Ok(bytes.clone()),
+        Part::Secret(name) => {
+            let value = with(|world| world.secrets.get(name).cloned());
+            value.map(String::into_bytes).ok_or_else(|| denied("secret", name))
+        }
+    });
+    pieces.collect::<HostResult<Vec<_>>>().map(|pieces| pieces.concat())
+}
