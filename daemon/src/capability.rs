@@ -25,6 +25,7 @@ pub mod journal;
 pub mod limiter;
 pub mod log;
 pub mod metrics;
+pub mod outbox;
 pub mod purge;
 pub mod removal;
 pub mod repository;
@@ -53,6 +54,7 @@ pub fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     abi::purge::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::system::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::journal::add_to_linker::<_, Own>(linker, |host| host)?;
+    abi::outbox::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::metrics::add_to_linker::<_, Own>(linker, |host| host)?;
     Ok(())
 }
@@ -88,6 +90,8 @@ pub struct Run {
     pub log: log::Budget,
     /// Requests to other servers.
     pub outgoing: http::Outgoing,
+    /// Messages that it enqueued so far.
+    pub outbox: outbox::Budget,
     /// Metrics so far.
     pub metrics: Mutex<metrics::Registry>,
     /// What was denied so far: a run that fails after it is `denied`.
@@ -113,6 +117,7 @@ impl Run {
             grants,
             log: log::Budget::new(&limits),
             outgoing: http::Outgoing::default(),
+            outbox: outbox::Budget::default(),
             metrics: Mutex::new(metrics::Registry::new(limits.metrics)),
             limits,
             store,

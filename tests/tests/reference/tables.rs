@@ -21,6 +21,7 @@ pub(crate) fn all(daemon: &Value, task: &Value) -> Vec<(&'static str, String)> {
         ("require_backup", table(task, definition("BackupRequirement"))),
         ("http", table(task, definition("HttpGrant"))),
         ("journal", table(task, definition("JournalGrant"))),
+        ("outbox", table(task, definition("OutboxGrant"))),
         ("repository", table(task, definition("RepositoryGrant"))),
         ("dump", table(task, definition("DumpGrant"))),
         ("server", table(task, definition("ServerGrant"))),
