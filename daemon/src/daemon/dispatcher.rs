@@ -335,6 +335,9 @@ impl Dispatcher {
             Command::Release { task, url, by, reply } => self.release(task, url, by, reply),
             Command::Ignore { entry, reply } => self.ignore(entry, reply),
             Command::Heed { id, by, reply } => self.heed(id, by, reply),
+            Command::Enqueue { origin, message, by, reply } => self.enqueue(origin, *message, by, reply),
+            Command::Resend { which, by, reply } => self.resend(which, by, reply),
+            Command::DropMessage { id, by, reply } => self.drop_message(id, by, reply),
             Command::Reload(reply) => self.reload(vec![reply]),
         }
     }
