@@ -8,9 +8,11 @@ use chrono::NaiveDate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Timestamp;
 use crate::command::{CommandError, TaskStatus};
 use crate::record::egress::Egress;
 use crate::record::finding::Life;
+use crate::record::outbox::{Attempt, ChannelCounts, Content, Message, Priority};
 use crate::record::{LogRecord, Metric, Report, Run, RunId, Slot, Step};
 use crate::store::{Hold, Reader, StoreError};
 
@@ -161,6 +163,85 @@ pub struct Requests {
     pub next: Option<String>,
 }
 
+/// `POST /v1/push`: a message for the outbox. Its idempotency key is in the header `Idempotency-Key`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PushRequest {
+    /// Who gives it.
+    #[serde(default)]
+    pub origin: PushOrigin,
+    /// The chain of channels: each is tried after the one before has refused for good.
+    pub channels: Vec<String>,
+    /// Which messages go first.
+    #[serde(default)]
+    pub priority: Priority,
+    /// It is not delivered before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// It is not delivered from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// What it says.
+    pub content: Content,
+}
+
+/// Who gives a message. Idempotency keys of one are unknown to the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PushOrigin {
+    /// A program.
+    #[default]
+    Api,
+    /// The command line.
+    Cli,
+}
+
+impl PushOrigin {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Cli => "cli",
+        }
+    }
+}
+
+/// Answer to `GET /v1/push`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Messages {
+    /// Messages, newest first.
+    pub messages: Vec<Message>,
+    /// All channels that have messages which are not over, or are paused.
+    pub channels: Vec<ChannelCounts>,
+    /// What to give as `before` to go on; none at the end.
+    pub next: Option<String>,
+}
+
+/// Answer to `GET /v1/push/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MessageDetail {
+    /// The message.
+    pub message: Message,
+    /// How it was tried to deliver it, in order.
+    pub attempts: Vec<Attempt>,
+}
+
+/// `POST /v1/push/resend`. The body may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResendRequest {
+    /// Only dead messages whose last channel was this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+}
+
+/// Answer to `POST /v1/push/resend`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Resent {
+    /// How many dead messages wait again.
+    pub messages: u64,
+}
+
 /// Any answer that is not 2xx.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBody {
@@ -184,6 +265,8 @@ pub enum ErrorCode {
     NoRun,
     /// 404: no such finding.
     NoFinding,
+    /// 404: no such message.
+    NoMessage,
     /// 404: the run has no such document.
     NoDocument,
     /// 404: the run has no plan, or none any more.
@@ -198,6 +281,12 @@ pub enum ErrorCode {
     AmbiguousRun,
     /// 409: several findings begin with the abbreviated identifier.
     AmbiguousFinding,
+    /// 409: several messages begin with the abbreviated identifier.
+    AmbiguousMessage,
+    /// 409: another message has this idempotency key.
+    KeyTaken,
+    /// 409: as the message stands, this cannot be done with it.
+    MessageState,
     /// 409: the run is over already.
     RunOver,
     /// 409: the run is not over yet.
@@ -230,12 +319,19 @@ impl ErrorCode {
             | Self::NoTask
             | Self::NoRun
             | Self::NoFinding
+            | Self::NoMessage
             | Self::NoDocument
             | Self::NoPlan
             | Self::NothingAside
             | Self::NoFigures => 404,
             Self::Method => 405,
-            Self::AmbiguousRun | Self::AmbiguousFinding | Self::RunOver | Self::RunNotOver => 409,
+            Self::AmbiguousRun
+            | Self::AmbiguousFinding
+            | Self::AmbiguousMessage
+            | Self::KeyTaken
+            | Self::MessageState
+            | Self::RunOver
+            | Self::RunNotOver => 409,
             Self::Config => 422,
             Self::TooManyFollowers => 429,
             Self::Stopping | Self::Busy => 503,

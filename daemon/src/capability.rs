@@ -25,6 +25,7 @@ pub mod journal;
 pub mod limiter;
 pub mod log;
 pub mod metrics;
+pub mod outbox;
 pub mod purge;
 pub mod removal;
 pub mod repository;
@@ -55,6 +56,7 @@ pub fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     abi::purge::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::system::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::journal::add_to_linker::<_, Own>(linker, |host| host)?;
+    abi::outbox::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::metrics::add_to_linker::<_, Own>(linker, |host| host)?;
     Ok(())
 }
@@ -92,6 +94,8 @@ pub struct Run {
     pub outgoing: http::Outgoing,
     /// Secrets to be filled in and signed with.
     pub secrets: secrets::Secrets,
+    /// Messages that it enqueued so far.
+    pub outbox: outbox::Budget,
     /// Metrics so far.
     pub metrics: Mutex<metrics::Registry>,
     /// What was denied so far: a run that fails after it is `denied`.
@@ -118,6 +122,7 @@ impl Run {
             log: log::Budget::new(&limits),
             outgoing: http::Outgoing::default(),
             secrets: secrets::Secrets::default(),
+            outbox: outbox::Budget::default(),
             metrics: Mutex::new(metrics::Registry::new(limits.metrics)),
             limits,
             store,

@@ -27,6 +27,7 @@ mod place;
 mod plan;
 pub mod plugin;
 mod progress;
+mod push;
 mod reload;
 mod report;
 mod run;
@@ -76,6 +77,7 @@ enum Verb {
     Show(show::ShowArgs),
     Logs(logs::LogsArgs),
     Findings(findings::FindingsArgs),
+    Push(push::PushArgs),
     Egress(egress::EgressArgs),
     Stats(stats::StatsArgs),
     Reload(reload::ReloadArgs),
@@ -122,6 +124,7 @@ impl Verb {
             Self::Show(args) => wait(args.run(place, out)),
             Self::Logs(args) => wait(args.run(place, out)),
             Self::Findings(args) => wait(args.run(place, out)),
+            Self::Push(args) => wait(args.run(place, out)),
             Self::Egress(args) => wait(args.run(place, out)),
             Self::Stats(args) => wait(args.run(place, out)),
             Self::Reload(args) => wait(args.run(place, out)),

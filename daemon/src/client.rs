@@ -18,13 +18,15 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::api::{
-    Cancelling, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, LogLine, Queued, ReleaseRequest,
-    Requests, RunDetail, RunRequest, Runs, Slots, Tasks, VERSION,
+    Cancelling, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, LogLine, MessageDetail, Messages,
+    PushRequest, Queued, ReleaseRequest, Requests, ResendRequest, Resent, RunDetail, RunRequest, Runs, Slots, Tasks,
+    VERSION,
 };
 use crate::command::{Reloaded, Status};
 use crate::event::Event;
 use crate::record::RunId;
 use crate::record::finding::Life;
+use crate::record::outbox::{Enqueued, Message, MessageState};
 use crate::removal::aside::Undone;
 use crate::stats::{Question, Stats};
 
@@ -80,6 +82,19 @@ pub struct EgressQuery {
     pub task: Option<String>,
     /// Only those of this run; the beginning of an identifier will do.
     pub run: Option<String>,
+    /// At most so many.
+    pub limit: Option<u32>,
+    /// Only those before this one.
+    pub before: Option<String>,
+}
+
+/// Which messages [`Client::messages`] asks for. The default is the newest of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageQuery {
+    /// Only those that stand there.
+    pub state: Option<MessageState>,
+    /// Only those whose turn it is, or was last, with this channel.
+    pub channel: Option<String>,
     /// At most so many.
     pub limit: Option<u32>,
     /// Only those before this one.
@@ -201,6 +216,41 @@ impl Client {
         self.post("findings/heed", &HeedRequest { finding: finding.to_owned() }).await
     }
 
+    /// Puts a message into the outbox. With a key, the same message given again changes nothing.
+    pub async fn push(&self, request: &PushRequest, key: Option<&str>) -> Result<Enqueued, ClientError> {
+        let body = serde_json::to_vec(request).map_err(|error| ClientError::Nonsense(error.to_string()))?;
+        let headers: Vec<_> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
+        read(self.send_with(Method::POST, "push", whole(body.into()), &headers).await?).await
+    }
+
+    /// Messages, newest first.
+    pub async fn messages(&self, query: &MessageQuery) -> Result<Messages, ClientError> {
+        let MessageQuery { state, channel, limit, before } = query;
+        let (state, limit) = (state.map(|it| it.name().to_owned()), limit.map(|limit| limit.to_string()));
+        let pairs = [("state", &state), ("channel", channel), ("limit", &limit), ("before", before)];
+        self.get(&format!("push?{}", query_string(&pairs))).await
+    }
+
+    /// A message and its attempts. `message` may be the beginning of an identifier.
+    pub async fn message(&self, message: &str) -> Result<MessageDetail, ClientError> {
+        self.get(&format!("push/{}", escape(message))).await
+    }
+
+    /// Sends a message again that is dead or expired; gives it as it was.
+    pub async fn resend(&self, message: &str) -> Result<Message, ClientError> {
+        self.post(&format!("push/{}/resend", escape(message)), &()).await
+    }
+
+    /// Sends all dead messages again, or those whose last channel was this.
+    pub async fn resend_dead(&self, channel: Option<&str>) -> Result<Resent, ClientError> {
+        self.post("push/resend", &ResendRequest { channel: channel.map(str::to_owned) }).await
+    }
+
+    /// Removes a message; gives it as it was.
+    pub async fn drop_message(&self, message: &str) -> Result<Message, ClientError> {
+        self.post(&format!("push/{}/drop", escape(message)), &()).await
+    }
+
     /// A document of a run.
     pub async fn document(&self, run: &str, name: &str) -> Result<Bytes, ClientError> {
         collect(self.send(Method::GET, &format!("runs/{}/documents/{}", escape(run), escape(name)), empty()).await?)
@@ -252,6 +302,17 @@ impl Client {
 
     /// Sends a request. An answer that is not 2xx is an error.
     async fn send(&self, method: Method, path: &str, body: Body) -> Result<Response<Incoming>, ClientError> {
+        self.send_with(method, path, body, &[]).await
+    }
+
+    /// The same with further headers.
+    async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+        headers: &[(&str, &str)],
+    ) -> Result<Response<Incoming>, ClientError> {
         let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) =
@@ -262,7 +323,10 @@ impl Client {
             .method(method)
             .uri(format!("/{VERSION}/{path}"))
             .header(HOST, "upkeep")
-            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_TYPE, "application/json");
+        let request = headers
+            .iter()
+            .fold(request, |request, (name, value)| request.header(*name, *value))
             .body(body)
             .map_err(|error| ClientError::Nonsense(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(broken)?;

@@ -9,9 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Timestamp;
 use crate::record::finding::IgnoredFinding;
+use crate::record::outbox::{Enqueued, NewMessage};
 use crate::record::{Run, RunId};
 use crate::stats::Keeping;
-use crate::store::Hold;
+use crate::store::{Hold, Resend};
 
 /// A question to the daemon, with where the answer goes.
 #[derive(Debug)]
@@ -69,6 +70,35 @@ pub enum Command {
         /// Who asks.
         by: String,
         /// Whether it was ignored.
+        reply: oneshot::Sender<Result<bool, CommandError>>,
+    },
+    /// Put a message into the outbox.
+    Enqueue {
+        /// `api` or `cli`.
+        origin: &'static str,
+        /// The message.
+        message: Box<NewMessage>,
+        /// Who asks.
+        by: String,
+        /// When it is durable.
+        reply: oneshot::Sender<Result<Enqueued, CommandError>>,
+    },
+    /// Send dead messages again.
+    Resend {
+        /// Which.
+        which: Resend,
+        /// Who asks.
+        by: String,
+        /// How many there were.
+        reply: oneshot::Sender<Result<u64, CommandError>>,
+    },
+    /// Remove a message.
+    DropMessage {
+        /// The message.
+        id: String,
+        /// Who asks.
+        by: String,
+        /// Whether it could be removed.
         reply: oneshot::Sender<Result<bool, CommandError>>,
     },
     /// Read the configuration again.

@@ -20,6 +20,7 @@ pub mod http;
 pub mod limits;
 pub mod load;
 mod mask;
+pub mod outbox;
 pub mod percent;
 pub mod plugin;
 pub mod rate;

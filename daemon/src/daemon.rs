@@ -28,6 +28,7 @@ use crate::store::{Store, StoreError, Transition};
 mod answer;
 mod dispatcher;
 mod loaded;
+mod outbox;
 mod queue;
 mod reconfigure;
 mod recover;

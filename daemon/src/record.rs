@@ -11,6 +11,7 @@ use crate::outcome::Outcome;
 
 pub mod egress;
 pub mod finding;
+pub mod outbox;
 
 pub use finding::Finding;
 
@@ -66,6 +67,8 @@ pub enum Trigger {
         /// Its run.
         run: RunId,
     },
+    /// A message of the outbox can be delivered.
+    Outbox,
     /// An earlier attempt failed.
     Retry {
         /// That attempt.

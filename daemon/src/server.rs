@@ -15,6 +15,7 @@
 //! | `egress`  | requests to other servers                                  |
 //! | `holds`   | what must stay in backup repositories                      |
 //! | `plans`   | what is to be removed, and what was moved aside            |
+//! | `push`    | messages of the outbox                                     |
 //! | `runs`    | runs: start, cancel, list, show                            |
 //! | `findings` | what is wrong beyond single runs, and what is ignored      |
 //! | `follow`  | streams of a run: its log and its events, until it is over |
@@ -28,6 +29,7 @@ mod follow;
 mod holds;
 mod peer;
 mod plans;
+mod push;
 mod reply;
 mod runs;
 mod socket;
@@ -107,6 +109,11 @@ fn router(state: ServerState) -> Router {
         .route("/findings", get(findings::list))
         .route("/findings/ignore", post(findings::ignore))
         .route("/findings/heed", post(findings::heed))
+        .route("/push", get(push::list).post(push::send))
+        .route("/push/resend", post(push::resend_dead))
+        .route("/push/{id}", get(push::show))
+        .route("/push/{id}/resend", post(push::resend))
+        .route("/push/{id}/drop", post(push::remove))
         .route("/egress", get(egress::list))
         .route("/stats", get(stats::only))
         .route("/stats/{task}", get(stats::of_task))

@@ -19,6 +19,7 @@
 //! | `state`        | the tasks' keys and values                                          |
 //! | `hold`         | what must stay in backup repositories                               |
 //! | `egress`       | requests to other servers                                           |
+//! | `outbox`       | messages that are to be delivered                                   |
 //! | `finding`      | findings beyond one run                                             |
 //! | `read`         | the questions that can be asked                                     |
 //! | [`retention`]  | what is forgotten, and when                                         |
@@ -31,6 +32,7 @@ mod finding;
 mod hold;
 mod lock;
 mod log_buffer;
+mod outbox;
 mod read;
 pub mod retention;
 mod row;
@@ -47,7 +49,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::record::LogRecord;
 
@@ -56,6 +58,7 @@ pub use self::egress::EgressFilter;
 pub use self::error::{StateError, StoreError};
 pub use self::hold::Hold;
 pub use self::lock::StateLock;
+pub use self::outbox::{Claimed, MOST_CLAIMED, MessageFilter, Next, Outcome as DeliveryOutcome, Resend, Settlement};
 pub use self::read::{Reader, RunFilter};
 pub use self::retention::{Pruned, Retention};
 pub use self::state::{StateValue, StateWrite};
@@ -74,6 +77,7 @@ pub struct Store {
     requests: mpsc::Sender<Request>,
     logs: Arc<LogBuffer>,
     commits: Arc<AtomicU64>,
+    outbox: watch::Receiver<u64>,
     reader: Reader,
 }
 
@@ -87,8 +91,10 @@ impl Store {
         let (requests, receiver) = mpsc::channel(WAITING);
         let logs = Arc::new(LogBuffer::default());
         let commits = Arc::default();
-        tokio::spawn(Writer::new(connection, path, Arc::clone(&logs), Arc::clone(&commits), lock).run(receiver));
-        Ok(Self { requests, logs, commits, reader })
+        let (changed, outbox) = watch::channel(0);
+        let writer = Writer::new(connection, path, Arc::clone(&logs), Arc::clone(&commits), changed, lock);
+        tokio::spawn(writer.run(receiver));
+        Ok(Self { requests, logs, commits, outbox, reader })
     }
 
     /// Opens the journal of a directory: locks it, then [`Store::open`].
@@ -142,7 +148,7 @@ impl Store {
 
     /// Runs SQL on the writer's connection.
     #[cfg(test)]
-    async fn sql(&self, sql: &'static str) -> Result<u64, StoreError> {
+    pub(crate) async fn sql(&self, sql: &'static str) -> Result<u64, StoreError> {
         self.ask(|answer| Request::Sql { sql, answer }).await?
     }
 

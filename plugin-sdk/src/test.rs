@@ -1,6 +1,6 @@
 //! An in-memory host for tests on the author's machine (`cargo test`, no sandbox, no daemon).
 //!
-//! Log, state, metrics, the files of a journal and tables with old rows are kept in memory; a root is a folder of the author's
+//! Log, state, metrics, the files of a journal, the outbox and tables with old rows are kept in memory; a root is a folder of the author's
 //! choice, and the facts of the server are what the test says. With the feature `sqlite`, the database `private` is one of SQLite
 //! in memory. Other databases and repositories need the real host: here they answer [`HostError::Unavailable`]. It checks grants of roots but is no sandbox: do not point it at files that a test must not touch.
 //!
@@ -38,6 +38,7 @@ pub(crate) mod http;
 pub(crate) mod journal;
 pub(crate) mod log;
 pub(crate) mod metrics;
+pub(crate) mod outbox;
 pub(crate) mod purge;
 pub(crate) mod removal;
 pub(crate) mod secrets;
@@ -48,6 +49,7 @@ pub(crate) mod system;
 #[cfg(not(feature = "sqlite"))]
 pub(crate) use absent::sql;
 pub(crate) use absent::{drill, dump, repository};
+pub use outbox::Entry as OutboxEntry;
 pub use system::Facts;
 
 thread_local! {
@@ -64,6 +66,7 @@ struct World {
     plans: BTreeMap<String, Vec<crate::removal::Candidate>>,
     blocks: Vec<crate::removal::Block>,
     journal: Option<Vec<JournalFile>>,
+    outbox: Option<outbox::Outbox>,
     http: Option<http::Answerer>,
     secrets: BTreeMap<String, String>,
     facts: Facts,
@@ -137,6 +140,18 @@ impl Host {
         files.sort_by_key(|it| it.modified_ms);
         with(|world| world.journal = Some(files));
         self
+    }
+
+    /// Grants the outbox, empty, with all rights. Its time is that of the context.
+    #[must_use]
+    pub fn outbox(self) -> Self {
+        with(|world| world.outbox = Some(outbox::Outbox::default()));
+        self
+    }
+
+    /// The messages in the outbox, in the order in which they were enqueued.
+    pub fn messages(&self) -> Vec<OutboxEntry> {
+        outbox::entries()
     }
 
     /// Grants facts about the server. It replaces those given before.

@@ -340,6 +340,19 @@ mod outcome {
         exceeds("recurse", "", "stack");
     }
 
+    pub(super) fn outbox() {
+        let grant = "[grant.outbox]\naccess = [\"enqueue\", \"deliver\"]\n";
+        let (site, _daemon) =
+            site("outbox", &format!("config = {{ enqueue = 7, channel = \"mail\", claim = 5 }}\n{grant}"));
+        let first = run(&site, "outbox");
+        assert_eq!(first["report"]["summary"], "7 new, 7 sent", "{first}");
+        let again = run(&site, "outbox");
+        assert_eq!(again["report"]["summary"], "0 new, 0 sent", "the keys are known: {again}");
+        let journal = site.journal();
+        assert_eq!(journal.number("SELECT count(*) FROM outbox_message WHERE state = 'sent' AND origin = 'outbox'"), 7);
+        assert_eq!(journal.number("SELECT count(*) FROM outbox_attempt WHERE outcome = 'sent'"), 7);
+    }
+
     pub(super) fn open_handles() {
         let site = Site::new(&["open-handles", "noop"]);
         root(&site);

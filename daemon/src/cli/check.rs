@@ -123,5 +123,6 @@ fn next(task: &Task, host: &str, surroundings: &Surroundings<'_>) -> String {
     waits.extend(task.triggers.startup.then(|| "at start".to_owned()));
     waits.extend(task.triggers.watch.iter().map(|path| format!("on change of {}", path.display())));
     waits.extend(task.triggers.after.iter().map(|after| format!("after {}", after.task)));
+    waits.extend(task.triggers.outbox.then(|| "on messages to deliver".to_owned()));
     if waits.is_empty() { "by hand only".to_owned() } else { waits.join(", ") }
 }

@@ -103,10 +103,16 @@ impl From<ClientError> for Failure {
                 let exit = match body.error {
                     // Diagnostics are of several lines, and each has its own remedy.
                     ErrorCode::Config => return Self::new(Exit::Usage, message, CHECK_AGAIN),
-                    ErrorCode::BadRequest | ErrorCode::AmbiguousRun | ErrorCode::AmbiguousFinding => Exit::Usage,
+                    ErrorCode::BadRequest
+                    | ErrorCode::AmbiguousRun
+                    | ErrorCode::AmbiguousFinding
+                    | ErrorCode::AmbiguousMessage
+                    | ErrorCode::KeyTaken
+                    | ErrorCode::MessageState => Exit::Usage,
                     ErrorCode::NoTask
                     | ErrorCode::NoRun
                     | ErrorCode::NoFinding
+                    | ErrorCode::NoMessage
                     | ErrorCode::NoDocument
                     | ErrorCode::RunOver
                     | ErrorCode::RunNotOver

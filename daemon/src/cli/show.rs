@@ -114,6 +114,7 @@ fn why(run: &Run) -> String {
         Trigger::Startup => "the daemon started".to_owned(),
         Trigger::Watch { path } => format!("something changed at {}", line(path)),
         Trigger::After { run } => format!("run {run} ended"),
+        Trigger::Outbox => "messages can be delivered".to_owned(),
         Trigger::Retry { run } => format!("run {run} failed"),
         Trigger::Manual { by } => format!("asked for by {}", line(by)),
     }

@@ -34,6 +34,13 @@ pub struct DaemonSettings {
     #[serde(with = "crate::config::duration")]
     #[schemars(schema_with = "crate::config::schema::duration")]
     pub keep_history: Duration,
+    /// Messages of the outbox that were sent, are dead or expired longer ago than this are forgotten, with their idempotency keys.
+    #[serde(with = "crate::config::duration")]
+    #[schemars(schema_with = "crate::config::schema::duration")]
+    pub keep_messages: Duration,
+    /// So many of them are kept at the most, the newest.
+    #[schemars(range(min = 1_000, max = 100_000_000))]
+    pub max_messages: u32,
 }
 
 impl Default for DaemonSettings {
@@ -48,6 +55,8 @@ impl Default for DaemonSettings {
             workers: 0,
             stop_deadline: Duration::from_secs(30),
             keep_history: Duration::from_secs(90 * 24 * 3600),
+            keep_messages: Duration::from_secs(30 * 24 * 3600),
+            max_messages: 200_000,
         }
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::dump::DumpGrant;
 use crate::config::http::HttpGrant;
+use crate::config::outbox::OutboxGrant;
 use crate::config::rate::Rate;
 use crate::config::removal::RemovalGrant;
 use crate::config::secret::Secret;
@@ -44,6 +45,8 @@ pub struct Grants {
     pub drill: Option<DrillGrant>,
     /// The journal of systemd.
     pub journal: Option<JournalGrant>,
+    /// Messages that are to be delivered.
+    pub outbox: Option<OutboxGrant>,
     /// Databases to query, by name. `private` is reserved for the task's own.
     pub sql: BTreeMap<String, SqlGrant>,
 }

@@ -25,6 +25,8 @@ pub struct ScheduleSettings {
     pub watch: Vec<PathBuf>,
     /// When another task has ended.
     pub after: Vec<After>,
+    /// When a message of the outbox can be delivered, and no run of the task is under way.
+    pub outbox: bool,
 
     /// IANA name, such as `Asia/Shanghai`. Default: the daemon's.
     pub timezone: Option<String>,
@@ -197,6 +199,7 @@ impl std::fmt::Display for ScheduleSettings {
         triggers.extend(self.startup.then(|| "startup".to_owned()));
         triggers.extend(self.watch.iter().map(|path| format!("watch {}", path.display())));
         triggers.extend(self.after.iter().map(|after| format!("after {}", after.task)));
+        triggers.extend(self.outbox.then(|| "outbox".to_owned()));
         f.write_str(&if triggers.is_empty() { "by hand".to_owned() } else { triggers.join(", ") })
     }
 }

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::dispatcher::{Active, Dispatcher};
+use crate::clock;
 use crate::command::{CommandError, NextSlot, Running, Status, TaskStatus};
 use crate::config::load::Task;
 use crate::outcome::Outcome;
 use crate::record::Phase;
 use crate::record::finding::IgnoredFinding;
+use crate::record::outbox::{Enqueued, NewMessage};
 use crate::stats::Keeping;
-use crate::store::{Hold, Store, StoreError};
+use crate::store::{Hold, Resend, Store, StoreError};
 use tokio::sync::oneshot;
 
 /// Runs that wait are listed up to this many.
@@ -116,6 +118,49 @@ impl Dispatcher {
             let was = store.heed(&id).await?;
             tracing::info!(finding = %id, %by, "a finding is heeded again");
             Ok(was)
+        };
+        have_done(work, reply);
+    }
+
+    /// Puts a message into the outbox.
+    pub(super) fn enqueue(
+        &self,
+        origin: &'static str,
+        message: NewMessage,
+        by: String,
+        reply: oneshot::Sender<Result<Enqueued, CommandError>>,
+    ) {
+        let store = self.runner.store.clone();
+        let work = async move {
+            let enqueued = store.outbox_enqueue(origin, vec![message], clock::now()).await?.pop();
+            // As many answers come as messages went.
+            let enqueued = enqueued.ok_or(StoreError::Closed)?;
+            tracing::debug!(message = %enqueued.id, outcome = ?enqueued.outcome, %by, "a message was enqueued");
+            Ok(enqueued)
+        };
+        have_done(work, reply);
+    }
+
+    /// Sends dead messages again.
+    pub(super) fn resend(&self, which: Resend, by: String, reply: oneshot::Sender<Result<u64, CommandError>>) {
+        let store = self.runner.store.clone();
+        let work = async move {
+            let messages = store.outbox_resend(which.clone(), clock::now()).await?;
+            tracing::info!(?which, messages, %by, "dead messages are sent again");
+            Ok(messages)
+        };
+        have_done(work, reply);
+    }
+
+    /// Removes a message.
+    pub(super) fn drop_message(&self, id: String, by: String, reply: oneshot::Sender<Result<bool, CommandError>>) {
+        let store = self.runner.store.clone();
+        let work = async move {
+            let dropped = store.outbox_drop(&id, clock::now()).await?;
+            if dropped {
+                tracing::info!(message = %id, %by, "a message was dropped");
+            }
+            Ok(dropped)
         };
         have_done(work, reply);
     }

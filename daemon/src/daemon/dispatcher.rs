@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::loaded::Loaded;
+use super::outbox::Outbox;
 use super::queue::{Queue, Waiting};
 use super::reconfigure;
 use super::signals::{Asked, Signals};
@@ -27,7 +28,7 @@ use crate::run::cancel::{Cancel, Reason};
 use crate::run::execute::{Ended, Job, Tally, host_bug, retry_after};
 use crate::schedule::Seed;
 use crate::schedule::timetable::Timetable;
-use crate::store::{Retention, StoreError, Transition};
+use crate::store::{Next, Retention, StoreError, Transition};
 
 /// How long guests get to notice that the daemon stops, after the deadline.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
@@ -49,6 +50,8 @@ pub(super) enum Note {
     Refused(Waiting),
     /// A run is over, or left for the next daemon.
     Ended(RunId, Ended),
+    /// When something of the outbox can be claimed, and the number of changes at which that was so.
+    Outbox(Next, u64),
     /// A configuration was loaded.
     Loaded(Result<Box<Loaded>, String>, reconfigure::Waiting),
 }
@@ -87,6 +90,7 @@ pub(super) struct Dispatcher {
     commands: mpsc::Receiver<Command>,
     pub(super) notes: mpsc::UnboundedSender<Note>,
     inbox: mpsc::UnboundedReceiver<Note>,
+    pub(super) outbox: Outbox,
     pruned: Timestamp,
     gave_back: Timestamp,
 }
@@ -124,6 +128,7 @@ impl Dispatcher {
             commands,
             notes,
             inbox,
+            outbox: Outbox::default(),
             pruned: Timestamp(0),
             gave_back: Timestamp(0),
             runner,
@@ -144,6 +149,7 @@ impl Dispatcher {
         }
         dispatcher.watch();
         dispatcher.startup();
+        dispatcher.watch_outbox();
         dispatcher.prune(now);
         Ok(dispatcher)
     }
@@ -166,7 +172,8 @@ impl Dispatcher {
         let mut watchdog = sd_notify::watchdog_enabled().map(|every| tokio::time::interval(every / 2));
         loop {
             self.start_runs();
-            let due = [self.timetable.next_due(), self.later.peek().map(|Reverse((due, _))| *due)];
+            let later = self.later.peek().map(|Reverse((due, _))| *due);
+            let due = [self.timetable.next_due(), later, self.outbox_due()];
             let due = due.into_iter().flatten().min();
             let settled = self.reload_at.into_iter().chain(self.unsettled.values().copied()).min();
             tokio::select! {
@@ -206,6 +213,7 @@ impl Dispatcher {
             self.timetable.clock_changed(now);
         }
         self.due(now, change);
+        self.deliver(now);
         while let Some(Reverse((due, id))) = self.later.peek()
             && *due <= now
         {
@@ -263,6 +271,7 @@ impl Dispatcher {
             Note::Queued(waiting) => self.arrived(waiting),
             Note::Refused(waiting) => self.queue.retract(&waiting.task),
             Note::Ended(id, ended) => self.ended(&id, ended),
+            Note::Outbox(next, changes) => self.outbox_changed(next, changes),
             Note::Loaded(loaded, replies) => self.take_over(loaded, replies),
         }
     }
@@ -274,7 +283,9 @@ impl Dispatcher {
         let now = clock::now();
         let mut run = active.waiting.run;
         (run.started, run.ended) = (Some(active.started), Some(now));
+        let over = run.clone();
         self.conclude(run, outcome);
+        self.delivered(&over, now);
         if now.0 - self.pruned.0 > PRUNE_EVERY_MS {
             self.prune(now);
         }
@@ -324,6 +335,9 @@ impl Dispatcher {
             Command::Release { task, url, by, reply } => self.release(task, url, by, reply),
             Command::Ignore { entry, reply } => self.ignore(entry, reply),
             Command::Heed { id, by, reply } => self.heed(id, by, reply),
+            Command::Enqueue { origin, message, by, reply } => self.enqueue(origin, *message, by, reply),
+            Command::Resend { which, by, reply } => self.resend(which, by, reply),
+            Command::DropMessage { id, by, reply } => self.drop_message(id, by, reply),
             Command::Reload(reply) => self.reload(vec![reply]),
         }
     }
@@ -347,6 +361,7 @@ impl Dispatcher {
 
     fn prune(&mut self, now: Timestamp) {
         self.pruned = now;
+        self.prune_outbox(now);
         let (store, keep) = (self.runner.store.clone(), self.loaded.config.settings.keep_history);
         let state_dir = Arc::clone(&self.runner.state_dir);
         tokio::spawn(async move {

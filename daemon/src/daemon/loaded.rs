@@ -57,7 +57,8 @@ impl Loaded {
         }
         let by_event = |task: &&Arc<Task>| {
             let triggers = &task.triggers;
-            task.enabled && (triggers.startup || !triggers.watch.is_empty() || !triggers.after.is_empty())
+            let by_outcome = !triggers.watch.is_empty() || !triggers.after.is_empty();
+            task.enabled && (triggers.startup || triggers.outbox || by_outcome)
         };
         let eventful = config.tasks.values().filter(by_event).cloned().collect();
         Ok(Self { config, at: clock::now(), eventful, plugins })

@@ -174,7 +174,7 @@ impl Dispatcher {
     }
 
     /// Queues all enabled tasks that want an event and do not wait already.
-    fn each(&mut self, wants: impl Fn(&Task) -> bool, trigger: &Trigger) {
+    pub(super) fn each(&mut self, wants: impl Fn(&Task) -> bool, trigger: &Trigger) {
         let tasks: Vec<_> = self
             .loaded
             .eventful

@@ -24,6 +24,7 @@ pub const CAPABILITIES: &[(&str, &[&str])] = &[
     ("http", &[]),
     ("journal", &[]),
     ("metrics", &[]),
+    ("outbox", &["enqueue", "deliver"]),
     ("repository", &["append", "list", "prune", "check", "restore"]),
     ("secrets", &["fill", "sign"]),
     ("sql", &["read", "write", "remove", "maintain"]),

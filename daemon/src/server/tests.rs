@@ -8,12 +8,13 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use self::fixture::{Fixture, run_id};
-use crate::api::ErrorCode;
-use crate::client::{ClientError, RunQuery};
+use self::fixture::{Fixture, message_id, run_id};
+use crate::api::{ErrorCode, PushRequest};
+use crate::client::{ClientError, MessageQuery, RunQuery};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::outcome::Outcome;
+use crate::record::outbox::{Content, EnqueueOutcome, MessageState, Priority};
 use crate::record::{Level, LogRecord, Phase, RunId};
 use crate::store::Transition;
 
@@ -288,4 +289,61 @@ async fn stopping_ends_the_streams_and_takes_the_file_away() {
     tokio::time::timeout(Duration::from_secs(5), fixture.stop()).await.unwrap();
     assert_eq!(lines.next().await.unwrap(), None);
     assert!(!socket.exists());
+}
+
+fn push(title: &str) -> PushRequest {
+    let content = Content { title: title.into(), ..Content::default() };
+    PushRequest { channels: vec!["wecom".into()], priority: Priority::High, content, ..PushRequest::default() }
+}
+
+#[tokio::test]
+async fn a_message_with_its_key_is_taken_in_once() {
+    let fixture = Fixture::start().await;
+    let client = &fixture.client;
+    let first = client.push(&push("paid"), Some("order-1")).await.unwrap();
+    assert_eq!((first.outcome, &first.id), (EnqueueOutcome::New, &message_id(9)));
+    assert_eq!(client.push(&push("paid"), Some("order-1")).await.unwrap().outcome, EnqueueOutcome::Known);
+    assert_eq!(client.push(&push("paid"), None).await.unwrap().outcome, EnqueueOutcome::New);
+    let taken = client.push(&push("sent"), Some("order-1")).await.unwrap_err();
+    assert!(taken.to_string().contains("upkeep push show"), "{taken}");
+    assert_eq!(code(Err::<(), _>(taken)), ErrorCode::KeyTaken);
+    let heard = fixture.heard();
+    assert!(heard[0].starts_with("enqueue wecom paid key=order-1 origin=api by=uid "), "{heard:?}");
+    assert_eq!(heard.len(), 4);
+    for (body, says) in [
+        ("{\"channels\": [], \"content\": {\"text\": \"x\"}}", "0 channels"),
+        ("{\"channels\": [\"mail\"], \"content\": {}}", "says nothing"),
+        ("{\"channels\": [\"mail\"], \"content\": {\"text\": \"x\", \"titel\": \"y\"}}", "titel"),
+        ("{\"channels\": [\"mail\"], \"content\": {\"text\": \"x\"}, \"expires\": 1}", "expire before"),
+        ("{\"channels\": [\"mail\"], \"content\": {\"text\": \"x\"}, \"priority\": \"soon\"}", "urgent"),
+        ("", "channels"),
+    ] {
+        let (status, answer) = raw(&fixture, "POST", "/v1/push", body).await;
+        assert!(status == 400 && answer.contains(says), "{body}: {status} {answer}");
+    }
+    assert_eq!(fixture.heard().len(), 4, "nothing of this reached the loop");
+}
+
+#[tokio::test]
+async fn messages_are_found_and_refused_by_what_they_are() {
+    let fixture = Fixture::start().await;
+    fixture.story().await;
+    let client = &fixture.client;
+    let all = client.messages(&MessageQuery { limit: Some(1), ..MessageQuery::default() }).await.unwrap();
+    assert_eq!((all.messages[0].id.clone(), all.next.clone()), (message_id(2), Some(message_id(2))));
+    assert_eq!((all.channels[0].channel.as_str(), all.channels[0].later), ("wecom", 1));
+    let older = MessageQuery { before: all.next, ..MessageQuery::default() };
+    let older = client.messages(&older).await.unwrap();
+    assert_eq!((older.messages.len(), older.messages[0].state, older.next), (1, MessageState::Dead, None));
+    let by_mail = MessageQuery { channel: Some("mail".into()), ..MessageQuery::default() };
+    assert_eq!(client.messages(&by_mail).await.unwrap().messages, older.messages);
+    assert_eq!(client.message("01kary0001").await.unwrap().attempts.len(), 2);
+    assert_eq!(code(client.message("01KARY").await), ErrorCode::AmbiguousMessage);
+    assert_eq!(code(client.message("01KZ").await), ErrorCode::NoMessage);
+    assert_eq!(code(client.resend("01KZ").await), ErrorCode::NoMessage);
+    assert_eq!(code(client.resend(&message_id(2)).await), ErrorCode::MessageState);
+    assert_eq!(code(client.drop_message(&message_id(2)).await), ErrorCode::MessageState);
+    assert_eq!(client.resend_dead(Some("mail")).await.unwrap().messages, 1);
+    assert_eq!(raw(&fixture, "GET", "/v1/push?state=gone", "").await.0, 400);
+    assert!(fixture.heard().iter().any(|it| it.starts_with("resend Dead(Some(\"mail\"))")), "{:?}", fixture.heard());
 }

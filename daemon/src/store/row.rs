@@ -34,6 +34,7 @@ pub(super) fn trigger(trigger: &Trigger) -> (&'static str, Option<&str>) {
         Trigger::Startup => ("startup", None),
         Trigger::Watch { path } => ("watch", Some(path)),
         Trigger::After { run } => ("after", Some(&run.0)),
+        Trigger::Outbox => ("outbox", None),
         Trigger::Retry { run } => ("retry", Some(&run.0)),
         Trigger::Manual { by } => ("manual", Some(by)),
     }
@@ -151,6 +152,7 @@ fn read_trigger(name: &str, cause: Option<String>) -> Result<Trigger, StoreError
         ("startup", None) => Ok(Trigger::Startup),
         ("watch", Some(path)) => Ok(Trigger::Watch { path }),
         ("after", Some(cause)) => Ok(Trigger::After { run: run(cause) }),
+        ("outbox", None) => Ok(Trigger::Outbox),
         ("retry", Some(cause)) => Ok(Trigger::Retry { run: run(cause) }),
         ("manual", Some(by)) => Ok(Trigger::Manual { by }),
         (name, cause) => Err(StoreError::Nonsense(format!("the trigger `{name}` with the cause {cause:?}"))),

@@ -3,6 +3,9 @@
 mod crash;
 mod group;
 mod opening;
+mod outbox;
+mod outbox_crash;
+mod outbox_speed;
 mod pruning;
 mod round_trip;
 mod task_state;

@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::{Connection, SqliteConnection};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::apply;
 use super::error::{StateError, StoreError};
 use super::lock::StateLock;
 use super::log_buffer::LogBuffer;
+use super::outbox::{Ask, Told};
 use super::rows::Statement;
 use super::state::{self, StateWrite};
 use super::transition::Transition;
@@ -43,6 +44,10 @@ pub(super) enum Request {
         limit_bytes: u64,
         answer: Answer<(), StateError>,
     },
+    Outbox {
+        ask: Ask,
+        answer: Answer<Told>,
+    },
     Remove {
         statement: Statement<'static>,
         answer: Answer<u64>,
@@ -62,6 +67,7 @@ pub(super) enum Request {
 enum Done {
     Rows(u64),
     State(Result<(), StateError>),
+    Outbox(Told),
 }
 
 pub(super) struct Writer {
@@ -69,6 +75,8 @@ pub(super) struct Writer {
     path: PathBuf,
     logs: Arc<LogBuffer>,
     commits: Arc<AtomicU64>,
+    /// How many commits changed the outbox.
+    outbox: watch::Sender<u64>,
     lock: StateLock,
     /// Whether the last commit failed.
     failing: bool,
@@ -80,9 +88,10 @@ impl Writer {
         path: PathBuf,
         logs: Arc<LogBuffer>,
         commits: Arc<AtomicU64>,
+        outbox: watch::Sender<u64>,
         lock: StateLock,
     ) -> Self {
-        Self { connection, path, logs, commits, lock, failing: false }
+        Self { connection, path, logs, commits, outbox, lock, failing: false }
     }
 
     /// Runs until it is told to close or nobody is left who could ask.
@@ -144,7 +153,13 @@ impl Writer {
             }
         }
         match done {
-            Ok(done) => batch.into_iter().zip(done).for_each(|(request, done)| request.answer(done)),
+            Ok(done) => {
+                let changes = |done: &Result<Done, _>| matches!(done, Ok(Done::Outbox(told)) if told.changed());
+                if done.iter().any(changes) {
+                    self.outbox.send_modify(|commits| *commits += 1);
+                }
+                batch.into_iter().zip(done).for_each(|(request, done)| request.answer(done));
+            }
             Err(error) => batch.into_iter().for_each(|request| request.answer(Err(error.clone()))),
         }
     }
@@ -280,6 +295,7 @@ impl Writer {
             Request::State { task, writes, limit_bytes, .. } => {
                 state::apply(connection, task, writes, *limit_bytes).await.map(Done::State)
             }
+            Request::Outbox { ask, .. } => ask.apply(connection).await.map(Done::Outbox),
             #[cfg(test)]
             Request::Sql { sql, .. } => {
                 sqlx::query(*sql).execute(connection).await.map(|done| Done::Rows(done.rows_affected()))
@@ -323,7 +339,7 @@ impl Request {
         let rows = |done: Result<Done, StoreError>| {
             done.map(|done| match done {
                 Done::Rows(rows) => rows,
-                Done::State(_) => 0,
+                Done::State(_) | Done::Outbox(_) => 0,
             })
         };
         let _gone = match self {
@@ -331,9 +347,15 @@ impl Request {
             Self::State { answer, .. } => answer
                 .send(match done {
                     Ok(Done::State(done)) => done,
-                    Ok(Done::Rows(_)) => Ok(()),
+                    Ok(Done::Rows(_) | Done::Outbox(_)) => Ok(()),
                     Err(error) => Err(error.into()),
                 })
+                .is_err(),
+            Self::Outbox { answer, .. } => answer
+                .send(done.map(|done| match done {
+                    Done::Outbox(told) => told,
+                    Done::Rows(_) | Done::State(_) => Told::Rows(0),
+                }))
                 .is_err(),
             Self::Remove { answer, .. } => answer.send(rows(done)).is_err(),
             Self::Close { .. } => false,

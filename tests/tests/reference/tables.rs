@@ -22,6 +22,7 @@ pub(crate) fn all(daemon: &Value, task: &Value) -> Vec<(&'static str, String)> {
         ("http", table(task, definition("HttpGrant"))),
         ("secrets", table(task, definition("SecretGrant"))),
         ("journal", table(task, definition("JournalGrant"))),
+        ("outbox", table(task, definition("OutboxGrant"))),
         ("repository", table(task, definition("RepositoryGrant"))),
         ("dump", table(task, definition("DumpGrant"))),
         ("server", table(task, definition("ServerGrant"))),

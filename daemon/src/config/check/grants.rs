@@ -109,6 +109,7 @@ fn lines_to_add(capability: &str, request: &Request) -> String {
         "system" => return format!("[grant]\nsystem = [{}]", rights.join(", ")),
         "journal" => return "[grant.journal]\nkeep = \"100 MiB\"".to_owned(),
         "http" => return "[grant.http]\nallow = [\"https://HOST/PATH/\"]".to_owned(),
+        "outbox" => "[grant.outbox]".to_owned(),
         "drill" => return "[grant.drill]\nfolder = \"/var/tmp\"".to_owned(),
         "files" => "[grant.files.NAME]\npath = \"/FOLDER\"".to_owned(),
         "repository" => "[grant.repository.main]\nurl = \"/FOLDER\"\npassword = { file = \"/FILE\" }".to_owned(),
@@ -146,6 +147,11 @@ fn given(grants: &Grants) -> BTreeMap<&'static str, Given> {
     let system = KeyPath::of(["grant", "system"]);
     for (place, group) in grants.system.iter().enumerate() {
         all.entry("system").or_default().rights.push((system.index(place), word(group)));
+    }
+    if let Some(outbox) = &grants.outbox {
+        let access = KeyPath::of(["grant", "outbox", "access"]);
+        let rights = outbox.access.iter().enumerate().map(|(place, right)| (access.index(place), word(right)));
+        all.entry("outbox").or_default().rights.extend(rights);
     }
     let mut named = |capability: &'static str, name: &str, rights: Vec<String>| {
         let access = KeyPath::of(["grant", capability, name, "access"]);

@@ -15,6 +15,7 @@ use crate::findings::identifier;
 use crate::outcome::Outcome;
 use crate::record::egress::{Egress, EgressResult};
 use crate::record::finding::{FindingState, Life};
+use crate::record::outbox::{EnqueueOutcome, Enqueued};
 use crate::record::{
     Finding, Level, LogRecord, Metric, MetricValue, Phase, Report, Run, RunId, Severity, Slot, SlotDecision, Step,
     StepPhase, Trigger,
@@ -29,7 +30,7 @@ use crate::root::{Root, modified_ns};
 use crate::server::{ServerState, Socket, serve};
 use crate::stats::Keeping;
 use crate::stats::keeper::{Keeper, view};
-use crate::store::{Hold, Store, Transition};
+use crate::store::{Hold, Resend, Store, Transition};
 
 /// 2026-11-23 03:30:00 UTC, when the first run of the story was due.
 pub(super) const DUE: i64 = 1_795_404_600_000;
@@ -50,6 +51,31 @@ pub(super) struct Fixture {
 pub(super) fn run_id(n: u8) -> RunId {
     RunId(format!("01KARX{n:04}6Z7QW3M5T8V2B4C9").into())
 }
+
+/// The identifier of the `n`th message of the story.
+pub(super) fn message_id(n: u8) -> String {
+    format!("01KARY{n:04}2D5H8J4K6N9P3Q7R")
+}
+
+/// One message that is dead after its two channels refused it, and one that waits; the channel `wecom` is paused. 2026-11-23
+/// 03:30 UTC is when all of it was; the times to come are far away, so that they do not pass.
+const MESSAGES: &str = "\
+    INSERT INTO outbox_message (id, origin, key, channels, position, channel, priority, content, state, created, due, attempts, \
+                                ended, reason) \
+    VALUES ('01KARY00012D5H8J4K6N9P3Q7R', 'backup-app', 'backup-2026-11-23', '[\"wecom\",\"mail\"]', 1, 'mail', 1, \
+            '{\"title\":\"1 file could not be read\",\"level\":\"warn\",\"group\":\"backup\"}', 'dead', 1795404602000, \
+            1795404602000, 2, 1795404603000, '550 5.1.1 no such mailbox'); \
+    INSERT INTO outbox_message (id, origin, channels, position, channel, priority, content, state, created, not_before, due) \
+    VALUES ('01KARY00022D5H8J4K6N9P3Q7R', 'api', '[\"wecom\"]', 0, 'wecom', 2, '{\"text\":\"good morning\",\"level\":\"info\"}', \
+            'waiting', 1795404602500, 4102444800000, 4102444800000); \
+    INSERT INTO outbox_attempt (message, attempt, at, channel, outcome, code, reason, took) \
+    SELECT number, 1, 1795404602100, 'wecom', 'refused', '93000', 'invalid webhook url', 84 \
+    FROM outbox_message WHERE key = 'backup-2026-11-23'; \
+    INSERT INTO outbox_attempt (message, attempt, at, channel, outcome, code, reason, took) \
+    SELECT number, 2, 1795404602600, 'mail', 'refused', '550', '550 5.1.1 no such mailbox', 400 \
+    FROM outbox_message WHERE key = 'backup-2026-11-23'; \
+    INSERT INTO outbox_channel (name, paused_until, reason) \
+    VALUES ('wecom', 4102444800000, 'api freq out of limit')";
 
 pub(super) fn run(n: u8) -> Run {
     Run::queued(run_id(n), "backup-app", Trigger::Schedule, Timestamp(DUE), Timestamp(DUE + 3))
@@ -79,7 +105,7 @@ impl Fixture {
         let events = Events::default();
         let (commands, questions) = mpsc::channel(16);
         let heard = Arc::default();
-        let the_loop = tokio::spawn(answer(questions, Arc::clone(&heard)));
+        let the_loop = tokio::spawn(answer(questions, Arc::clone(&heard), store.clone()));
         let state_dir = dir.path().join("state");
         let state = ServerState::new(commands, store.read().clone(), events.clone(), state_dir.into());
         let shutdown = CancellationToken::new();
@@ -162,6 +188,9 @@ impl Fixture {
         self.queue(2).await;
         assert!(self.store.hold(&hold()).await.unwrap());
         self.store.egress(&request()).await.unwrap();
+        for sql in MESSAGES.split("; ") {
+            self.store.sql(sql).await.unwrap();
+        }
         self.removed();
         self.counted();
     }
@@ -238,7 +267,7 @@ impl Fixture {
     }
 }
 
-async fn answer(mut questions: mpsc::Receiver<Command>, heard: Arc<Mutex<Vec<String>>>) {
+async fn answer(mut questions: mpsc::Receiver<Command>, heard: Arc<Mutex<Vec<String>>>, store: Store) {
     let hear = |text: String| heard.lock().unwrap().push(text);
     while let Some(command) = questions.recv().await {
         match command {
@@ -271,6 +300,21 @@ async fn answer(mut questions: mpsc::Receiver<Command>, heard: Arc<Mutex<Vec<Str
             Command::Heed { id, by, reply } => {
                 hear(format!("heed {id} by={by}"));
                 drop(reply.send(Ok(true)));
+            }
+            Command::Enqueue { origin, message, by, reply } => {
+                let (key, channels) = (message.key.clone().unwrap_or_default(), message.channels.join(","));
+                hear(format!("enqueue {channels} {} key={key} origin={origin} by={by}", message.content.title));
+                let known = store.outbox_enqueue("story", vec![*message], Timestamp(DUE)).await.unwrap().remove(0);
+                let id = if known.outcome == EnqueueOutcome::New { message_id(9) } else { known.id };
+                drop(reply.send(Ok(Enqueued { id, ..known })));
+            }
+            Command::Resend { which, by, reply } => {
+                hear(format!("resend {which:?} by={by}"));
+                drop(reply.send(Ok(u64::from(which != Resend::One(message_id(2))))));
+            }
+            Command::DropMessage { id, by, reply } => {
+                hear(format!("drop {id} by={by}"));
+                drop(reply.send(Ok(id == message_id(1))));
             }
             Command::Reload(reply) => {
                 let changed = vec!["backup-app".to_owned()];

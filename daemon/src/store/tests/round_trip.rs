@@ -34,6 +34,7 @@ async fn queued_runs() {
         Trigger::Startup,
         Trigger::Watch { path: "/srv/app".into() },
         Trigger::After { run: other.clone() },
+        Trigger::Outbox,
         Trigger::Retry { run: other },
         Trigger::Manual { by: "uid 1000".into() },
     ];

@@ -1,0 +1,142 @@
+//! Messages: put one into the outbox, list them, show one, send dead ones again, drop one.
+
+use axum::Json;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use super::ServerState;
+use super::peer::Peer;
+use super::reply::{ApiError, Asked, Named, Reply, Told};
+use crate::api::{ErrorCode, MessageDetail, Messages, PushRequest, ResendRequest, Resent};
+use crate::clock;
+use crate::command::Command;
+use crate::record::outbox::{EnqueueOutcome, Enqueued, Message, MessageState, NewMessage};
+use crate::store::{MessageFilter, Resend, StoreError};
+
+/// Messages that are given when the question names no number, and the most that one answer holds.
+const MESSAGES: (u32, u32) = (50, 1_000);
+
+/// The largest message, in bytes. A body holds it with room to spare.
+const LARGEST: u64 = 48 << 10;
+
+/// Names the message: given again, it changes nothing.
+const KEY: &str = "idempotency-key";
+
+/// `POST /v1/push`
+pub(super) async fn send(
+    State(state): State<ServerState>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
+    Told(request): Told<PushRequest>,
+) -> Result<(StatusCode, Json<Enqueued>), ApiError> {
+    let PushRequest { origin, channels, priority, not_before, expires, content } = request;
+    let bad = |message: String| ApiError::new(ErrorCode::BadRequest, message);
+    let unreadable = |_| bad("the header Idempotency-Key takes visible ASCII characters only".to_owned());
+    let key = headers.get(KEY).map(|key| key.to_str().map(str::to_owned)).transpose().map_err(unreadable)?;
+    let message = NewMessage { key, channels, priority, not_before, expires, content };
+    if let Some(wrong) = message.wrong(LARGEST, clock::now()) {
+        return Err(bad(format!("the message cannot be taken in: {wrong}")));
+    }
+    let (origin, by) = (origin.name(), peer.by());
+    let message = Box::new(message);
+    let enqueued = state.ask(|reply| Command::Enqueue { origin, message, by, reply }).await??;
+    match enqueued.outcome {
+        EnqueueOutcome::New => Ok((StatusCode::ACCEPTED, Json(enqueued))),
+        EnqueueOutcome::Known => Ok((StatusCode::OK, Json(enqueued))),
+        EnqueueOutcome::Different => {
+            let first = enqueued.id;
+            let message = format!(
+                "another message has this idempotency key: {first}; give this one a key of its own, `upkeep push show {first}` \
+                 shows the first"
+            );
+            Err(ApiError::new(ErrorCode::KeyTaken, message))
+        }
+    }
+}
+
+/// Which messages.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MessageQuery {
+    state: Option<MessageState>,
+    channel: Option<String>,
+    limit: Option<u32>,
+    before: Option<String>,
+}
+
+/// `GET /v1/push?state=&channel=&limit=&before=`
+pub(super) async fn list(State(state): State<ServerState>, Asked(query): Asked<MessageQuery>) -> Reply<Messages> {
+    let limit = query.limit.unwrap_or(MESSAGES.0).min(MESSAGES.1);
+    let before = query.before.map(|id| id.to_ascii_uppercase());
+    let filter = MessageFilter { state: query.state, channel: query.channel, before };
+    // One more than asked for tells whether there are more.
+    let mut messages = state.journal.messages(&filter, limit.saturating_add(1)).await?;
+    let more = messages.len() > limit as usize;
+    messages.truncate(limit as usize);
+    let next = messages.last().filter(|_| more).map(|message| message.id.clone());
+    let channels = state.journal.outbox_counts(clock::now()).await?;
+    Ok(Json(Messages { messages, channels, next }))
+}
+
+/// `GET /v1/push/{id}`
+pub(super) async fn show(State(state): State<ServerState>, Named(name): Named) -> Reply<MessageDetail> {
+    let message = find(&state, &name).await?;
+    let attempts = state.journal.attempts(&message.id).await?;
+    Ok(Json(MessageDetail { message, attempts }))
+}
+
+/// `POST /v1/push/{id}/resend`
+pub(super) async fn resend(
+    State(state): State<ServerState>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Named(name): Named,
+) -> Reply<Message> {
+    let message = find(&state, &name).await?;
+    let (which, by) = (Resend::One(message.id.clone()), peer.by());
+    if state.ask(|reply| Command::Resend { which, by, reply }).await?? == 0 {
+        return Err(stands(&message, "only dead and expired ones can be sent again"));
+    }
+    Ok(Json(message))
+}
+
+/// `POST /v1/push/resend`
+pub(super) async fn resend_dead(
+    State(state): State<ServerState>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Told(ResendRequest { channel }): Told<ResendRequest>,
+) -> Reply<Resent> {
+    let (which, by) = (Resend::Dead(channel), peer.by());
+    let messages = state.ask(|reply| Command::Resend { which, by, reply }).await??;
+    Ok(Json(Resent { messages }))
+}
+
+/// `POST /v1/push/{id}/drop`
+pub(super) async fn remove(
+    State(state): State<ServerState>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Named(name): Named,
+) -> Reply<Message> {
+    let message = find(&state, &name).await?;
+    let (id, by) = (message.id.clone(), peer.by());
+    if !state.ask(|reply| Command::DropMessage { id, by, reply }).await?? {
+        return Err(stands(&message, &format!("it can be dropped when it was not settled by {}", message.due)));
+    }
+    Ok(Json(message))
+}
+
+fn stands(message: &Message, help: &str) -> ApiError {
+    let state = message.state.name();
+    ApiError::new(ErrorCode::MessageState, format!("message {} is {state}; {help}", message.id))
+}
+
+/// The message that a path names, by its identifier or by the beginning of it.
+async fn find(state: &ServerState, name: &str) -> Result<Message, ApiError> {
+    match state.journal.find_message(name).await {
+        Err(error @ StoreError::Ambiguous { .. }) => Err(ApiError::new(ErrorCode::AmbiguousMessage, error.to_string())),
+        found => found?.ok_or_else(|| {
+            let message = format!("there is no message `{name}`; `upkeep push list` lists them");
+            ApiError::new(ErrorCode::NoMessage, message)
+        }),
+    }
+}
