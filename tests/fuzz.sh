@@ -29,8 +29,11 @@ for manifest in */fuzz/Cargo.toml */*/fuzz/Cargo.toml; do
         [[ $# -eq 0 || " $* " == *" $target "* ]] || continue
         echo "fuzz: $target of $crate, for $seconds s"
         new=$CARGO_TARGET_DIR/new/$target
+        # What takes any bytes at all may have none that are kept.
+        corpora=("$new")
+        [[ ! -d $crate/fuzz/corpus/$target ]] || corpora+=("$crate/fuzz/corpus/$target")
         mkdir -p "$new"
-        cargo fuzz run --fuzz-dir "$crate/fuzz" "$target" "$new" "$crate/fuzz/corpus/$target" -- \
+        cargo fuzz run --fuzz-dir "$crate/fuzz" "$target" "${corpora[@]}" -- \
             -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1
     done
 done
