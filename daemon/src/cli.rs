@@ -14,6 +14,8 @@
 //! | `progress` | a run while it lasts                         |
 //! | others     | one command each, as they are named          |
 
+mod ack;
+mod alerts;
 pub mod backup;
 mod cancel;
 pub mod check;
@@ -77,6 +79,8 @@ enum Verb {
     Show(show::ShowArgs),
     Logs(logs::LogsArgs),
     Findings(findings::FindingsArgs),
+    Alerts(alerts::AlertsArgs),
+    Ack(ack::AckArgs),
     Push(push::PushArgs),
     Egress(egress::EgressArgs),
     Stats(stats::StatsArgs),
@@ -124,6 +128,8 @@ impl Verb {
             Self::Show(args) => wait(args.run(place, out)),
             Self::Logs(args) => wait(args.run(place, out)),
             Self::Findings(args) => wait(args.run(place, out)),
+            Self::Alerts(args) => wait(args.run(place, out)),
+            Self::Ack(args) => wait(args.run(place, out)),
             Self::Push(args) => wait(args.run(place, out)),
             Self::Egress(args) => wait(args.run(place, out)),
             Self::Stats(args) => wait(args.run(place, out)),

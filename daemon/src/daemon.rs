@@ -25,6 +25,7 @@ use crate::sandbox::Sandbox;
 use crate::server::{self, ServerState, Socket, SocketError};
 use crate::store::{Store, StoreError, Transition};
 
+mod alerts;
 mod answer;
 mod dispatcher;
 mod loaded;

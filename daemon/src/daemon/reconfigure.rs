@@ -85,6 +85,7 @@ impl Dispatcher {
             Err(message) => tracing::error!("the configuration is not valid, the one before stays in use:\n{message}"),
         }
         self.config_error = result.as_ref().err().cloned();
+        self.alert_of_config(self.config_error.clone().as_deref(), clock::now());
         memory::give_back();
         // Folders may have come or been replaced, also when what is in them is not valid.
         self.watch();
@@ -106,6 +107,7 @@ impl Dispatcher {
         for name in diff.added.iter().chain(&diff.changed).chain(&diff.removed) {
             self.plan_task(name, now, now);
         }
+        self.alerts_reconfigured(&diff, now);
         let names = |names: &[Arc<str>]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         Reloaded { added: names(&diff.added), removed: names(&diff.removed), changed: names(&diff.changed) }
     }
