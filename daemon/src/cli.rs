@@ -19,6 +19,7 @@ mod alerts;
 pub mod backup;
 mod cancel;
 pub mod check;
+mod digest;
 mod egress;
 pub mod failure;
 mod findings;
@@ -81,6 +82,7 @@ enum Verb {
     Findings(findings::FindingsArgs),
     Alerts(alerts::AlertsArgs),
     Ack(ack::AckArgs),
+    Digest(digest::DigestArgs),
     Push(push::PushArgs),
     Egress(egress::EgressArgs),
     Stats(stats::StatsArgs),
@@ -130,6 +132,7 @@ impl Verb {
             Self::Findings(args) => wait(args.run(place, out)),
             Self::Alerts(args) => wait(args.run(place, out)),
             Self::Ack(args) => wait(args.run(place, out)),
+            Self::Digest(args) => wait(args.run(place, out)),
             Self::Push(args) => wait(args.run(place, out)),
             Self::Egress(args) => wait(args.run(place, out)),
             Self::Stats(args) => wait(args.run(place, out)),

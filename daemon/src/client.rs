@@ -22,7 +22,7 @@ use crate::api::{
     PushRequest, Queued, ReleaseRequest, Requests, ResendRequest, Resent, RunDetail, RunRequest, Runs, Slots, Tasks,
     TestedAlerts, VERSION,
 };
-use crate::command::{Acknowledged, OpenAlerts, Reloaded, Status};
+use crate::command::{Acknowledged, OpenAlerts, Reloaded, Status, WrittenDigest};
 use crate::event::Event;
 use crate::record::RunId;
 use crate::record::finding::Life;
@@ -264,6 +264,13 @@ impl Client {
     /// Sends a message to all who would be told of an alert.
     pub async fn test_alerts(&self) -> Result<TestedAlerts, ClientError> {
         self.post("alerts/test", &()).await
+    }
+
+    /// The digest of now, of what happened in so many milliseconds or since the last one.
+    pub async fn digest(&self, since_ms: Option<u64>, all: bool) -> Result<WrittenDigest, ClientError> {
+        let since = since_ms.map(|ms| ms.to_string());
+        let all = Some(all.to_string());
+        self.get(&format!("digest?{}", query_string(&[("since_ms", &since), ("all", &all)]))).await
     }
 
     /// A document of a run.

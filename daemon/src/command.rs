@@ -120,6 +120,15 @@ pub enum Command {
         /// The messages, when they are durable.
         reply: oneshot::Sender<Result<Vec<Tested>, CommandError>>,
     },
+    /// Write the digest of now.
+    Digest {
+        /// What happened in so many milliseconds; none: since the last digest.
+        since_ms: Option<u64>,
+        /// All of it, however long.
+        all: bool,
+        /// The digest.
+        reply: oneshot::Sender<Result<WrittenDigest, CommandError>>,
+    },
     /// Read the configuration again.
     Reload(oneshot::Sender<Result<Reloaded, CommandError>>),
 }
@@ -292,6 +301,19 @@ pub struct Tested {
     pub message: String,
     /// The chain that it goes to.
     pub channels: Vec<String>,
+}
+
+/// Answer to `GET /v1/digest`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WrittenDigest {
+    /// What happened from then on is in it.
+    pub from: Timestamp,
+    /// Until then.
+    pub to: Timestamp,
+    /// The verdict: `All is well`.
+    pub verdict: String,
+    /// Markdown.
+    pub text: String,
 }
 
 /// What a reload changed.

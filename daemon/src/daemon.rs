@@ -27,6 +27,7 @@ use crate::store::{Store, StoreError, Transition};
 
 mod alerts;
 mod answer;
+mod digest;
 mod dispatcher;
 mod loaded;
 mod outbox;

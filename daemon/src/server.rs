@@ -118,6 +118,7 @@ fn router(state: ServerState) -> Router {
         .route("/alerts", get(alerts::list))
         .route("/alerts/ack", post(alerts::acknowledge))
         .route("/alerts/test", post(alerts::test))
+        .route("/digest", get(alerts::digest))
         .route("/egress", get(egress::list))
         .route("/stats", get(stats::only))
         .route("/stats/{task}", get(stats::of_task))

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::alerts::{self, Alerts, Looked};
+use super::digest::Digests;
 use super::loaded::Loaded;
 use super::outbox::Outbox;
 use super::queue::{Queue, Waiting};
@@ -58,6 +59,8 @@ pub(super) enum Note {
     Looked(Box<Looked>),
     /// What became of alerts is durable, and who waits for that.
     Alerted(Box<Stepped>, alerts::Waiting),
+    /// The digest of that moment is in the outbox.
+    Digested(Timestamp),
     /// A configuration was loaded.
     Loaded(Result<Box<Loaded>, String>, reconfigure::Waiting),
 }
@@ -98,6 +101,7 @@ pub(super) struct Dispatcher {
     inbox: mpsc::UnboundedReceiver<Note>,
     pub(super) outbox: Outbox,
     pub(super) alerts: Alerts,
+    pub(super) digests: Digests,
     pruned: Timestamp,
     gave_back: Timestamp,
 }
@@ -137,6 +141,7 @@ impl Dispatcher {
             inbox,
             outbox: Outbox::default(),
             alerts: Alerts::default(),
+            digests: Digests::default(),
             pruned: Timestamp(0),
             gave_back: Timestamp(0),
             runner,
@@ -147,6 +152,7 @@ impl Dispatcher {
         dispatcher.take_up_alerts().await?;
         dispatcher.recover().await?;
         dispatcher.catch_up_alerts(now).await?;
+        dispatcher.take_up_digests(now).await?;
         let names: Vec<_> = dispatcher.loaded.config.tasks.keys().cloned().collect();
         for name in &names {
             let cursor = cursors.get(&**name).copied().unwrap_or(now);
@@ -184,7 +190,7 @@ impl Dispatcher {
         loop {
             self.start_runs();
             let later = self.later.peek().map(|Reverse((due, _))| *due);
-            let due = [self.timetable.next_due(), later, self.outbox_due(), self.alerts_due()];
+            let due = [self.timetable.next_due(), later, self.outbox_due(), self.alerts_due(), self.digest_due()];
             let due = due.into_iter().flatten().min();
             let settled = self.reload_at.into_iter().chain(self.unsettled.values().copied()).min();
             tokio::select! {
@@ -228,6 +234,9 @@ impl Dispatcher {
         self.deliver(now);
         if self.alerts_due().is_some_and(|due| due <= now) {
             self.alert(now);
+        }
+        if self.digest_due().is_some_and(|due| due <= now) {
+            self.send_digest(now);
         }
         while let Some(Reverse((due, id))) = self.later.peek()
             && *due <= now
@@ -289,6 +298,7 @@ impl Dispatcher {
             Note::Outbox(next, changes) => self.outbox_changed(next, changes),
             Note::Looked(looked) => self.looked(&looked, clock::now()),
             Note::Alerted(stepped, waiting) => self.alerted(&stepped, waiting, clock::now()),
+            Note::Digested(at) => self.digested(at),
             Note::Loaded(loaded, replies) => self.take_over(loaded, replies),
         }
     }
@@ -366,6 +376,7 @@ impl Dispatcher {
                 self.acknowledge(key.as_deref(), &acknowledgement, reply);
             }
             Command::TestAlert { by, reply } => self.test_alert(&by, reply),
+            Command::Digest { since_ms, all, reply } => self.write_digest(since_ms, all, reply),
             Command::Reload(reply) => self.reload(vec![reply]),
         }
     }

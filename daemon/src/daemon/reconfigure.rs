@@ -101,6 +101,7 @@ impl Dispatcher {
         if (&old.state_dir, &old.socket, old.workers) != (&new.state_dir, &new.socket, new.workers) {
             tracing::warn!("state_dir, socket or workers changed in upkeep.toml: that takes effect at the next start");
         }
+        let digest_changed = old.alerts.digest != new.alerts.digest || old.timezone != new.timezone;
         self.loaded = loaded;
         self.queue.set_permits(self.loaded.config.settings.max_running as usize);
         let now = clock::now();
@@ -108,6 +109,9 @@ impl Dispatcher {
             self.plan_task(name, now, now);
         }
         self.alerts_reconfigured(&diff, now);
+        if digest_changed {
+            self.plan_digest(now);
+        }
         let names = |names: &[Arc<str>]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         Reloaded { added: names(&diff.added), removed: names(&diff.removed), changed: names(&diff.changed) }
     }

@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::extract::{ConnectInfo, State};
+use serde::Deserialize;
 
 use super::ServerState;
 use super::peer::Peer;
-use super::reply::{ApiError, Reply, Told};
+use super::reply::{ApiError, Asked, Reply, Told};
 use crate::api::{AckRequest, ErrorCode, TestedAlerts};
 use crate::clock::{self, Timestamp};
-use crate::command::{Acknowledged, Command, OpenAlerts};
+use crate::command::{Acknowledged, Command, OpenAlerts, WrittenDigest};
 use crate::record::alert::Acknowledgement;
 
 /// The longest note, in bytes.
@@ -38,6 +39,23 @@ pub(super) async fn acknowledge(
     };
     let acknowledgement = Acknowledgement { by: peer.by(), at: now, until, note };
     Ok(Json(state.ask(|reply| Command::Acknowledge { key, acknowledgement, reply }).await??))
+}
+
+/// Of what time, and how much.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DigestQuery {
+    since_ms: Option<u64>,
+    #[serde(default)]
+    all: bool,
+}
+
+/// `GET /v1/digest?since_ms=&all=`
+pub(super) async fn digest(
+    State(state): State<ServerState>,
+    Asked(DigestQuery { since_ms, all }): Asked<DigestQuery>,
+) -> Reply<WrittenDigest> {
+    Ok(Json(state.ask(|reply| Command::Digest { since_ms, all, reply }).await??))
 }
 
 /// `POST /v1/alerts/test`

@@ -100,14 +100,14 @@ fn busy() -> Facts {
 fn a_day_on_which_nothing_is_wrong_says_so_first() {
     let mut facts = facts();
     facts.tasks = vec![task("backup", &[("succeeded", 24)], 61_000.0, 61_000.0)];
-    insta::assert_snapshot!(text::text(&facts));
+    insta::assert_snapshot!(text::text(&facts, Some(text::LARGEST)));
     let nothing = super::tests::facts();
-    insta::assert_snapshot!(text::text(&nothing));
+    insta::assert_snapshot!(text::text(&nothing, Some(text::LARGEST)));
 }
 
 #[test]
 fn the_verdict_is_first_and_what_it_rests_on_below() {
-    insta::assert_snapshot!(text::text(&busy()));
+    insta::assert_snapshot!(text::text(&busy(), Some(text::LARGEST)));
     assert_eq!(text::verdict(&busy()), "3 things need a look");
 }
 
@@ -118,12 +118,12 @@ fn what_does_not_fit_is_left_out_and_counted() {
         let outcome = if number % 50 == 0 { Outcome::NAMES[2] } else { "succeeded" };
         task(&format!("site-{number:03}"), &[(outcome, 24)], 1_000.0, 1_000.0)
     }));
-    let text = text::text(&facts);
+    let text = text::text(&facts, Some(text::LARGEST));
     assert!(text.len() <= text::LARGEST, "{}", text.len());
     assert!(text.contains("lines left out") && text.contains("site-250") && text.contains("lodash"), "{text}");
     for severity in [Severity::Low; 400] {
         facts.findings.new.push((severity, "长".repeat(500), "scan".into()));
     }
-    let text = text::text(&facts);
+    let text = text::text(&facts, Some(text::LARGEST));
     assert!(text.len() <= text::LARGEST && text.contains("no space left"), "{text}");
 }

@@ -14,6 +14,9 @@ use crate::stats::Figures;
 /// Bytes of a digest. WeCom's robots take 4,096.
 pub const LARGEST: usize = 3_500;
 
+/// The verdict when nothing needs a look.
+pub const ALL_WELL: &str = "All is well";
+
 /// Bytes of what is quoted in one line.
 const LONGEST: usize = 160;
 
@@ -51,14 +54,14 @@ impl Section {
 /// The verdict, without Markdown: the title of the message.
 pub fn verdict(facts: &Facts) -> String {
     match problems(facts).len() {
-        0 => "All is well".to_owned(),
+        0 => ALL_WELL.to_owned(),
         1 => "1 thing needs a look".to_owned(),
         many => format!("{many} things need a look"),
     }
 }
 
-/// The whole digest.
-pub fn text(facts: &Facts) -> String {
+/// The digest, in at most so many bytes.
+pub fn text(facts: &Facts, most: Option<usize>) -> String {
     let mut head = format!("**{}** on {}, {}", verdict(facts), facts.host, minute(facts.to, facts.zone));
     let _ = write!(head, ", for {}", span(facts.to.0 - facts.from.0));
     let mut look = Section::new("");
@@ -80,16 +83,16 @@ pub fn text(facts: &Facts) -> String {
         alerts(facts),
         unknown(facts),
     ]);
-    fit(&head, sections)
+    fit(&head, sections, most.unwrap_or(usize::MAX))
 }
 
 /// Leaves out lines, those first of which least would be lost, and of these the last, until it fits.
-fn fit(head: &str, mut sections: Vec<Section>) -> String {
+fn fit(head: &str, mut sections: Vec<Section>, most: usize) -> String {
     let mut left_out = 0;
     loop {
         let text = written(head, &sections, left_out);
         let least = sections.iter().flat_map(|section| &section.lines).map(|line| line.rank).min();
-        let Some(least) = least.filter(|_| text.len() > LARGEST) else { return text };
+        let Some(least) = least.filter(|_| text.len() > most) else { return text };
         let last = sections.iter_mut().rev().find_map(|section| {
             let at = section.lines.iter().rposition(|line| line.rank == least)?;
             Some(section.lines.remove(at))
