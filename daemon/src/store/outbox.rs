@@ -96,15 +96,43 @@ pub enum Resend {
 /// What the writer is asked to do with the outbox.
 #[derive(Debug)]
 pub(super) enum Ask {
-    Enqueue { origin: String, messages: Vec<NewMessage>, now: Timestamp },
-    Claim { channel: String, most: u32, until: Timestamp, now: Timestamp },
-    Settle { settlements: Vec<Settlement>, now: Timestamp },
-    Pause { channel: String, until: Timestamp, reason: String, now: Timestamp },
-    Resend { which: Resend, now: Timestamp },
-    Drop { id: String, now: Timestamp },
-    Expire { now: Timestamp },
+    Enqueue {
+        origin: String,
+        messages: Vec<NewMessage>,
+        now: Timestamp,
+    },
+    Claim {
+        channel: String,
+        most: u32,
+        until: Timestamp,
+        now: Timestamp,
+    },
+    Settle {
+        settlements: Vec<Settlement>,
+        now: Timestamp,
+    },
+    Pause {
+        channel: String,
+        until: Timestamp,
+        reason: String,
+        now: Timestamp,
+    },
+    Resend {
+        which: Resend,
+        now: Timestamp,
+    },
+    Drop {
+        id: String,
+        now: Timestamp,
+    },
+    Expire {
+        now: Timestamp,
+    },
     /// What was told of alerts goes with the messages that tell it.
-    Tell { record: AlertRecord, now: Timestamp },
+    Tell {
+        record: AlertRecord,
+        now: Timestamp,
+    },
 }
 
 /// What came of it.
