@@ -122,6 +122,7 @@ impl Runner {
             })),
         };
         shared.outgoing.settle().await;
+        shared.outbox.release(&self.store).await;
         // What is missing was not made, or is somebody's open file that goes with its last handle.
         let _ = std::fs::remove_dir_all(&scratch);
         let Some((outcome, report)) = conclusion else { return Ended::Left };
