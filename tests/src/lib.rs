@@ -7,6 +7,7 @@
 
 mod api;
 mod daemon;
+pub mod fake;
 mod journal;
 mod site;
 mod wait;
