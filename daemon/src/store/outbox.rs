@@ -78,6 +78,8 @@ pub enum Outcome {
     },
     /// It may be claimed again from then on.
     Retry(Timestamp),
+    /// The same, and it was not tried at all: no attempt is written down.
+    Untried(Timestamp),
     /// This channel will never take it: the next one of the chain, and without one it is dead.
     Refused,
     /// No channel will.
@@ -119,6 +121,10 @@ pub(super) enum Ask {
     },
     Resend {
         which: Resend,
+        now: Timestamp,
+    },
+    Release {
+        leases: Option<Vec<String>>,
         now: Timestamp,
     },
     Drop {
@@ -171,6 +177,9 @@ impl Ask {
                 write::pause(connection, channel, *until, reason, *now).await.map(Told::Rows)
             }
             Self::Resend { which, now } => write::resend(connection, which, *now).await.map(Told::Rows),
+            Self::Release { leases, now } => {
+                write::release(connection, leases.as_deref(), *now).await.map(Told::Rows)
+            }
             Self::Drop { id, now } => write::drop_one(connection, id, *now).await.map(Told::Rows),
             Self::Expire { now } => write::expire(connection, *now).await.map(Told::Rows),
             Self::Tell { record, now } => {
@@ -236,6 +245,12 @@ impl Store {
     /// Puts messages back to the beginning of their chain. Returns how many there were.
     pub async fn outbox_resend(&self, which: Resend, now: Timestamp) -> Result<u64, StoreError> {
         self.outbox_rows(Ask::Resend { which, now }).await
+    }
+
+    /// Ends leases before their time, since whoever had them is gone; without a list, all that there are. Returns how many messages
+    /// may be claimed again.
+    pub async fn outbox_release(&self, leases: Option<Vec<String>>, now: Timestamp) -> Result<u64, StoreError> {
+        self.outbox_rows(Ask::Release { leases, now }).await
     }
 
     /// Removes a message with its attempts, unless it is being delivered. Returns whether it did.
