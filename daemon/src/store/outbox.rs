@@ -177,9 +177,7 @@ impl Ask {
                 write::pause(connection, channel, *until, reason, *now).await.map(Told::Rows)
             }
             Self::Resend { which, now } => write::resend(connection, which, *now).await.map(Told::Rows),
-            Self::Release { leases, now } => {
-                write::release(connection, leases.as_deref(), *now).await.map(Told::Rows)
-            }
+            Self::Release { leases, now } => write::release(connection, leases.as_deref(), *now).await.map(Told::Rows),
             Self::Drop { id, now } => write::drop_one(connection, id, *now).await.map(Told::Rows),
             Self::Expire { now } => write::expire(connection, *now).await.map(Told::Rows),
             Self::Tell { record, now } => {
