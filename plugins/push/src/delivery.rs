@@ -21,12 +21,12 @@ use crate::report;
 
 /// Bytes of an answer that are looked at.
 const MOST_OF_ANSWER: usize = 64 * 1024;
-/// Requests of all channels at the same time.
-const MOST_FLYING: usize = 256;
+/// Requests of all channels at the same time: an instance has a limit of handles, and each takes five.
+const MOST_FLYING: usize = 128;
 /// Outcomes that are written down in one commit.
 const MOST_SETTLED: usize = 256;
-/// How long an outcome waits for others, to be written down with them.
-const SETTLE_WITHIN: Duration = Duration::from_millis(20);
+/// How long an outcome waits for others, to be written down with them: while nothing else is heard, and at the most.
+const SETTLE_WITHIN: (Duration, i64) = (Duration::from_millis(20), 100);
 /// How long nothing is looked at while requests are under way.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long a run waits for the next token, milliseconds. For longer the channel is paused, and the run can end.
@@ -42,6 +42,8 @@ pub(crate) struct Delivery {
     lanes: Vec<Lane>,
     flying: InFlight<Flying>,
     settled: Vec<Settlement>,
+    /// When outcomes were written down last, milliseconds since 1970.
+    settled_at: i64,
     lease: Duration,
     /// Nothing is claimed from then on, milliseconds since 1970.
     until: i64,
@@ -67,6 +69,7 @@ impl Delivery {
             lanes,
             flying: InFlight::new(MOST_OF_ANSWER),
             settled: Vec::new(),
+            settled_at: now,
             lease: span + slowest + LEASE_BEYOND,
             until: now.saturating_add(push.longest_run.0),
         })
@@ -86,7 +89,7 @@ impl Delivery {
                 }
                 self.send(lane)?;
             }
-            let mut patience = if self.settled.is_empty() { PATIENCE } else { SETTLE_WITHIN };
+            let mut patience = if self.settled.is_empty() { PATIENCE } else { SETTLE_WITHIN.0 };
             if self.flying.is_empty() {
                 self.settle()?;
                 let next = if is_open { self.next(now)? } else { None };
@@ -98,8 +101,9 @@ impl Delivery {
             for (flying, answer) in heard {
                 self.hear(flying, answer)?;
             }
-            if is_quiet || self.settled.len() >= MOST_SETTLED {
+            if is_quiet || self.settled.len() >= MOST_SETTLED || now > self.settled_at + SETTLE_WITHIN.1 {
                 self.settle()?;
+                self.settled_at = now;
             }
         }
         let mut tallies = BTreeMap::new();
