@@ -200,15 +200,16 @@ fn a_robot_is_not_asked_more_often_than_it_allows_and_the_rest_comes_as_one() {
     let text = fs::read_to_string(site.task_file("push")).unwrap();
     site.task("push", &format!("{text}\n{grant}"));
     // All of them wait before anything is delivered.
-    let at = upkeep_tests::now() + 1_500;
     let daemon = site.start();
+    let (at, mut api) = (upkeep_tests::now() + 4_000, site.api());
     let ids: Vec<String> = (0..100)
         .map(|number| {
             let content = json!({ "title": format!("message {number}"), "group": "orders" });
             let body = json!({ "channels": ["ops"], "not_before": at, "content": content }).to_string();
-            site.api().ask("POST", "/v1/push", &body).body["id"].as_str().unwrap().to_owned()
+            api.ask("POST", "/v1/push", &body).body["id"].as_str().unwrap().to_owned()
         })
         .collect();
+    assert!(upkeep_tests::now() < at, "they were due before all of them were there");
     ids.iter().for_each(|id| drop(until(&site, id, "sent")));
     let told = bodies.lock().unwrap().clone();
     assert!(told.len() <= 20, "{} requests within a minute", told.len());

@@ -225,7 +225,9 @@ impl Delivery {
                 self.refuse(at, &letter, None, &why, now);
                 return Ok(());
             }
-            Err(error) => return self.put_off(at, &letter, None, None, &error.to_string(), now),
+            Err(HostError::Unavailable(why) | HostError::NotFound(why) | HostError::Conflict(why)) => {
+                return self.put_off(at, &letter, None, None, &why, now);
+            }
         };
         let headers: Vec<(String, String)> = answer
             .headers
