@@ -25,7 +25,9 @@ use crate::sandbox::Sandbox;
 use crate::server::{self, ServerState, Socket, SocketError};
 use crate::store::{Store, StoreError, Transition};
 
+mod alerts;
 mod answer;
+mod digest;
 mod dispatcher;
 mod loaded;
 mod outbox;

@@ -9,6 +9,7 @@
 
 mod api;
 mod daemon;
+pub mod fake;
 mod journal;
 mod nginx;
 mod receiver;

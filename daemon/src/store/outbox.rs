@@ -26,9 +26,11 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 
 use super::Store;
+use super::alert::{self, AlertRecord};
 use super::error::StoreError;
 use super::rows::Statement;
 use super::writer::Request;
+use crate::alert::ORIGIN;
 use crate::clock::Timestamp;
 use crate::record::outbox::{Enqueued, Message, NewMessage};
 
@@ -104,6 +106,8 @@ pub(super) enum Ask {
     Release { leases: Option<Vec<String>>, now: Timestamp },
     Drop { id: String, now: Timestamp },
     Expire { now: Timestamp },
+    /// What was told of alerts goes with the messages that tell it.
+    Tell { record: AlertRecord, now: Timestamp },
 }
 
 /// What came of it.
@@ -147,6 +151,10 @@ impl Ask {
             }
             Self::Drop { id, now } => write::drop_one(connection, id, *now).await.map(Told::Rows),
             Self::Expire { now } => write::expire(connection, *now).await.map(Told::Rows),
+            Self::Tell { record, now } => {
+                alert::record(connection, record).await?;
+                write::enqueue(connection, ORIGIN, &record.messages, *now).await.map(Told::Enqueued)
+            }
         }
     }
 }
@@ -247,6 +255,12 @@ impl Store {
     /// How many there were so far.
     pub fn outbox_change_count(&self) -> u64 {
         *self.outbox.borrow()
+    }
+
+    /// Records alerts together with the messages that tell them: all of it or nothing. Messages that were told before are not taken
+    /// in again, by their keys.
+    pub async fn tell(&self, record: AlertRecord, now: Timestamp) -> Result<(), StoreError> {
+        self.outbox(Ask::Tell { record, now }).await.map(drop)
     }
 
     async fn outbox_rows(&self, ask: Ask) -> Result<u64, StoreError> {
