@@ -110,9 +110,7 @@ fn all_examples_are_right() {
             std::fs::create_dir_all(stage.path(folder)).expect("a folder");
         }
         stage.write(&format!("plugins/{plugin}.wasm"), &manifest);
-        let example = example
-            .replace("\"/srv/", "\"{root}/srv/")
-            .replace("\"/var/", "\"{root}/var/");
+        let example = example.replace("\"/srv/", "\"{root}/srv/").replace("\"/var/", "\"{root}/var/");
         let example = with_secrets(&example);
         stage.write(&format!("etc/tasks.d/{task}.toml"), &example);
         assert_eq!(stage.examine().diagnostics.to_string(), "", "{name}");

@@ -212,7 +212,9 @@ impl ChannelSettings {
             Some(limits) => {
                 if let Some(wrong) = limits.iter().find(|it| it.count == 0 || it.per.0 < 1_000) {
                     let (count, per) = (wrong.count, wrong.per);
-                    return Err(format!("`rate` is at least one message, and per a second or more, not {count} per {per}"));
+                    return Err(format!(
+                        "`rate` is at least one message, and per a second or more, not {count} per {per}"
+                    ));
                 }
                 limits.iter().map(|it| Limit { count: it.count, window: it.per.0 }).collect()
             }

@@ -137,7 +137,8 @@ async fn leases_end_with_whoever_had_them() {
     let first = fixture.claim("mail", 20, 9_000).await;
     fixture.enqueue(vec![message("b")], 11).await;
     let second = fixture.claim("mail", 20, 9_000).await;
-    let release = async |leases: Option<Vec<String>>| fixture.store.outbox_release(leases, Timestamp(30)).await.unwrap();
+    let release =
+        async |leases: Option<Vec<String>>| fixture.store.outbox_release(leases, Timestamp(30)).await.unwrap();
     assert_eq!(release(Some(vec!["nobody's".into()])).await, 0);
     assert_eq!(release(Some(vec![first.lease.clone()])).await, 1);
     assert_eq!(fixture.titles("mail", 30, 8_000).await, ["a"]);
