@@ -378,8 +378,12 @@ fn torture(count: usize, kills: usize, rate: Option<usize>) {
     assert_eq!(seen.values().filter(|it| it.accepted == 1).count(), count - count / 100, "and was taken once");
     if let Some(rate) = rate {
         let arrivals = arrivals.lock().unwrap();
-        let most = (0..arrivals.len()).map(|from| {
-            arrivals[from..].iter().take_while(|it| **it - arrivals[from] < Duration::from_secs(1)).count()
+        let mut first = 0;
+        let most = arrivals.iter().enumerate().map(|(last, at)| {
+            while *at - arrivals[first] >= Duration::from_secs(1) {
+                first += 1;
+            }
+            last + 1 - first
         });
         let most = most.max().unwrap_or(0);
         assert!(most <= rate, "{most} within a second");
@@ -428,5 +432,5 @@ fn no_limit_is_exceeded_while_the_daemon_is_killed() {
 #[test]
 #[ignore = "it takes minutes"]
 fn a_hundred_thousand_messages_and_twenty_kills() {
-    torture(100_000, 20, Some(5_000));
+    torture(100_000, 20, Some(2_000));
 }

@@ -87,7 +87,7 @@ impl Delivery {
                 } else {
                     self.put_back(lane, now);
                 }
-                self.send(lane)?;
+                self.send(lane, now)?;
             }
             let mut patience = if self.settled.is_empty() { PATIENCE } else { SETTLE_WITHIN.0 };
             if self.flying.is_empty() {
@@ -98,8 +98,9 @@ impl Delivery {
             }
             let heard = self.flying.wait(patience);
             let is_quiet = heard.is_empty();
+            let now = clock::now();
             for (flying, answer) in heard {
-                self.hear(flying, answer)?;
+                self.hear(flying, answer, now)?;
             }
             if is_quiet || self.settled.len() >= MOST_SETTLED || now > self.settled_at + SETTLE_WITHIN.1 {
                 self.settle()?;
@@ -107,8 +108,8 @@ impl Delivery {
             }
         }
         let mut tallies = BTreeMap::new();
-        for mut lane in self.lanes {
-            lane.allowance.keep()?;
+        for lane in self.lanes {
+            lane.allowance.close()?;
             report::measure(&lane.channel.name, &lane.tally)?;
             tallies.insert(lane.channel.name, lane.tally);
         }
@@ -164,8 +165,7 @@ impl Delivery {
     }
 
     /// Lets requests of a channel go, as many as may be under way.
-    fn send(&mut self, at: usize) -> Result<()> {
-        let now = clock::now();
+    fn send(&mut self, at: usize, now: i64) -> Result<()> {
         let room = MOST_FLYING.saturating_sub(self.flying.len());
         let lane = &mut self.lanes[at];
         let most = lane.width.saturating_sub(lane.flying).min(room).min(lane.queue.len());
@@ -205,8 +205,7 @@ impl Delivery {
     }
 
     /// Takes in what became of a request.
-    fn hear(&mut self, flying: Flying, answer: HostResult<http::Answer>) -> Result<()> {
-        let now = clock::now();
+    fn hear(&mut self, flying: Flying, answer: HostResult<http::Answer>, now: i64) -> Result<()> {
         let Flying { lane: at, mut letter, id } = flying;
         let lane = &mut self.lanes[at];
         lane.flying -= 1;
