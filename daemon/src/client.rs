@@ -18,9 +18,9 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::api::{
-    AckRequest, Cancelling, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, LogLine, MessageDetail, Messages,
-    PushRequest, Queued, ReleaseRequest, Requests, ResendRequest, Resent, RunDetail, RunRequest, Runs, Slots, Tasks,
-    TestedAlerts, VERSION,
+    AckRequest, Cancelling, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, LogLine, MessageDetail,
+    Messages, PushRequest, Queued, ReleaseRequest, Requests, ResendRequest, Resent, RunDetail, RunRequest, Runs, Slots,
+    Tasks, TestedAlerts, VERSION,
 };
 use crate::command::{Acknowledged, OpenAlerts, Reloaded, Status, WrittenDigest};
 use crate::event::Event;

@@ -145,7 +145,10 @@ fn an_acknowledgement_ends_the_escalation() {
 
     let test = site.cli(&["alerts", "test"]);
     let lines: Vec<&str> = test.stdout.lines().collect();
-    assert!(lines.len() == 2 && lines[0].ends_with(" for wecom, then mail") && lines[1].ends_with(" for phone"), "{test:?}");
+    assert!(
+        lines.len() == 2 && lines[0].ends_with(" for wecom, then mail") && lines[1].ends_with(" for phone"),
+        "{test:?}"
+    );
 }
 
 #[test]

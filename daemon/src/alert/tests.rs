@@ -153,10 +153,12 @@ fn condition(task: &str, level: MessageLevel) -> Condition {
 #[test]
 fn hundreds_at_once_are_one_message_that_is_not_long() {
     let mut story = Story::new(&settings());
-    let long = |number| Signal::Wrong(Condition {
-        detail: "长 ".repeat(2_000),
-        ..condition(&format!("task-{number}"), MessageLevel::Error)
-    });
+    let long = |number| {
+        Signal::Wrong(Condition {
+            detail: "长 ".repeat(2_000),
+            ..condition(&format!("task-{number}"), MessageLevel::Error)
+        })
+    };
     story.at(0, (0..500).map(long).collect());
     story.until(HOUR);
     assert_eq!(story.told().lines().count(), 1);

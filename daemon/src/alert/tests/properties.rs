@@ -55,8 +55,8 @@ fn rules() -> impl Strategy<Value = AlertSettings> {
     let escalate = prop::collection::vec((1..120u64, level()), 0..3);
     let hours = prop::option::of((0..1440u32, 1..1439u32, level()));
     let seconds = |most: u64| (0..=most).prop_map(Duration::from_secs);
-    (seconds(120), prop_oneof![Just(Duration::ZERO), seconds(40_000)], any::<bool>(), escalate, hours, level()).prop_map(
-        |(group, remind, resolved, steps, quiet, level)| {
+    (seconds(120), prop_oneof![Just(Duration::ZERO), seconds(40_000)], any::<bool>(), escalate, hours, level())
+        .prop_map(|(group, remind, resolved, steps, quiet, level)| {
             let mut after = 0;
             let step = |(minutes, level): (u64, MessageLevel)| {
                 after += minutes;
@@ -69,8 +69,7 @@ fn rules() -> impl Strategy<Value = AlertSettings> {
             });
             let escalate = steps.into_iter().map(step).collect();
             AlertSettings { group, remind, resolved, escalate, quiet, level, ..super::settings() }
-        },
-    )
+        })
 }
 
 /// Lives through days, with a check after each moment.
