@@ -307,6 +307,125 @@ fn a_server_that_dies_in_the_middle() {
     drop(folder);
 }
 
+/// A site whose task `push` delivers by mail.
+fn push(post: &Post, channel: &str, more: &str) -> Site {
+    let site = Site::new(&[]);
+    site.shipped("push");
+    let channel = format!("[config.channels.mail.mail]\nserver = \"main\"\nfrom = \"upkeep@example.org\"\n{channel}");
+    site.task(
+        "push",
+        &format!(
+            "plugin = \"push\"\nschedule.outbox = true\n{channel}\n[grant]\nstate = true\nmetrics = true\n\
+             [grant.outbox]\naccess = [\"deliver\"]\n{}",
+            post.grant(post.exim.port, more)
+        ),
+    );
+    site
+}
+
+/// Puts a message in by the command line, and gives its identifier.
+#[track_caller]
+fn enqueue(site: &Site, args: &[&str]) -> String {
+    let sent = site.cli(&[&["push", "send", "--json", "--channel", "mail"], args].concat());
+    assert_eq!(sent.code, 0, "{sent:?}");
+    sent.json()["id"].as_str().expect("an identifier").to_owned()
+}
+
+#[track_caller]
+fn until(site: &Site, id: &str, state: &str) -> Value {
+    eventually(&format!("the message to be {state}"), || {
+        Some(site.api().get(&format!("/v1/push/{id}"))).filter(|it| it["message"]["state"] == state)
+    })
+}
+
+#[test]
+fn a_message_goes_by_mail() {
+    if !is_there("a_message_goes_by_mail", &PROGRAMS) {
+        return;
+    }
+    let post = Post::new();
+    let site = push(&post, "name = \"web-1\"\nto = [\"duty@example.org\"]\nprefix = \"[web-1]\"\n", "");
+    let daemon = site.start();
+    let text = "**备份失败**：`/srv/app`\n\n- 仓库已锁定\n- 请检查";
+    let more = [
+        "--to",
+        "ops@example.org",
+        "--title",
+        "备份失败 of app",
+        "--level",
+        "error",
+        "--link",
+        "https://ops.example/7",
+    ];
+    let id = enqueue(&site, &[&more[..], &[text]].concat());
+    let sent = until(&site, &id, "sent");
+    assert_eq!(
+        (&sent["attempts"][0]["outcome"], &sent["attempts"][0]["code"]),
+        (&"sent".into(), &"250".into()),
+        "{sent}"
+    );
+    let mail = parsed(&post.exim.mail_to("ops@example.org"));
+    assert_eq!(mail["headers"]["From"], "web-1 <upkeep@example.org>");
+    assert_eq!(mail["headers"]["Subject"], "[web-1] [error] 备份失败 of app");
+    assert_eq!(mail["headers"]["Message-ID"], format!("<{id}@example.org>"));
+    let (plain, html) = (mail["text"].as_str().expect("a text"), mail["html"].as_str().expect("HTML"));
+    assert!(plain.contains("备份失败：/srv/app") && plain.ends_with("https://ops.example/7\n"), "{plain}");
+    assert!(html.contains("<strong>备份失败</strong>") && html.contains("<li>仓库已锁定</li>"), "{html}");
+    // Who names nobody reaches those of the channel.
+    let id = enqueue(&site, &["hello"]);
+    until(&site, &id, "sent");
+    post.exim.mail_to("duty@example.org");
+
+    // What the server refuses for good is dead, with its words; what it refuses for now is tried again.
+    let dead = enqueue(&site, &["--to", "nobody@example.org", "hello"]);
+    let told = until(&site, &dead, "dead");
+    let reason = told["message"]["reason"].as_str().expect("a reason");
+    assert_eq!(
+        reason,
+        "the mail server does not know the address: 5.1.1 there is no such user (550): correct the address"
+    );
+    let later = enqueue(&site, &["--to", "later@example.org", "hello"]);
+    eventually("an attempt", || {
+        let it = site.api().get(&format!("/v1/push/{later}"));
+        (it["message"]["state"] == "waiting" && it["attempts"][0]["code"] == "451").then_some(())
+    });
+    // A recipient that the task file does not allow is the fault of the message alone.
+    let evil = enqueue(&site, &["--to", "evil@evil.test", "hello"]);
+    let told = until(&site, &evil, "dead");
+    assert!(told["message"]["reason"].as_str().is_some_and(|it| it.contains("`grant.smtp.main.to`")), "{told}");
+    let both = enqueue(&site, &["--to", "one@example.org,nobody@example.org", "hello"]);
+    let sent = until(&site, &both, "sent");
+    assert_eq!(sent["attempts"][0]["reason"], "not to nobody@example.org: 550 5.1.1 there is no such user");
+    let shown = site.cli(&["push", "show", &both]);
+    assert!(shown.stdout.contains("sent") && shown.stdout.contains("not to nobody@example.org"), "{}", shown.stdout);
+    let rows = ledger(&site);
+    assert!(rows.iter().all(|row| row["method"] == "MAIL" && row["task"] == "push"), "{rows:?}");
+    drop(daemon);
+    assert_eq!(holding(site.dir(), PASSWORD), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_channel_whose_password_is_wrong_waits_and_says_why() {
+    if !is_there("a_channel_whose_password_is_wrong_waits_and_says_why", &PROGRAMS) {
+        return;
+    }
+    let post = Post::new();
+    let site = push(&post, "to = [\"ops@example.org\"]\n", "");
+    secret(post.folder.path(), "cänary staple");
+    let _daemon = site.start();
+    let first = enqueue(&site, &["one"]);
+    let told = until(&site, &first, "dead");
+    let reason = told["message"]["reason"].as_str().expect("a reason");
+    let remedy = "correct `user` and `password` of the server in the task file (`grant.smtp`)";
+    assert!(reason.contains("does not accept user or password") && reason.ends_with(remedy), "{reason}");
+    // Those that follow are not lost.
+    let second = enqueue(&site, &["two"]);
+    let counts = site.api().get("/v1/push")["channels"][0].take();
+    assert!(counts["paused_until"].is_number(), "{counts}");
+    assert_eq!(site.api().get(&format!("/v1/push/{second}"))["message"]["state"], "waiting");
+    assert_eq!(site.cli(&["push", "resend", &first]).code, 0);
+}
+
 /// Figures: `cargo test -p upkeep-tests --test smtp many -- --nocapture`.
 #[test]
 fn many_mails_go_by_few_connections() {
