@@ -19,6 +19,7 @@ use crate::store::Store;
 
 pub mod drill;
 pub mod dump;
+pub mod egress;
 pub mod files;
 pub mod http;
 pub mod journal;
@@ -30,6 +31,7 @@ pub mod purge;
 pub mod removal;
 pub mod repository;
 pub mod secrets;
+pub mod smtp;
 pub mod sql;
 pub mod state;
 pub mod system;
@@ -52,6 +54,7 @@ pub fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     abi::dump::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::drill::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::secrets::add_to_linker::<_, Own>(linker, |host| host)?;
+    abi::smtp::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::sql::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::purge::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::system::add_to_linker::<_, Own>(linker, |host| host)?;
@@ -92,8 +95,12 @@ pub struct Run {
     pub log: log::Budget,
     /// Requests to other servers.
     pub outgoing: http::Outgoing,
+    /// What left and how it ended.
+    pub ledger: egress::Ledger,
     /// Secrets to be filled in and signed with.
     pub secrets: secrets::Secrets,
+    /// Mail servers that were sent by.
+    pub smtp: smtp::Servers,
     /// Messages that it enqueued so far.
     pub outbox: outbox::Share,
     /// Metrics so far.
@@ -121,7 +128,9 @@ impl Run {
             grants,
             log: log::Budget::new(&limits),
             outgoing: http::Outgoing::default(),
+            ledger: egress::Ledger::default(),
             secrets: secrets::Secrets::default(),
+            smtp: smtp::Servers::default(),
             outbox: outbox::Share::default(),
             metrics: Mutex::new(metrics::Registry::new(limits.metrics)),
             limits,
@@ -229,6 +238,14 @@ impl Host {
         let message = message.into();
         self.limiter.exceed(limit, message.clone());
         Err(HostError::Guest(abi::types::Error::Limit(message)))
+    }
+
+    /// A plan has no effect on the world: a dry run is a plan and nothing else. `what` is the call.
+    fn not_planning(&self, what: &str) -> Result<(), HostError> {
+        match self.call {
+            Call::Plan => Err(HostError::invalid(format!("`{what}` is for a step or for finish, not for plan"))),
+            Call::Step(_) | Call::Finish => Ok(()),
+        }
     }
 
     /// Stores a resource, within the task's `handles`.

@@ -35,6 +35,7 @@ pub mod secret;
 pub mod secrets;
 pub mod shape;
 pub mod size;
+pub mod smtp;
 pub mod source;
 pub mod sql;
 pub mod suggest;

@@ -17,7 +17,7 @@
 //! ```
 //!
 //! A function is enough for a task of one step; [`Task`] is for tasks with steps that run in parallel and are not done
-//! again after a crash. Each capability has its module: [`mod@log`], [`state`], [`files`], [`removal`], [`http`], [`secrets`], [`repository`],
+//! again after a crash. Each capability has its module: [`mod@log`], [`state`], [`files`], [`removal`], [`http`], [`secrets`], [`smtp`], [`repository`],
 //! [`dump`], [`drill`], [`sql`], [`purge`], [`journal`], [`outbox`], [`system`], [`metrics`], [`clock`]; [`config`] has values that operators write. Calls
 //! of the host fail with a [`HostError`], which `?` turns into an [`Error`].
 //!
@@ -47,6 +47,7 @@ pub mod purge;
 pub mod removal;
 pub mod repository;
 pub mod secrets;
+pub mod smtp;
 pub mod sql;
 pub mod state;
 pub mod system;

@@ -43,6 +43,7 @@ pub(crate) mod outbox;
 pub(crate) mod purge;
 pub(crate) mod removal;
 pub(crate) mod secrets;
+pub(crate) mod smtp;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sql;
 pub(crate) mod state;
@@ -70,6 +71,10 @@ struct World {
     outbox: Option<outbox::Outbox>,
     http: Option<http::Answerer>,
     secrets: BTreeMap<String, String>,
+    /// Who answers mails, by the name of the server.
+    smtp: BTreeMap<String, smtp::Postman>,
+    /// Those that were taken.
+    mails: Vec<crate::smtp::Mail>,
     facts: Facts,
     /// The database `private`.
     #[cfg(feature = "sqlite")]
@@ -191,6 +196,22 @@ impl Host {
     pub fn secret(self, name: &str, value: &str) -> Self {
         with(|world| world.secrets.insert(name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Grants the mail server `name`, for all senders and recipients, and answers mails with this function.
+    #[must_use]
+    pub fn smtp(
+        self,
+        name: &str,
+        postman: impl FnMut(&crate::smtp::Mail) -> HostResult<crate::smtp::Answer> + 'static,
+    ) -> Self {
+        with(|world| world.smtp.insert(name.to_owned(), Box::new(postman)));
+        self
+    }
+
+    /// The mails that a server has accepted, in the order in which they were sent.
+    pub fn mails(&self) -> Vec<crate::smtp::Mail> {
+        with(|world| world.mails.clone())
     }
 
     /// Grants a table whose old rows may go. A row is made of columns with their values; times are in milliseconds since

@@ -16,39 +16,26 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use reqwest::Client;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio_util::task::TaskTracker;
-use ulid::Ulid;
 use url::{Host as UrlHost, Url};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
+use crate::capability::egress::Entry;
 use crate::capability::secrets::{Opened, Stream, Unfilled};
 use crate::capability::{Call, Host, HostError, Run};
-use crate::clock;
 use crate::config::http::HttpGrant;
-use crate::record::egress::{Egress, EgressResult};
+use crate::record::egress::EgressResult;
 
 /// What all instances of a run share: the client, and how many requests there were.
 #[derive(Debug, Default)]
 pub struct Outgoing {
     client: OnceLock<Result<Client, String>>,
     requests: AtomicU32,
-    /// Ends that are being written down.
-    endings: TaskTracker,
-}
-
-impl Outgoing {
-    /// Waits until the ledger knows how each request ended. Nobody makes one any more.
-    pub async fn settle(&self) {
-        self.endings.close();
-        self.endings.wait().await;
-    }
 }
 
 /// `wasi:http` of one instance.
@@ -119,7 +106,7 @@ async fn send(
     options: RequestOptions,
 ) -> Result<http::Response<WasiBody>, Error> {
     let url = Url::parse(&request.uri().to_string()).map_err(|_| Error::HttpRequestUriInvalid)?;
-    let mut entry = Entry::new(Arc::clone(&run), call, &request, &url);
+    let mut entry = Entry::new(Arc::clone(&run), call, request.method().to_string(), shown(&url));
     let grant = match permission(&run, &url) {
         Ok(grant) => grant,
         Err(Forbidden { reason, error }) => {
@@ -127,7 +114,7 @@ async fn send(
             return Err(error);
         }
     };
-    entry.open().await?;
+    entry.open().await.map_err(|reason| Error::InternalError(Some(reason)))?;
     let secrets = match run.secrets.open(&run.grants).await {
         Ok(secrets) => secrets,
         Err(HostError::Trap(error)) => return Err(Error::InternalError(Some(error.to_string()))),
@@ -337,87 +324,6 @@ impl Resolve for Resolver {
                 None => Ok(Box::new(may.into_iter()) as Addrs),
             }
         })
-    }
-}
-
-/// The request's line in the ledger.
-struct Entry {
-    run: Arc<Run>,
-    began: Instant,
-    row: Egress,
-    /// Whether the ledger has it, and not yet its end.
-    is_open: bool,
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        if self.is_open {
-            self.end_now(EgressResult::Failed, Some("the plugin did not wait for the answer".to_owned()));
-        }
-    }
-}
-
-impl Entry {
-    fn new(run: Arc<Run>, call: Call, request: &http::Request<WasiBody>, url: &Url) -> Self {
-        let at = clock::now();
-        let row = Egress {
-            id: Ulid::from_datetime(std::time::UNIX_EPOCH + Duration::from_millis(at.0.try_into().unwrap_or(0)))
-                .to_string(),
-            run: run.id.clone(),
-            task: run.task.to_string(),
-            step: call.step(),
-            at,
-            method: request.method().to_string(),
-            url: shown(url),
-            address: None,
-            result: EgressResult::Open,
-            status: None,
-            sent: 0,
-            received: 0,
-            took_ms: None,
-            reason: None,
-        };
-        Self { run, began: Instant::now(), row, is_open: false }
-    }
-
-    /// Writes down that it is about to leave.
-    async fn open(&mut self) -> Result<(), Error> {
-        self.is_open = true;
-        let written = self.run.store.egress(&self.row).await;
-        written
-            .map_err(|error| Error::InternalError(Some(format!("the ledger of requests cannot be written: {error}"))))
-    }
-
-    /// It is not let out: the run remembers it, and so does the ledger.
-    async fn deny(mut self, reason: String) {
-        self.run.deny(&format!("{} {reason}", self.row.method));
-        self.row.result = EgressResult::Denied;
-        self.row.reason = Some(reason);
-        self.row.took_ms = Some(0);
-        let store = &self.run.store;
-        let was_open = std::mem::take(&mut self.is_open);
-        let written = if was_open { store.egress_ended(&self.row).await } else { store.egress(&self.row).await };
-        if let Err(error) = written {
-            tracing::warn!(%error, "the ledger of requests could not be written");
-        }
-    }
-
-    /// Writes down how it ended, without waiting.
-    fn end(mut self, result: EgressResult, reason: Option<String>) {
-        self.end_now(result, reason);
-    }
-
-    fn end_now(&mut self, result: EgressResult, reason: Option<String>) {
-        self.is_open = false;
-        self.row.result = result;
-        self.row.reason = reason;
-        self.row.took_ms = Some(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let (store, row) = (self.run.store.clone(), self.row.clone());
-        self.run.outgoing.endings.spawn(async move {
-            if let Err(error) = store.egress_ended(&row).await {
-                tracing::warn!(%error, "the ledger of requests could not be written");
-            }
-        });
     }
 }
 

@@ -10,7 +10,7 @@
 //!
 //! Values are read at the first use in a run, and stay the same for as long as it lasts.
 
-mod redactor;
+pub(super) mod redactor;
 mod template;
 
 use std::borrow::Cow;
@@ -36,7 +36,7 @@ use crate::abi::secrets as abi;
 use crate::capability::{Host, HostError, Run, blocking};
 use crate::clock;
 use crate::config::grant::Grants;
-use crate::config::secret::SecretValue;
+use crate::config::secret::{Secret, SecretValue};
 use crate::config::secrets::{SecretAccess, SecretGrant, SecretPlace};
 use crate::record::Level;
 
@@ -309,14 +309,17 @@ fn read_value(name: &str, grant: &SecretGrant) -> Result<SecretValue, String> {
     let [source] = &grant.sources()[..] else {
         return Err(format!("the secret `{name}` has not exactly one source"));
     };
+    read_source(&format!("the secret `{name}`"), source)
+}
+
+/// Reads a secret that has to be found in what comes back; `what` is how it is called when it cannot be.
+pub(super) fn read_source(what: &str, source: &Secret) -> Result<SecretValue, String> {
     let value = source.read().map_err(|error| error.to_string())?;
     match value.reveal().len() {
         length if length < SecretGrant::SHORTEST => {
-            Err(format!("the secret `{name}` is shorter than {} bytes; take a longer one", SecretGrant::SHORTEST))
+            Err(format!("{what} is shorter than {} bytes; take a longer one", SecretGrant::SHORTEST))
         }
-        length if length > SecretGrant::LONGEST => {
-            Err(format!("the secret `{name}` is longer than {} bytes", SecretGrant::LONGEST))
-        }
+        length if length > SecretGrant::LONGEST => Err(format!("{what} is longer than {} bytes", SecretGrant::LONGEST)),
         _ => Ok(value),
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod removal;
 pub(crate) mod repositories;
 pub(crate) mod secrets;
 pub(crate) mod settings;
+pub(crate) mod smtp;
 pub(crate) mod sql;
 pub(crate) mod timing;
 
@@ -181,6 +182,7 @@ pub(crate) fn task(file: &mut TaskFile<'_>, plugin: Option<&Plugin>, site: &Site
         databases::check(file, site);
         sql::check(file, site);
         http::check(file);
+        smtp::check(file);
         secrets::check(file, site);
     }
     schedule

@@ -19,6 +19,7 @@ use crate::config::removal::RemovalGrant;
 use crate::config::secret::Secret;
 use crate::config::secrets::SecretGrant;
 use crate::config::size::Size;
+use crate::config::smtp::SmtpGrant;
 use crate::config::sql::SqlGrant;
 
 /// All that a task may touch, by capability and name.
@@ -41,6 +42,8 @@ pub struct Grants {
     pub http: Option<Arc<HttpGrant>>,
     /// Secrets that the daemon fills into requests, or signs with, by the name that placeholders use.
     pub secrets: BTreeMap<String, SecretGrant>,
+    /// Mail servers to send by, by name.
+    pub smtp: BTreeMap<String, Arc<SmtpGrant>>,
     /// Where snapshots are restored on trial.
     pub drill: Option<DrillGrant>,
     /// The journal of systemd.

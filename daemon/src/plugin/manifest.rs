@@ -27,6 +27,7 @@ pub const CAPABILITIES: &[(&str, &[&str])] = &[
     ("outbox", &["enqueue", "deliver"]),
     ("repository", &["append", "list", "prune", "check", "restore"]),
     ("secrets", &["fill", "sign"]),
+    ("smtp", &[]),
     ("sql", &["read", "write", "remove", "maintain"]),
     ("state", &[]),
     (

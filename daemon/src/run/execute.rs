@@ -121,7 +121,8 @@ impl Runner {
                 (Outcome::Interrupted { message: format!("the journal could not be written: {error}") }, None)
             })),
         };
-        shared.outgoing.settle().await;
+        shared.smtp.close().await;
+        shared.ledger.settle().await;
         shared.outbox.release(&self.store).await;
         // What is missing was not made, or is somebody's open file that goes with its last handle.
         let _ = std::fs::remove_dir_all(&scratch);

@@ -13,11 +13,13 @@ use upkeep_plugin::http::{self, InFlight};
 use upkeep_plugin::outbox::{self, Claimed, Outcome as Became, Settlement};
 use upkeep_plugin::{HostError, HostResult, Result, clock, info, warn};
 
-use crate::Tallies;
-use crate::config::Push;
+use crate::config::{Channel, Kind, Push};
 use crate::lane::Lane;
 use crate::letter::{Letter, Unwritten};
 use crate::report;
+use crate::{Tallies, Work};
+
+mod mails;
 
 /// Bytes of an answer that are looked at.
 const MOST_OF_ANSWER: usize = 64 * 1024;
@@ -40,6 +42,8 @@ const LEASE_BEYOND: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Delivery {
     lanes: Vec<Lane>,
+    /// Channels that others deliver.
+    others: Vec<String>,
     flying: InFlight<Flying>,
     settled: Vec<Settlement>,
     /// When outcomes were written down last, milliseconds since 1970.
@@ -59,14 +63,20 @@ struct Flying {
 }
 
 impl Delivery {
-    pub(crate) fn new(push: &Push) -> Result<Self> {
+    /// The part of the channels that this work is about.
+    pub(crate) fn new(push: &Push, work: &Work) -> Result<Self> {
         let now = clock::now();
-        let channels = push.channels()?;
+        let is_part = |channel: &Channel| match (work, &channel.kind) {
+            (Work::Requests, kind) => matches!(kind, Kind::Requests(_)),
+            (Work::Mails(name), _) => channel.name == *name,
+        };
+        let (channels, others): (Vec<Channel>, Vec<Channel>) = push.channels()?.into_iter().partition(is_part);
         let slowest = channels.iter().map(|it| it.timeout).max().unwrap_or_default();
         let lanes = channels.into_iter().map(|it| Lane::open(it, now)).collect::<HostResult<Vec<_>>>()?;
         let span = Duration::from_millis(push.longest_run.0.unsigned_abs());
         Ok(Self {
             lanes,
+            others: others.into_iter().map(|it| it.name).collect(),
             flying: InFlight::new(MOST_OF_ANSWER),
             settled: Vec::new(),
             settled_at: now,
@@ -107,6 +117,11 @@ impl Delivery {
                 self.settled_at = now;
             }
         }
+        self.tallies()
+    }
+
+    /// What was done, when it is over.
+    fn tallies(self) -> Result<Tallies> {
         let mut tallies = BTreeMap::new();
         for lane in self.lanes {
             lane.allowance.close()?;
@@ -122,7 +137,7 @@ impl Delivery {
         let mut strangers = false;
         for counts in outbox::count()?.into_iter().filter(|it| it.due > 0 && it.paused_until.is_none()) {
             let Some(at) = self.lanes.iter().position(|it| it.channel.name == counts.channel) else {
-                strangers = true;
+                strangers |= !self.others.contains(&counts.channel);
                 continue;
             };
             let lane = &mut self.lanes[at];
@@ -149,7 +164,9 @@ impl Delivery {
 
     /// Messages for channels that there are not go down their chains.
     fn refuse_unknown(&mut self) -> Result<()> {
-        let known: Vec<&str> = self.lanes.iter().map(|it| it.channel.name.as_str()).collect();
+        let own = self.lanes.iter().map(|it| &it.channel.name);
+        let mut known: Vec<&str> = own.chain(&self.others).map(String::as_str).collect();
+        known.sort_unstable();
         for counts in outbox::count()?.into_iter().filter(|it| it.due > 0 && !known.contains(&it.channel.as_str())) {
             let reason = format!("there is no channel `{}`; there is {}", counts.channel, known.join(", "));
             loop {
@@ -234,7 +251,8 @@ impl Delivery {
             .map(|(name, value)| (name.clone(), String::from_utf8_lossy(value).into_owned()))
             .collect();
         let heard = Answer { status: answer.status, headers: &headers, body: &answer.body };
-        match outcome(&lane.channel.settings, &heard, now) {
+        let Kind::Requests(settings) = &lane.channel.kind else { return Ok(()) };
+        match outcome(settings, &heard, now) {
             Outcome::Accepted { id: theirs } => {
                 lane.widen();
                 let count = letter.messages.len() as u64;

@@ -299,7 +299,7 @@ fn wrong_configurations_say_what_is_right() {
     assert_eq!(
         error(r#"{ "channels": { "ops": {} } }"#),
         "channel `ops`: it has to have exactly one of `wecom`, `dingtalk`, `feishu`, `ntfy`, `webhook`, `wechat_subscribe`, \
-         `wechat_service`"
+         `wechat_service`, `mail`"
     );
     assert_eq!(
         error(r#"{ "channels": { "Ops": { "wecom": { "key": "k" } } } }"#),
@@ -315,3 +315,5 @@ fn wrong_configurations_say_what_is_right() {
     );
     assert!(error(r#"{ "channels": { "x": { "wecom": { "kee": "k" } } } }"#).contains("unknown field `kee`"));
 }
+
+mod mails;

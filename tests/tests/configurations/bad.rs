@@ -212,6 +212,25 @@ pub(crate) const HTTP: &[Case] = cases! {
     "certificates that are not there": "etc/tasks.d/site.toml" = "plugin = \"asker\"\n[grant.http]\nallow = [\"https://api.example.com/\"]\nca = \"{root}/own.pem\"\nmax_response = \"0 B\"\ntimeout = \"0s\"\n";
 };
 
+/// What is wrong with `[grant.smtp]`.
+pub(crate) const SMTP: &[Case] = cases! {
+    "no grant": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n";
+    "nothing but a name": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\n";
+    "nobody may send to anybody": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nfrom = []\nto = []\nmax_message = \"0 B\"\ntimeout = \"0s\"\n";
+    "addresses that are none": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nfrom = [\"upkeep\", \"Ops <ops@example.org>\"]\nto = [\"example.org\", \"*@*.example.org\", \"*example.org\"]\n";
+    "an address instead of a name": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtps://me:hunter2@smtp.example.org:465\"\nport = 0\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "a way of encrypting that nobody knows": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\ntls = \"opportunistic\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "no TLS over a network": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\ntls = \"none\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "insecure without need, certificates without TLS": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"localhost\"\ntls = \"none\"\ninsecure = true\nca = \"{root}/own.pem\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "certificates that are not there": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nca = \"{root}/own.pem\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n[grant.smtp.other]\nhost = \"smtp.example.org\"\nca = \"own.pem\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "a user without a password, and a password without a user": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nuser = \"me\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n[grant.smtp.other]\nhost = \"smtp.example.org\"\npassword = { file = \"{root}/secrets/token\" }\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "the password itself": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nuser = \"me\"\npassword = \"hunter2\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "a password that others can read, and a short one": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nuser = \"me\"\npassword = { file = \"{root}/secrets/open\" }\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "a password that is not there": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nuser = \"me\"\npassword = { env = \"UPKEEP_NOT_SET\" }\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "a mistyped key": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nusername = \"me\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "a network that is none": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nnetworks = [\"localhost\"]\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+};
+
 /// What is wrong with `[grant.secrets]`.
 pub(crate) const SECRET_GRANTS: &[Case] = cases! {
     "nowhere to send it": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.token]\nfile = \"{root}/secrets/token\"\n";

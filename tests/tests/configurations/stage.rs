@@ -23,7 +23,7 @@ url = "{root}/backup/main"
 password = { file = "{root}/secrets/main" }
 "#;
 
-const PLUGINS: [(&str, &str); 10] = [
+const PLUGINS: [(&str, &str); 11] = [
     (
         "backup",
         r#"{"format": 1, "name": "backup", "version": "0.1.0", "summary": "Saves folders", "author": "upkeep", "license": "MIT",
@@ -85,6 +85,11 @@ const PLUGINS: [(&str, &str); 10] = [
                 "http": {"reason": "tell a server what has happened"},
                 "files": {"reason": "read what has happened", "access": ["read"], "optional": true},
                 "secrets": {"reason": "prove who is calling", "access": ["fill", "sign"], "optional": true}}}"#,
+    ),
+    (
+        "postman",
+        r#"{"format": 1, "name": "postman", "version": "0.1.0", "summary": "Writes", "author": "upkeep", "license": "MIT",
+            "api": "0.1", "capabilities": {"smtp": {"reason": "tell people what has happened"}}}"#,
     ),
     (
         "muddled",

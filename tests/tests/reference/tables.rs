@@ -27,6 +27,7 @@ pub(crate) fn all(daemon: &Value, task: &Value) -> Vec<(&'static str, String)> {
         ("require_backup", table(task, definition("BackupRequirement"))),
         ("http", table(task, definition("HttpGrant"))),
         ("secrets", table(task, definition("SecretGrant"))),
+        ("smtp", table(task, definition("SmtpGrant"))),
         ("journal", table(task, definition("JournalGrant"))),
         ("outbox", table(task, definition("OutboxGrant"))),
         ("repository", table(task, definition("RepositoryGrant"))),

@@ -41,7 +41,7 @@ impl Redactor {
     ///
     /// # Errors
     /// When they are more than can be looked for.
-    pub(super) fn new<'s>(
+    pub(crate) fn new<'s>(
         secrets: impl IntoIterator<Item = (&'s str, &'s str)>,
     ) -> Result<Option<Self>, aho_corasick::BuildError> {
         let mut forms = Vec::new();

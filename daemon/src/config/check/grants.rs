@@ -114,6 +114,11 @@ fn lines_to_add(capability: &str, request: &Request) -> String {
         "files" => "[grant.files.NAME]\npath = \"/FOLDER\"".to_owned(),
         "repository" => "[grant.repository.main]\nurl = \"/FOLDER\"\npassword = { file = \"/FILE\" }".to_owned(),
         "secrets" => "[grant.secrets.NAME]\nfile = \"/FILE\"\nhosts = [\"https://HOST\"]".to_owned(),
+        "smtp" => {
+            return "[grant.smtp.NAME]\nhost = \"HOST\"\nuser = \"USER\"\npassword = { file = \"/FILE\" }\n\
+                    from = [\"ADDRESS\"]\nto = [\"ADDRESS\"]"
+                .to_owned();
+        }
         "dump" => return "[grant.dump.NAME]\nsqlite = \"/FILE.db\"".to_owned(),
         _ => format!("[grant.{capability}.NAME]\nsqlite = \"/FILE.db\""),
     };
@@ -169,6 +174,9 @@ fn given(grants: &Grants) -> BTreeMap<&'static str, Given> {
     }
     for name in grants.dump.keys() {
         named("dump", name, Vec::new());
+    }
+    for name in grants.smtp.keys() {
+        named("smtp", name, Vec::new());
     }
     for (name, grant) in &grants.sql {
         named("sql", name, grant.access.iter().map(word).collect());

@@ -34,6 +34,16 @@ pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
             check_secret(file, site, key, secret, Purpose::Credentials);
         }
     }
+    for (name, grant) in &file.settings.grant.smtp {
+        if let Some(password) = &grant.password {
+            let key = KeyPath::of(["grant", "smtp", name, "password"]);
+            check_secret(file, site, key.clone(), password, Purpose::Credentials);
+            if let Secret::File(path) = password {
+                check_length(file, &key.key("file"), path, &[]);
+                check_is_apart(file, &key.key("file"), path);
+            }
+        }
+    }
     for (name, grant) in &file.settings.grant.secrets {
         check_granted(file, site, name, grant);
     }
