@@ -19,7 +19,7 @@ test=("${build[@]}" /usr/sbin/logrotate:logrotate sqlite3:sqlite3 restic:restic 
     swift-proxy-server:swift-proxy swift-account-server:swift-account swift-container-server:swift-container
     swift-object-server:swift-object
     pg_dump:postgresql pg_ctlcluster:postgresql mariadbd:mariadb-server mariadb-dump:mariadb-client redis-server:redis-server
-    redis-cli:redis-tools setfattr:attr setfacl:acl openssl:openssl
+    redis-cli:redis-tools /usr/sbin/nginx:nginx-light setfattr:attr setfacl:acl openssl:openssl
     /lib/systemd/systemd-journal-remote:systemd-journal-remote)
 # libFuzzer is in C++.
 fuzz=(c++:g++)

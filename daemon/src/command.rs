@@ -74,8 +74,8 @@ pub enum Command {
     },
     /// Put a message into the outbox.
     Enqueue {
-        /// `api` or `cli`.
-        origin: &'static str,
+        /// `api`, `cli`, or `api:` and the name of a client.
+        origin: String,
         /// The message.
         message: Box<NewMessage>,
         /// Who asks.

@@ -18,6 +18,7 @@ pub mod findings;
 pub mod grant;
 pub mod http;
 pub mod limits;
+pub mod listen;
 pub mod load;
 mod mask;
 pub mod outbox;

@@ -14,6 +14,7 @@
 //! | `tasks`   | status, tasks, slots, reload                               |
 //! | `egress`  | requests to other servers                                  |
 //! | `holds`   | what must stay in backup repositories                      |
+//! | [`listen`] | what is asked over TCP: messages alone, with a token       |
 //! | `plans`   | what is to be removed, and what was moved aside            |
 //! | `push`    | messages of the outbox                                     |
 //! | `runs`    | runs: start, cancel, list, show                            |
@@ -27,6 +28,7 @@ mod egress;
 mod findings;
 mod follow;
 mod holds;
+pub mod listen;
 mod peer;
 mod plans;
 mod push;

@@ -21,10 +21,12 @@
 //! | `egress`       | requests to other servers                                           |
 //! | `outbox`       | messages that are to be delivered                                   |
 //! | `finding`      | findings beyond one run                                             |
+//! | `consent`      | users' consents to messages                                         |
 //! | `read`         | the questions that can be asked                                     |
 //! | [`retention`]  | what is forgotten, and when                                         |
 
 mod apply;
+mod consent;
 mod database;
 mod egress;
 mod error;
@@ -53,6 +55,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::record::LogRecord;
 
+pub use self::consent::ConsentFilter;
 pub use self::database::{FORMAT, path};
 pub use self::egress::EgressFilter;
 pub use self::error::{StateError, StoreError};

@@ -81,6 +81,7 @@ theme! {
     databases: DATABASES,
     limits: LIMITS,
     daemon: DAEMON,
+    listen: LISTEN,
     files: FILES,
 }
 

@@ -68,6 +68,9 @@ pub(crate) fn holds_secret(path: &KeyPath) -> bool {
     if let ["grant", "secrets", _, "file" | "env" | "credential" | "hosts" | "access" | "places"] = names[..] {
         return false;
     }
+    if let ["listen", "client", _, "channels" | "max_message" | "priority"] = names[..] {
+        return false;
+    }
     // The last one: `secrets.access_key_id.file` says where a secret is.
     let place = names.iter().rposition(|name| is_secret(name));
     place.is_some_and(|place| !matches!(names[place + 1..], ["file" | "env" | "credential"]))
@@ -138,6 +141,10 @@ mod tests {
                 "[grant.secrets.robot]\nhosts = [\"https://**********@a.example\"]\n",
             ),
             ("[grant.secrets.robot]\nenv = \"hunter2!\"\n", "[grant.secrets.robot]\nenv = \"********\"\n"),
+            (
+                "[listen.client.token]\ntoken = \"hunter2\"\nchannels = [\"mail\"]\n",
+                "[listen.client.token]\ntoken = \"*******\"\nchannels = [\"mail\"]\n",
+            ),
             ("host = \"me:hunter2@host\"\n", "host = \"**********@host\"\n"),
             ("password: hunter2\n", "password: *******\n"),
             ("broken = \npassword = \"hunter2\"\n", "broken = \npassword = *********\n"),

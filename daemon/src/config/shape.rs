@@ -13,7 +13,7 @@ use crate::config::mask;
 use crate::config::schedule::Window;
 use crate::config::source::{KeyPath, Segment};
 use crate::config::suggest::{list, nearest};
-use crate::config::{duration, findings, http, percent, rate, schema, size};
+use crate::config::{duration, findings, http, listen, percent, rate, schema, size};
 
 /// A schema, ready to compare with.
 #[derive(Debug)]
@@ -57,6 +57,7 @@ impl Shape {
             .with_format(schema::ORIGIN, |text: &str| text.parse::<http::Origin>().is_ok())
             .with_format(schema::SERVER, |text: &str| text.parse::<http::Server>().is_ok())
             .with_format(schema::NETWORK, |text: &str| text.parse::<http::Network>().is_ok())
+            .with_format(schema::LISTEN, |text: &str| text.parse::<listen::ListenAddress>().is_ok())
             .with_format(schema::DAY, |text: &str| findings::day(text).is_ok())
             .with_format(schema::PERCENT, |text: &str| text.parse::<percent::Percent>().is_ok())
             .with_format(schema::WINDOW, |text: &str| text.parse::<Window>().is_ok())
@@ -116,6 +117,7 @@ impl Shape {
                     schema::ORIGIN => text.parse::<http::Origin>().err(),
                     schema::SERVER => text.parse::<http::Server>().err(),
                     schema::NETWORK => text.parse::<http::Network>().err(),
+                    schema::LISTEN => text.parse::<listen::ListenAddress>().err(),
                     schema::DAY => findings::day(text).err(),
                     schema::PERCENT => text.parse::<percent::Percent>().err(),
                     schema::SIZE => text.parse::<size::Size>().err(),

@@ -125,14 +125,14 @@ impl Dispatcher {
     /// Puts a message into the outbox.
     pub(super) fn enqueue(
         &self,
-        origin: &'static str,
+        origin: String,
         message: NewMessage,
         by: String,
         reply: oneshot::Sender<Result<Enqueued, CommandError>>,
     ) {
         let store = self.runner.store.clone();
         let work = async move {
-            let enqueued = store.outbox_enqueue(origin, vec![message], clock::now()).await?.pop();
+            let enqueued = store.outbox_enqueue(&origin, vec![message], clock::now()).await?.pop();
             // As many answers come as messages went.
             let enqueued = enqueued.ok_or(StoreError::Closed)?;
             tracing::debug!(message = %enqueued.id, outcome = ?enqueued.outcome, %by, "a message was enqueued");

@@ -28,6 +28,7 @@ use crate::run::cancel::{Cancel, Reason};
 use crate::run::execute::{Ended, Job, Tally, host_bug, retry_after};
 use crate::schedule::Seed;
 use crate::schedule::timetable::Timetable;
+use crate::server::listen::{Listener, Prepared};
 use crate::store::{Next, Retention, StoreError, Transition};
 
 /// How long guests get to notice that the daemon stops, after the deadline.
@@ -52,8 +53,8 @@ pub(super) enum Note {
     Ended(RunId, Ended),
     /// When something of the outbox can be claimed, and the number of changes at which that was so.
     Outbox(Next, u64),
-    /// A configuration was loaded.
-    Loaded(Result<Box<Loaded>, String>, reconfigure::Waiting),
+    /// A configuration was loaded, and what it listens to prepared.
+    Loaded(Result<Box<(Loaded, Prepared)>, String>, reconfigure::Waiting),
 }
 
 /// A run under way.
@@ -91,6 +92,7 @@ pub(super) struct Dispatcher {
     pub(super) notes: mpsc::UnboundedSender<Note>,
     inbox: mpsc::UnboundedReceiver<Note>,
     pub(super) outbox: Outbox,
+    pub(super) listener: Listener,
     pruned: Timestamp,
     gave_back: Timestamp,
 }
@@ -102,6 +104,7 @@ impl Dispatcher {
         loaded: Loaded,
         runner: Runner,
         commands: mpsc::Receiver<Command>,
+        listener: Listener,
     ) -> Result<Self, DaemonError> {
         let kernel = |what| move |error: String| DaemonError::Kernel { what, error };
         let (notes, inbox) = mpsc::unbounded_channel();
@@ -129,6 +132,7 @@ impl Dispatcher {
             notes,
             inbox,
             outbox: Outbox::default(),
+            listener,
             pruned: Timestamp(0),
             gave_back: Timestamp(0),
             runner,
@@ -167,8 +171,8 @@ impl Dispatcher {
         }
     }
 
-    /// Runs until it is told to stop, and every run is over or left in the journal.
-    pub(super) async fn run(mut self, mut signals: Signals) {
+    /// Runs until it is told to stop, and every run is over or left in the journal. Gives back what is still listened to.
+    pub(super) async fn run(mut self, mut signals: Signals) -> Listener {
         let mut watchdog = sd_notify::watchdog_enabled().map(|every| tokio::time::interval(every / 2));
         loop {
             self.start_runs();
@@ -200,6 +204,7 @@ impl Dispatcher {
             }
         }
         self.stop(&mut signals).await;
+        self.listener
     }
 
     fn wake(&mut self, wake: Wake) {

@@ -30,15 +30,43 @@ pub(super) async fn send(
     headers: HeaderMap,
     Told(request): Told<PushRequest>,
 ) -> Result<(StatusCode, Json<Enqueued>), ApiError> {
-    let PushRequest { origin, channels, priority, not_before, expires, content } = request;
-    let bad = |message: String| ApiError::new(ErrorCode::BadRequest, message);
-    let unreadable = |_| bad("the header Idempotency-Key takes visible ASCII characters only".to_owned());
-    let key = headers.get(KEY).map(|key| key.to_str().map(str::to_owned)).transpose().map_err(unreadable)?;
+    let origin = request.origin.name().to_owned();
+    let asked = Enqueuing { origin, by: peer.by(), key: key(&headers)?, largest: LARGEST };
+    enqueue(&state, asked, request).await
+}
+
+/// Who gives a message, and what about it does not stand in the request.
+pub(super) struct Enqueuing {
+    /// Whose idempotency keys count.
+    pub(super) origin: String,
+    /// For the log.
+    pub(super) by: String,
+    /// The idempotency key.
+    pub(super) key: Option<String>,
+    /// The largest message, in bytes.
+    pub(super) largest: u64,
+}
+
+/// The idempotency key that a request names.
+pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let unreadable = |_| {
+        ApiError::new(ErrorCode::BadRequest, "the header Idempotency-Key takes visible ASCII characters only")
+    };
+    headers.get(KEY).map(|key| key.to_str().map(str::to_owned)).transpose().map_err(unreadable)
+}
+
+/// Puts a message into the outbox, whoever gives it.
+pub(super) async fn enqueue(
+    state: &ServerState,
+    asked: Enqueuing,
+    request: PushRequest,
+) -> Result<(StatusCode, Json<Enqueued>), ApiError> {
+    let Enqueuing { origin, by, key, largest } = asked;
+    let PushRequest { origin: _, channels, priority, not_before, expires, content } = request;
     let message = NewMessage { key, channels, priority, not_before, expires, content };
-    if let Some(wrong) = message.wrong(LARGEST, clock::now()) {
-        return Err(bad(format!("the message cannot be taken in: {wrong}")));
+    if let Some(wrong) = message.wrong(largest, clock::now()) {
+        return Err(ApiError::new(ErrorCode::BadRequest, format!("the message cannot be taken in: {wrong}")));
     }
-    let (origin, by) = (origin.name(), peer.by());
     let message = Box::new(message);
     let enqueued = state.ask(|reply| Command::Enqueue { origin, message, by, reply }).await??;
     match enqueued.outcome {

@@ -1,5 +1,6 @@
 //! Tests against real files.
 
+mod consent;
 mod crash;
 mod group;
 mod opening;

@@ -9,6 +9,8 @@ pub(crate) fn all(daemon: &Value, task: &Value) -> Vec<(&'static str, String)> {
     let definition = |name: &str| &task["$defs"][name];
     vec![
         ("upkeep.toml", table(daemon, daemon)),
+        ("listen", table(daemon, &daemon["$defs"]["ListenSettings"])),
+        ("client", table(daemon, &daemon["$defs"]["ClientSettings"])),
         ("task", table(task, task)),
         ("schedule", table(task, definition("ScheduleSettings"))),
         ("after", table(task, definition("After"))),
