@@ -95,7 +95,7 @@ pub struct Run {
     /// Secrets to be filled in and signed with.
     pub secrets: secrets::Secrets,
     /// Messages that it enqueued so far.
-    pub outbox: outbox::Budget,
+    pub outbox: outbox::Share,
     /// Metrics so far.
     pub metrics: Mutex<metrics::Registry>,
     /// What was denied so far: a run that fails after it is `denied`.
@@ -122,7 +122,7 @@ impl Run {
             log: log::Budget::new(&limits),
             outgoing: http::Outgoing::default(),
             secrets: secrets::Secrets::default(),
-            outbox: outbox::Budget::default(),
+            outbox: outbox::Share::default(),
             metrics: Mutex::new(metrics::Registry::new(limits.metrics)),
             limits,
             store,

@@ -23,6 +23,7 @@
 //! | `stats`   | figures of logs                                            |
 //! | `reply`   | answers: JSON, or an error with its status                 |
 
+mod alerts;
 mod ask;
 mod egress;
 mod findings;
@@ -116,6 +117,10 @@ fn router(state: ServerState) -> Router {
         .route("/push/{id}", get(push::show))
         .route("/push/{id}/resend", post(push::resend))
         .route("/push/{id}/drop", post(push::remove))
+        .route("/alerts", get(alerts::list))
+        .route("/alerts/ack", post(alerts::acknowledge))
+        .route("/alerts/test", post(alerts::test))
+        .route("/digest", get(alerts::digest))
         .route("/egress", get(egress::list))
         .route("/stats", get(stats::only))
         .route("/stats/{task}", get(stats::of_task))

@@ -122,7 +122,10 @@ async fn send(
     let mut entry = Entry::new(Arc::clone(&run), call, &request, &url);
     let grant = match permission(&run, &url) {
         Ok(grant) => grant,
-        Err(reason) => return Err(entry.deny(reason).await),
+        Err(Forbidden { reason, error }) => {
+            entry.deny(reason).await;
+            return Err(error);
+        }
     };
     entry.open().await?;
     let secrets = match run.secrets.open(&run.grants).await {
@@ -141,7 +144,10 @@ async fn send(
         Err(refusal) => Err(refusal),
     };
     match sent.and_then(|response| answer(&secrets, &url, response, &mut entry)) {
-        Err(Refusal::Denied(reason)) => Err(entry.deny(secrets.redacted(reason)).await),
+        Err(Refusal::Denied(reason)) => {
+            entry.deny(secrets.redacted(reason)).await;
+            Err(Error::HttpRequestDenied)
+        }
         Err(Refusal::Failed(reason)) => {
             let reason = secrets.redacted(reason);
             entry.end(EgressResult::Failed, Some(reason.clone()));
@@ -171,17 +177,31 @@ fn answer(
     Ok((head, body, stream))
 }
 
+/// Why a request is not let out, and what the guest hears of it.
+struct Forbidden {
+    reason: String,
+    error: Error,
+}
+
+impl Forbidden {
+    fn new(reason: String) -> Self {
+        Self { reason, error: Error::HttpRequestDenied }
+    }
+}
+
 /// The grant under which a request to this address may be made, or why it may not.
-fn permission(run: &Run, url: &Url) -> Result<Arc<HttpGrant>, String> {
+fn permission(run: &Run, url: &Url) -> Result<Arc<HttpGrant>, Forbidden> {
     let Some(grant) = &run.grants.http else {
-        return Err(format!("{} (the task file has no `grant.http`)", shown(url)));
+        return Err(Forbidden::new(format!("{} (the task file has no `grant.http`)", shown(url))));
     };
     if !grant.allows(url) {
-        return Err(format!("{} (`grant.http.allow` does not cover it)", shown(url)));
+        return Err(Forbidden::new(format!("{} (`grant.http.allow` does not cover it)", shown(url))));
     }
     if run.outgoing.requests.fetch_add(1, Ordering::Relaxed) >= grant.max_requests {
         let most = grant.max_requests;
-        return Err(format!("{} (this run has made {most} requests: `grant.http.max_requests`)", shown(url)));
+        let reason = format!("{} (this run has made {most} requests: `grant.http.max_requests`)", shown(url));
+        // The next run may make it: whoever has more to do leaves the rest to that.
+        return Err(Forbidden { reason, error: Error::ConnectionLimitReached });
     }
     // A name is looked at when it is resolved.
     let literal = match url.host() {
@@ -190,7 +210,7 @@ fn permission(run: &Run, url: &Url) -> Result<Arc<HttpGrant>, String> {
         _ => None,
     };
     match literal.filter(|address| !grant.may_connect(*address)) {
-        Some(address) => Err(format!("{}: {}", shown(url), not_public(address))),
+        Some(address) => Err(Forbidden::new(format!("{}: {}", shown(url), not_public(address)))),
         None => Ok(Arc::clone(grant)),
     }
 }
@@ -369,7 +389,7 @@ impl Entry {
     }
 
     /// It is not let out: the run remembers it, and so does the ledger.
-    async fn deny(mut self, reason: String) -> Error {
+    async fn deny(mut self, reason: String) {
         self.run.deny(&format!("{} {reason}", self.row.method));
         self.row.result = EgressResult::Denied;
         self.row.reason = Some(reason);
@@ -380,7 +400,6 @@ impl Entry {
         if let Err(error) = written {
             tracing::warn!(%error, "the ledger of requests could not be written");
         }
-        Error::HttpRequestDenied
     }
 
     /// Writes down how it ended, without waiting.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::alerts::AlertSettings;
 use crate::config::listen::ListenSettings;
 
 /// `upkeep.toml`. Every key has a default; an empty file is valid. Paths that are relative start at the file's folder.
@@ -45,6 +46,8 @@ pub struct DaemonSettings {
     pub max_messages: u32,
     /// What is listened to over TCP; without it, nothing.
     pub listen: Option<ListenSettings>,
+    /// Who is told what upkeep itself reports.
+    pub alerts: AlertSettings,
 }
 
 impl Default for DaemonSettings {
@@ -62,6 +65,7 @@ impl Default for DaemonSettings {
             keep_messages: Duration::from_secs(30 * 24 * 3600),
             max_messages: 200_000,
             listen: None,
+            alerts: AlertSettings::default(),
         }
     }
 }

@@ -211,11 +211,6 @@ pub fn client_origin(client: &str) -> String {
     format!("{API}:{client}")
 }
 
-/// Whether an origin that is no task's is called so.
-pub fn is_reserved_origin(name: &str) -> bool {
-    [API, CLI].contains(&name)
-}
-
 /// Whether `name` can be that of a channel.
 pub fn is_channel(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len())
@@ -241,6 +236,8 @@ pub struct Message {
     pub state: MessageState,
     /// When it came.
     pub created: Timestamp,
+    /// When it came, or was sent again.
+    pub since: Timestamp,
     /// It is not delivered before.
     pub not_before: Option<Timestamp>,
     /// It is not delivered from then on.
@@ -249,6 +246,8 @@ pub struct Message {
     pub due: Timestamp,
     /// How often it was tried.
     pub attempts: u32,
+    /// How often by the channel whose turn it is, since it came or was sent again.
+    pub tries: u32,
     /// When it was sent, dead or expired.
     pub ended: Option<Timestamp>,
     /// Why it waits again, is dead, or has expired.

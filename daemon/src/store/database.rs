@@ -39,6 +39,7 @@ fn migrations() -> Migrator {
         migration(3, "egress", include_str!("../../migrations/0003_egress.sql")),
         migration(4, "findings", include_str!("../../migrations/0004_findings.sql")),
         migration(5, "outbox", include_str!("../../migrations/0005_outbox.sql")),
+        migration(6, "alerts", include_str!("../../migrations/0006_alerts.sql")),
         migration(7, "consents", include_str!("../../migrations/0007_consents.sql")),
     ])
 }
