@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::command::{CommandError, TaskStatus, Tested};
 use crate::record::egress::Egress;
+use crate::record::consent::{Consent, ConsentTemplate};
 use crate::record::finding::Life;
 use crate::record::outbox::{self, Attempt, ChannelCounts, Content, Message, Priority};
 use crate::record::{LogRecord, Metric, Report, Run, RunId, Slot, Step};
@@ -224,6 +225,17 @@ pub struct MessageDetail {
     pub message: Message,
     /// How it was tried to deliver it, in order.
     pub attempts: Vec<Attempt>,
+}
+
+/// Answer to `GET /v1/push/consents`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Consents {
+    /// Users' consents to messages, what changed last first.
+    pub consents: Vec<Consent>,
+    /// The templates of which there were events.
+    pub templates: Vec<ConsentTemplate>,
+    /// Whether there are more than were asked for.
+    pub more: bool,
 }
 
 /// `POST /v1/push/resend`. The body may be left out.

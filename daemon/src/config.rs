@@ -8,6 +8,7 @@
 
 pub mod alerts;
 pub mod check;
+pub mod consents;
 pub mod daemon;
 pub mod diagnostic;
 pub mod diff;

@@ -113,6 +113,7 @@ fn router(state: ServerState) -> Router {
         .route("/findings/ignore", post(findings::ignore))
         .route("/findings/heed", post(findings::heed))
         .route("/push", get(push::list).post(push::send))
+        .route("/push/consents", get(push::consents))
         .route("/push/resend", post(push::resend_dead))
         .route("/push/{id}", get(push::show))
         .route("/push/{id}/resend", post(push::resend))

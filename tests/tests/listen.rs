@@ -290,6 +290,8 @@ fn a_reload_changes_tokens_and_loses_nothing() {
         let asking = scope.spawn(|| (0..200).filter(|_| push(port, SHOP, "", &body).status != 202).count());
         for _ in 0..5 {
             assert_eq!(site.cli(&["reload"]).code, 0);
+            // Nobody else reads what the service manager is told.
+            daemon.notices();
         }
         asking.join().unwrap()
     });
@@ -298,7 +300,7 @@ fn a_reload_changes_tokens_and_loses_nothing() {
     // An address that is taken: an error that names it, and everything stays.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    std::thread::sleep(Duration::from_millis(500));
+    sleep(Duration::from_millis(500));
     site.settings(&settings(&site, address.port()));
     let reload = site.cli(&["reload"]);
     assert_eq!(reload.code, 2, "{reload:?}");
@@ -308,6 +310,7 @@ fn a_reload_changes_tokens_and_loses_nothing() {
     let status = site.api().get("/v1/status");
     assert!(status["config_error"].as_str().unwrap().contains("is taken"), "{status}");
 
+    daemon.notices();
     // One that becomes free is taken, and the one before is let go.
     drop(taken);
     assert_eq!(site.cli(&["reload"]).code, 0);
@@ -332,7 +335,7 @@ fn a_daemon_without_its_address_or_its_tokens_does_not_come_up() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let site = Site::new(&[]);
     site.settings(&settings(&site, taken.local_addr().unwrap().port()));
-    assert_eq!(site.spawn().wait().code(), Some(1), "{}", site.log());
+    assert!(!site.spawn().wait().success(), "{}", site.log());
     assert!(site.log().contains("is taken by another program"), "{}", site.log());
     let port = free_port();
     for (name, token, words) in [

@@ -5,6 +5,7 @@
 
 pub(crate) mod alerts;
 pub(crate) mod chain;
+pub(crate) mod consents;
 pub(crate) mod databases;
 pub(crate) mod findings;
 pub(crate) mod grants;
@@ -226,6 +227,7 @@ pub(crate) fn task(file: &mut TaskFile<'_>, plugin: Option<&Plugin>, site: &Site
         http::check(file);
         secrets::check(file, site);
         outbox::check(file);
+        consents::check(file, site);
     }
     schedule
 }

@@ -29,6 +29,9 @@ pub struct ListenSettings {
     /// Programs that may give messages.
     #[serde(default)]
     pub client: BTreeMap<String, ClientSettings>,
+    /// WeChat applications whose events come here ("message push").
+    #[serde(default)]
+    pub wechat: BTreeMap<String, WechatSettings>,
 }
 
 /// A program that may give messages.
@@ -49,6 +52,33 @@ pub struct ClientSettings {
     /// The highest priority that its messages may have.
     #[serde(default)]
     pub priority: Priority,
+}
+
+/// A WeChat application whose events come here ("message push"), as its console says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WechatSettings {
+    /// The application.
+    pub appid: String,
+    /// The token of message push.
+    pub token: Secret,
+    /// The EncodingAESKey of message push, for safe mode.
+    pub encoding_aes_key: Option<Secret>,
+    /// Whether events may come in plain mode, where the signature does not cover what they say; then without `encoding_aes_key`.
+    #[serde(default)]
+    pub plain: bool,
+    /// Where they come to; `/wechat/NAME` unless given.
+    pub path: Option<String>,
+    /// Ids of the templates whose consents are not used up by a message.
+    #[serde(default)]
+    pub long_term: Vec<String>,
+}
+
+impl WechatSettings {
+    /// Where its events come to.
+    pub fn path(&self, name: &str) -> String {
+        self.path.clone().unwrap_or_else(|| format!("/wechat/{name}"))
+    }
 }
 
 fn rate() -> u32 {

@@ -12,7 +12,7 @@ use crate::config::source::{Document, KeyPath, Segment, Source};
 /// Whether a key's name says that a secret stands behind it.
 pub(crate) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["passw", "pasw", "passphrase", "pwd", "secret", "token", "api_key", "apikey", "access_key", "private_key"]
+    ["passw", "pasw", "passphrase", "pwd", "secret", "token", "api_key", "apikey", "aes_key", "access_key", "private_key"]
         .iter()
         .any(|word| key.contains(word))
 }
@@ -68,7 +68,9 @@ pub(crate) fn holds_secret(path: &KeyPath) -> bool {
     if let ["grant", "secrets", _, "file" | "env" | "credential" | "hosts" | "access" | "places"] = names[..] {
         return false;
     }
-    if let ["listen", "client", _, "channels" | "max_message" | "priority"] = names[..] {
+    if let ["listen", "client", _, "channels" | "max_message" | "priority"]
+    | ["listen", "wechat", _, "appid" | "path" | "long_term"] = names[..]
+    {
         return false;
     }
     // The last one: `secrets.access_key_id.file` says where a secret is.

@@ -9,6 +9,7 @@ use crate::command::{CommandError, NextSlot, Running, Status, TaskStatus};
 use crate::config::load::Task;
 use crate::outcome::Outcome;
 use crate::record::Phase;
+use crate::record::consent::ConsentNews;
 use crate::record::finding::IgnoredFinding;
 use crate::record::outbox::{Enqueued, NewMessage};
 use crate::stats::Keeping;
@@ -140,6 +141,17 @@ impl Dispatcher {
             Ok(enqueued)
         };
         have_done(work, reply);
+    }
+
+    /// Takes in what a provider tells of users' consents.
+    pub(super) fn consents(
+        &self,
+        account: String,
+        news: Vec<ConsentNews>,
+        reply: oneshot::Sender<Result<u64, CommandError>>,
+    ) {
+        let store = self.runner.store.clone();
+        have_done(async move { store.consent_news(&account, news, clock::now()).await }, reply);
     }
 
     /// Sends dead messages again.

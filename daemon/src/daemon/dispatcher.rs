@@ -382,6 +382,7 @@ impl Dispatcher {
             }
             Command::TestAlert { by, reply } => self.test_alert(&by, reply),
             Command::Digest { since_ms, all, reply } => self.write_digest(since_ms, all, reply),
+            Command::Consents { account, news, reply } => self.consents(account, news, reply),
             Command::Reload(reply) => self.reload(vec![reply]),
         }
     }
@@ -408,9 +409,11 @@ impl Dispatcher {
         self.prune_outbox(now);
         let (store, keep) = (self.runner.store.clone(), self.loaded.config.settings.keep_history);
         let state_dir = Arc::clone(&self.runner.state_dir);
+        let consents = i64::try_from(self.loaded.config.settings.keep_consents.as_millis()).unwrap_or(i64::MAX);
         tokio::spawn(async move {
             let pruned = async {
                 store.prune(now, &Retention { keep, keep_runs: KEEP_RUNS }).await?;
+                store.consent_prune(Timestamp(now.0.saturating_sub(consents)), now).await?;
                 // A plan lasts as long as its run is known.
                 for run in removal::kept_runs(&state_dir) {
                     if store.read().run(&RunId(run.as_str().into())).await?.is_none() {

@@ -1,5 +1,5 @@
 //! What is listened to over TCP: programs give messages to the outbox, each with a token of its own, and ask what became of those
-//! that they gave. Nothing else of the control API is there.
+//! that they gave; and WeChat tells of its users' consents. Nothing else of the control API is there.
 //!
 //! Flow: [`prepare`] reads the tokens and takes the address, before anything of the configuration in use is let go;
 //! [`Listener::take_over`] puts both in place. From then on [`accept`] hands each connection to hyper, with limits on how many there
@@ -14,6 +14,7 @@
 //! | `body`     | bodies, as large and as late as they may be            |
 //! | `pace`     | how often a client may give messages                   |
 //! | `routes`   | what can be asked                                      |
+//! | `wechat`   | what WeChat tells by itself                            |
 
 mod accept;
 mod access;
@@ -21,6 +22,7 @@ mod attempts;
 mod body;
 mod pace;
 mod routes;
+mod wechat;
 
 use std::collections::HashMap;
 use std::io;

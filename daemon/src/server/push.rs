@@ -8,11 +8,11 @@ use serde::Deserialize;
 use super::ServerState;
 use super::peer::Peer;
 use super::reply::{ApiError, Asked, Named, Reply, Told};
-use crate::api::{ErrorCode, MessageDetail, Messages, PushRequest, ResendRequest, Resent};
+use crate::api::{Consents, ErrorCode, MessageDetail, Messages, PushRequest, ResendRequest, Resent};
 use crate::clock;
 use crate::command::Command;
 use crate::record::outbox::{EnqueueOutcome, Enqueued, Message, MessageState, NewMessage};
-use crate::store::{MessageFilter, Resend, StoreError};
+use crate::store::{ConsentFilter, MessageFilter, Resend, StoreError};
 
 /// Messages that are given when the question names no number, and the most that one answer holds.
 const MESSAGES: (u32, u32) = (50, 1_000);
@@ -105,6 +105,28 @@ pub(super) async fn list(State(state): State<ServerState>, Asked(query): Asked<M
     let next = messages.last().filter(|_| more).map(|message| message.id.clone());
     let channels = state.journal.outbox_counts(clock::now()).await?;
     Ok(Json(Messages { messages, channels, next }))
+}
+
+/// Whose consents.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConsentQuery {
+    account: Option<String>,
+    user: Option<String>,
+    template: Option<String>,
+    limit: Option<u32>,
+}
+
+/// `GET /v1/push/consents?account=&user=&template=&limit=`
+pub(super) async fn consents(State(state): State<ServerState>, Asked(query): Asked<ConsentQuery>) -> Reply<Consents> {
+    let ConsentQuery { account, user, template, limit } = query;
+    let limit = limit.unwrap_or(MESSAGES.0).min(MESSAGES.1);
+    let filter = ConsentFilter { account, user, template };
+    let mut consents = state.journal.consents(&filter, limit.saturating_add(1)).await?;
+    let more = consents.len() > limit as usize;
+    consents.truncate(limit as usize);
+    let templates = state.journal.consent_templates(&filter).await?;
+    Ok(Json(Consents { consents, templates, more }))
 }
 
 /// `GET /v1/push/{id}`

@@ -15,6 +15,7 @@ use upkeep_plugin::{HostError, HostResult, Result, clock, info, warn};
 
 use crate::Tallies;
 use crate::config::Push;
+use crate::consent::{self, Told};
 use crate::lane::Lane;
 use crate::letter::{Letter, Unwritten};
 use crate::report;
@@ -42,6 +43,8 @@ pub(crate) struct Delivery {
     lanes: Vec<Lane>,
     flying: InFlight<Flying>,
     settled: Vec<Settlement>,
+    /// Consents of messages that were not sent.
+    consents: Told,
     lease: Duration,
     /// Nothing is claimed from then on, milliseconds since 1970.
     until: i64,
@@ -67,6 +70,7 @@ impl Delivery {
             lanes,
             flying: InFlight::new(MOST_OF_ANSWER),
             settled: Vec::new(),
+            consents: Told::default(),
             lease: span + slowest + LEASE_BEYOND,
             until: now.saturating_add(push.longest_run.0),
         })
@@ -173,7 +177,25 @@ impl Delivery {
                 Err(why) => unwritten.push((letter, why)),
             }
         }
-        // Durable before anything leaves.
+        // Both are durable before anything leaves.
+        let asking: Vec<&Claimed> = written.iter().flat_map(|(_, letter, _): &(_, Letter, _)| &letter.messages).collect();
+        let consented = match consent::take(&lane.channel, &asking) {
+            Ok(consented) => consented,
+            Err(HostError::Denied(why)) => {
+                unwritten.extend(written.drain(..).map(|(_, letter, _)| (letter, Unwritten::Channel(why.clone()))));
+                Vec::new()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if consented.iter().any(Option::is_some) {
+            // Each of these letters is one message: what is for one user is never merged.
+            for (one, why) in std::mem::take(&mut written).into_iter().zip(consented) {
+                match why {
+                    None => written.push(one),
+                    Some(why) => unwritten.push((one.1, Unwritten::Unwanted(why))),
+                }
+            }
+        }
         let count = if written.is_empty() { 0 } else { lane.allowance.depart(now, written.len())? };
         for (_, letter, _) in written.drain(count..).rev() {
             lane.queue.push_front(letter);
@@ -187,6 +209,7 @@ impl Delivery {
                 Unwritten::Refused(refused) => {
                     self.refuse(at, &letter, None, &refused.to_string(), now);
                 }
+                Unwritten::Unwanted(why) => self.refuse(at, &letter, None, &why, now),
                 Unwritten::Channel(why) => self.fail(at, &letter, None, &why, now)?,
                 Unwritten::Later(why) => self.put_off(at, &letter, None, None, &why, now)?,
             }
@@ -215,6 +238,8 @@ impl Delivery {
                 info!("{why}");
                 self.until = now;
                 self.settled.extend(letter.messages.iter().map(|it| it.settle(Became::Untried(now))));
+                let channel = &self.lanes[at].channel;
+                letter.messages.iter().for_each(|it| self.consents.unsent(channel, it));
                 return Ok(());
             }
             Err(HostError::Invalid(why)) => {
@@ -252,6 +277,7 @@ impl Delivery {
                 let count = letter.messages.len() as u64;
                 lane.tally.put_off += count;
                 let reason_text = reason.to_string();
+                letter.messages.iter().for_each(|it| self.consents.unsent(&lane.channel, it));
                 self.became(&letter, &Became::Retry(until), reason.code, Some(&reason_text), now);
                 self.close(at, until, &reason_text)?;
             }
@@ -278,6 +304,7 @@ impl Delivery {
             return;
         }
         lane.tally.refused += count;
+        letter.messages.iter().for_each(|it| self.consents.refused(&lane.channel, it, code));
         self.became(letter, &Became::Refused, code, Some(reason), now);
     }
 
@@ -288,6 +315,7 @@ impl Delivery {
         let is_first = lane.closed.is_none() && letter.messages.len() == 1;
         let until = lane.closed.unwrap_or_else(|| now.saturating_add(lane.channel.pause));
         for message in &letter.messages {
+            self.consents.unsent(&lane.channel, message);
             let became = if message.last && !is_first { Became::Retry(until) } else { Became::Refused };
             match became {
                 Became::Refused => lane.tally.refused += 1,
@@ -355,6 +383,7 @@ impl Delivery {
     fn put_back(&mut self, at: usize, from: i64) {
         let queue = std::mem::take(&mut self.lanes[at].queue);
         let messages = queue.iter().flat_map(|letter| &letter.messages);
+        messages.clone().for_each(|it| self.consents.unsent(&self.lanes[at].channel, it));
         self.settled.extend(messages.map(|it| it.settle(Became::Untried(from))));
     }
 
@@ -363,6 +392,7 @@ impl Delivery {
         if self.settled.is_empty() {
             return Ok(());
         }
+        self.consents.tell()?;
         let settled = std::mem::take(&mut self.settled);
         if settled.iter().any(|it| matches!(it.outcome, Became::Refused)) {
             // There may be more for other channels now.

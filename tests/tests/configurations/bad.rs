@@ -280,6 +280,20 @@ pub(crate) const LISTEN: &[Case] = cases! {
     "a name with a space": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.client.\"my shop\"]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail\"]\n";
     "a mistyped key": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.client.shop]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail\"]\nchannel = \"mail\"\n";
     "clients in the plural": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.clients.shop]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail\"]\n";
+    "an appid that is none": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"gh_97417a04a28d\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\n";
+    "an application without its token": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\nencoding_aes_key = { file = \"{root}/secrets/token\" }\n";
+    "the key itself": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = \"hunter2\"\n";
+    "plain mode without saying so": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\n";
+    "plain mode with a key": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\nplain = true\n";
+    "a key that others can read": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/open\" }\n";
+    "a path of upkeep's own": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\npath = \"/v1/push\"\n";
+    "a path that is none": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\npath = \"wechat?shop\"\n";
+    "a template by its title": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\nlong_term = [\"device status\"]\n";
+    "two applications at one path": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\n[listen.wechat.other]\nappid = \"wxba5fad812f8e6fc0\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\npath = \"/wechat/shop\"\n";
+    "an application twice": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\n[listen.wechat.other]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\n";
+    "consents that are forgotten at once": "etc/upkeep.toml" = "keep_consents = \"1h\"\n";
+    "consents of nobody": "etc/tasks.d/site.toml" = "plugin = \"teller\"\n[grant.outbox]\n[grant.consents]\naccounts = []\n";
+    "consents that the plugin does not ask for": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[grant.consents]\naccounts = [\"wx1\"]\n";
     "a task that would have the keys of api": "etc/tasks.d/api.toml" = "plugin = \"teller\"\n[grant.outbox]\n";
     "a task that would have the keys of upkeep": "etc/tasks.d/upkeep.toml" = "plugin = \"teller\"\n[grant.outbox]\n";
     "a task that would have the keys of cli": "etc/tasks.d/cli.toml" = "plugin = \"teller\"\n[grant.outbox]\n";
@@ -293,6 +307,7 @@ pub(crate) const FILES: &[Case] = cases! {
 
 /// What is allowed, but likely not meant.
 pub(crate) const WARNINGS: &[Case] = cases! {
+    "consents that nobody tells of": "etc/tasks.d/site.toml" = "plugin = \"teller\"\n[grant.outbox]\n[grant.consents]\naccounts = [\"wx0123456789abcdef\"]\n";
     "an address where nobody may do anything": "etc/upkeep.toml" = "plugin_dir = \"../plugins\"\nstate_dir = \"{root}/state\"\n[listen]\naddress = \"127.0.0.1:8473\"\n";
     "alerts that nobody delivers": "etc/upkeep.toml" = "[alerts]\nchannels = [\"mail\"]\n";
     "a server that is asked without TLS": "etc/tasks.d/site.toml" = "plugin = \"asker\"\n[grant.http]\nallow = [\"http://api.example.com/\"]\n";

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::check::secrets::{Purpose, check_secret};
 use crate::config::check::{Surroundings, Telling};
-use crate::config::listen::{ClientSettings, ListenSettings};
+use crate::config::listen::{ClientSettings, ListenSettings, WechatSettings};
 use crate::config::secret::Secret;
 use crate::config::source::KeyPath;
 use crate::record::outbox::is_channel;
@@ -25,13 +25,83 @@ pub(crate) fn check(file: &mut Telling<'_>, listen: &ListenSettings, surrounding
         let help = "remove this key";
         file.error_at_key(key.key("insecure"), "only this machine reaches the address, so nothing is insecure", help);
     }
-    if listen.client.is_empty() {
+    if listen.client.is_empty() && listen.wechat.is_empty() {
         let help = "add a program that may give messages:\n\n[listen.client.NAME]\ntoken = { file = \"/FILE\" }\n\
                     channels = [\"CHANNEL\"]";
         file.warning(key.key("address"), "nobody may do anything there", help);
     }
     for (name, client) in &listen.client {
         check_client(file, &key.key("client").key(name), name, client, surroundings);
+    }
+    let mut before: Vec<(&str, String, &str)> = Vec::new();
+    for (name, wechat) in &listen.wechat {
+        let key = key.key("wechat").key(name);
+        check_wechat(file, &key, name, wechat, surroundings);
+        let path = wechat.path(name);
+        if let Some((other, ..)) = before.iter().find(|(_, taken, _)| *taken == path) {
+            let at = if wechat.path.is_some() { key.key("path") } else { key.clone() };
+            let message = format!("the events of `{other}` come to {path} already");
+            file.error(at, message, "write another `path`, here and in the application's console");
+        }
+        if let Some((other, ..)) = before.iter().find(|(.., appid)| *appid == wechat.appid) {
+            file.error(key.key("appid"), format!("`{other}` has this appid already"), "remove one of them");
+        }
+        before.push((name, path, &wechat.appid));
+    }
+}
+
+fn check_wechat(
+    file: &mut Telling<'_>,
+    key: &KeyPath,
+    name: &str,
+    wechat: &WechatSettings,
+    surroundings: &Surroundings<'_>,
+) {
+    if !ClientSettings::is_name(name) {
+        let help = "use at most 64 letters a-z and A-Z, digits, `-` and `_`";
+        file.error_at_key(key.clone(), "an application cannot be called so here", help);
+    }
+    let plain = |text: &str| !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if !plain(&wechat.appid) {
+        let help = "copy it from the application's console: `wx` and 16 digits and letters";
+        file.error(key.key("appid"), "this is no appid", help);
+    }
+    check_secret(file, surroundings, key.key("token"), &wechat.token, Purpose::Credentials);
+    match (&wechat.encoding_aes_key, wechat.plain) {
+        (Some(secret), false) => {
+            check_secret(file, surroundings, key.key("encoding_aes_key"), secret, Purpose::Credentials);
+        }
+        (Some(_), true) => {
+            let help = "remove `plain`: with a key, nothing in plain mode is taken";
+            file.error_at_key(key.key("plain"), "a key is given, and plain mode has none", help);
+        }
+        (None, false) => {
+            let help = "choose safe mode in the console and add its EncodingAESKey: encoding_aes_key = { file = \"/FILE\" }; or, \
+                        if nobody who sees a request could gain by making up others, add `plain = true`";
+            file.error_at_key(key.clone(), "in plain mode the signature does not cover what an event says", help);
+        }
+        (None, true) => {}
+    }
+    if let Some(path) = &wechat.path {
+        let fits = path.starts_with('/')
+            && path.len() <= 200
+            && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte))
+            && !path.contains("//")
+            && !path.split('/').any(|part| part == "." || part == "..");
+        let own = path == "/healthz" || path == "/v1" || path.starts_with("/v1/");
+        if !fits {
+            let help = "write it from the first `/` on, of letters, digits, `-`, `_`, `.` and `~`: `/wechat/shop`";
+            file.error(key.key("path"), "this is no path", help);
+        } else if own {
+            let help = "choose another, such as `/wechat/shop`";
+            file.error(key.key("path"), "something of upkeep's own is there", help);
+        }
+    }
+    for (index, template) in wechat.long_term.iter().enumerate() {
+        if template.is_empty() || template.len() > 128 || !template.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let help = "copy it from the list of templates in the application's console";
+            file.error(key.key("long_term").index(index), "this is not the id of a template", help);
+        }
     }
 }
 

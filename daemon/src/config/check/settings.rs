@@ -67,6 +67,10 @@ pub(crate) fn check(
         let help = "write `1h` or more; `90d` is the default".to_owned();
         tell("keep_history", "a history this short hides what went wrong last night".to_owned(), help);
     }
+    if settings.keep_consents < Duration::from_secs(24 * 3600) {
+        let help = "write `1d` or more; `365d` is the default".to_owned();
+        tell("keep_consents", "users' consents would be forgotten before they can be used".to_owned(), help);
+    }
     if let Some(listen) = &settings.listen
         && !broken.contains("listen")
     {

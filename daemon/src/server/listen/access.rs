@@ -1,6 +1,7 @@
 //! Who may do what. Of a token, only its SHA-256 is kept; what is presented is compared with all of them, each in a time that does not
 //! tell how much of it is right.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,14 +12,18 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::ListenError;
+use super::wechat::Endpoint;
 use crate::config::http::Network;
-use crate::config::listen::{ClientSettings, ListenSettings};
+use crate::config::listen::{ClientSettings, ListenSettings, WechatSettings};
+use crate::config::secret::{Secret, SecretValue};
 use crate::record::outbox::client_origin;
 
 /// What `[listen]` allows, with the tokens as they were when it was read.
 #[derive(Debug, Default)]
 pub(super) struct Access {
     callers: Vec<Arc<Caller>>,
+    /// By path.
+    endpoints: BTreeMap<String, Arc<Endpoint>>,
     proxies: Vec<Network>,
 }
 
@@ -38,13 +43,8 @@ impl Access {
         let mut callers: Vec<Arc<Caller>> = Vec::new();
         for (name, may) in &settings.client {
             let key = format!("listen.client.{name}.token");
-            let unusable =
-                |message| ListenError::Unusable { file: file.to_owned(), key: key.clone(), message };
-            let secret = may.token.read().map_err(|source| ListenError::Secret {
-                file: file.to_owned(),
-                key: key.clone(),
-                source,
-            })?;
+            let unusable = |message| unusable(file, &key, message);
+            let secret = read_secret(&may.token, file, &key)?;
             let length = secret.reveal().len();
             let (shortest, longest) = (ClientSettings::SHORTEST_TOKEN, ClientSettings::LONGEST_TOKEN);
             if !(shortest..=longest).contains(&length) {
@@ -67,7 +67,16 @@ impl Access {
             }
             callers.push(Arc::new(Caller { name: name.clone(), origin: client_origin(name), may: may.clone(), token }));
         }
-        Ok(Self { callers, proxies: settings.proxies.clone() })
+        let endpoint = |(name, settings): (&String, &WechatSettings)| -> Result<_, ListenError> {
+            Ok((settings.path(name), Arc::new(Endpoint::read(name, settings, file)?)))
+        };
+        let endpoints = settings.wechat.iter().map(endpoint).collect::<Result<_, ListenError>>()?;
+        Ok(Self { callers, endpoints, proxies: settings.proxies.clone() })
+    }
+
+    /// Whose events come to this path.
+    pub(super) fn endpoint(&self, path: &str) -> Option<Arc<Endpoint>> {
+        self.endpoints.get(path).cloned()
     }
 
     /// Whose token this is.
@@ -107,6 +116,15 @@ impl Access {
     }
 }
 
+/// Reads a secret that a key names.
+pub(super) fn read_secret(secret: &Secret, file: &Path, key: &str) -> Result<SecretValue, ListenError> {
+    secret.read().map_err(|source| ListenError::Secret { file: file.to_owned(), key: key.to_owned(), source })
+}
+
+pub(super) fn unusable(file: &Path, key: &str, message: String) -> ListenError {
+    ListenError::Unusable { file: file.to_owned(), key: key.to_owned(), message }
+}
+
 /// An address, with or without a port.
 fn parse(text: &str) -> Option<IpAddr> {
     text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
@@ -135,6 +153,7 @@ mod tests {
     fn a_request_is_from_whom_the_nearest_proxy_had_it() {
         let access = Access {
             callers: vec![],
+            endpoints: BTreeMap::new(),
             proxies: vec!["127.0.0.1".parse().unwrap(), "10.0.0.0/8".parse().unwrap()],
         };
         for (connected, forwarded, from) in [

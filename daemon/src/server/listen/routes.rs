@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::accept::Remote;
 use super::access::{Access, Caller, bearer};
-use super::{Shared, body};
+use super::{Shared, body, wechat};
 use crate::api::{ErrorCode, MessageDetail, PushOrigin, PushRequest};
 use crate::command::CommandError;
 use crate::server::push::{self, Enqueuing};
@@ -30,13 +30,29 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/push", post(give))
         .route("/v1/push/{id}", get(show))
         .route("/healthz", get(health))
-        .fallback(nothing)
+        .fallback(other)
         .method_not_allowed_fallback(nothing)
         .with_state(shared)
 }
 
-async fn nothing(uri: Uri) -> ApiError {
-    let path = uri.path();
+/// What WeChat tells, and what is nowhere.
+async fn other(
+    State(shared): State<Arc<Shared>>,
+    Extension(Remote(remote)): Extension<Remote>,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    let access = shared.access();
+    match access.endpoint(request.uri().path()) {
+        Some(endpoint) => {
+            let address = access.address(remote, request.headers());
+            wechat::answer(&shared, &endpoint, address, request).await
+        }
+        None => Err(nothing(request.uri().clone()).await),
+    }
+}
+
+pub(super) async fn nothing(uri: Uri) -> ApiError {
+    let path: String = uri.path().chars().take(100).collect();
     ApiError::new(ErrorCode::NoPath, format!("there is nothing at {path}; docs/api.md says what is asked over TCP"))
 }
 
@@ -138,6 +154,6 @@ fn who(shared: &Shared, access: &Access, address: IpAddr, headers: &HeaderMap) -
 }
 
 /// Whole seconds, rounded up: a client that waits as long finds what it waits for.
-fn seconds(wait: Duration) -> u64 {
+pub(super) fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

@@ -1,0 +1,105 @@
+//! Whether users accept messages: of WeChat's subscribe messages each needs a consent, which the host counts.
+//!
+//! A consent is taken for a message before it leaves, all of a round in one call, and given back when it is sure that the message was
+//! not sent. Where that is not sure, the message keeps it for its next try.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use upkeep_channel::{Recipients, Settings};
+use upkeep_plugin::HostResult;
+use upkeep_plugin::consents::{self, Ask, Taking};
+use upkeep_plugin::outbox::Claimed;
+
+use crate::config::Channel;
+
+/// WeChat's code for a user who has given no consent, or has none left.
+const USED_UP: i64 = 43101;
+
+/// Messages of one call.
+const MOST: usize = 1_000;
+
+/// What the ledger of consents has to say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Use {
+    /// Only what a user accepts is sent.
+    Require,
+    /// All is sent, and the consents are counted.
+    Advise,
+    /// It is not asked.
+    #[default]
+    Off,
+}
+
+/// What is to be told to the ledger with the next outcomes.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    back: Vec<String>,
+    used_up: Vec<Ask>,
+}
+
+/// The consent that a message needs. None for a message that has no user or template, and so cannot be sent.
+fn ask(channel: &Channel, message: &Claimed) -> Option<Ask> {
+    let Settings::WechatSubscribe(settings) = &channel.settings else { return None };
+    let form = settings.templates.get(message.content.template.as_ref()?)?;
+    let to = Recipients::parse(message.content.to.as_deref()?).ok()?;
+    Some(Ask::new(&message.id, &channel.account, &form.id, to.openid?))
+}
+
+/// Takes the consents of messages. For each that is not to be sent: why.
+pub(crate) fn take(channel: &Channel, messages: &[&Claimed]) -> HostResult<Vec<Option<String>>> {
+    if channel.consents == Use::Off {
+        return Ok(vec![None; messages.len()]);
+    }
+    let asks: Vec<Option<Ask>> = messages.iter().map(|message| ask(channel, message)).collect();
+    let mut taken = Vec::with_capacity(asks.len());
+    let all: Vec<Ask> = asks.iter().flatten().cloned().collect();
+    for some in all.chunks(MOST) {
+        taken.extend(consents::take(some.iter().cloned())?);
+    }
+    let mut taken = taken.into_iter();
+    let why = |(ask, message): (&Option<Ask>, &&Claimed)| {
+        let ask = ask.as_ref()?;
+        let template = message.content.template.as_deref().unwrap_or_default();
+        match (taken.next()?, channel.consents) {
+            (Taking::Nothing, Use::Require) => {
+                Some(format!("user {} has no consent left for template {template} ({})", ask.user, ask.template))
+            }
+            (Taking::Unknown, Use::Require) => Some(format!(
+                "nothing is known of consents for template {template} ({}): WeChat has told nothing of it yet",
+                ask.template
+            )),
+            _ => None,
+        }
+    };
+    Ok(asks.iter().zip(messages).map(why).collect())
+}
+
+impl Told {
+    /// The message was not sent.
+    pub(crate) fn unsent(&mut self, channel: &Channel, message: &Claimed) {
+        if channel.consents != Use::Off && ask(channel, message).is_some() {
+            self.back.push(message.id.clone());
+        }
+    }
+
+    /// The provider refused it for good.
+    pub(crate) fn refused(&mut self, channel: &Channel, message: &Claimed, code: Option<i64>) {
+        match ask(channel, message) {
+            Some(ask) if code == Some(USED_UP) && channel.consents != Use::Off => self.used_up.push(ask),
+            _ => self.unsent(channel, message),
+        }
+    }
+
+    /// Tells the ledger.
+    pub(crate) fn tell(&mut self) -> HostResult<()> {
+        let Self { back, used_up } = std::mem::take(self);
+        for back in back.chunks(MOST) {
+            consents::give_back(back.iter().cloned())?;
+        }
+        for used_up in used_up.chunks(MOST) {
+            consents::used_up(used_up.iter().cloned())?;
+        }
+        Ok(())
+    }
+}
