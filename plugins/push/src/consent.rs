@@ -3,6 +3,8 @@
 //! A consent is taken for a message before it leaves, all of a round in one call, and given back when it is sure that the message was
 //! not sent. Where that is not sure, the message keeps it for its next try.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use upkeep_channel::{Recipients, Settings};
@@ -31,10 +33,14 @@ pub(crate) enum Use {
     Off,
 }
 
-/// What is to be told to the ledger with the next outcomes.
+/// The consents of a run.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct Consents {
+    /// Messages that have one.
+    taken: BTreeSet<String>,
+    /// Those of them that were not sent.
     back: Vec<String>,
+    /// What the provider says of others.
     used_up: Vec<Ask>,
 }
 
@@ -46,39 +52,43 @@ fn ask(channel: &Channel, message: &Claimed) -> Option<Ask> {
     Some(Ask::new(&message.id, &channel.account, &form.id, to.openid?))
 }
 
-/// Takes the consents of messages. For each that is not to be sent: why.
-pub(crate) fn take(channel: &Channel, messages: &[&Claimed]) -> HostResult<Vec<Option<String>>> {
-    if channel.consents == Use::Off {
-        return Ok(vec![None; messages.len()]);
-    }
-    let asks: Vec<Option<Ask>> = messages.iter().map(|message| ask(channel, message)).collect();
-    let mut taken = Vec::with_capacity(asks.len());
-    let all: Vec<Ask> = asks.iter().flatten().cloned().collect();
-    for some in all.chunks(MOST) {
-        taken.extend(consents::take(some.iter().cloned())?);
-    }
-    let mut taken = taken.into_iter();
-    let why = |(ask, message): (&Option<Ask>, &&Claimed)| {
-        let ask = ask.as_ref()?;
-        let template = message.content.template.as_deref().unwrap_or_default();
-        match (taken.next()?, channel.consents) {
-            (Taking::Nothing, Use::Require) => {
-                Some(format!("user {} has no consent left for template {template} ({})", ask.user, ask.template))
-            }
-            (Taking::Unknown, Use::Require) => Some(format!(
-                "nothing is known of consents for template {template} ({}): WeChat has told nothing of it yet",
-                ask.template
-            )),
-            _ => None,
+impl Consents {
+    /// Takes the consents of messages. For each that is not to be sent: why.
+    pub(crate) fn take(&mut self, channel: &Channel, messages: &[&Claimed]) -> HostResult<Vec<Option<String>>> {
+        if channel.consents == Use::Off {
+            return Ok(vec![None; messages.len()]);
         }
-    };
-    Ok(asks.iter().zip(messages).map(why).collect())
-}
+        let asks: Vec<Option<Ask>> = messages.iter().map(|message| ask(channel, message)).collect();
+        let all: Vec<Ask> = asks.iter().flatten().cloned().collect();
+        let mut taken = Vec::with_capacity(all.len());
+        for some in all.chunks(MOST) {
+            taken.extend(consents::take(some.iter().cloned())?);
+        }
+        let mut taken = taken.into_iter();
+        let mut why = |(ask, message): (Option<Ask>, &&Claimed)| {
+            let ask = ask?;
+            let template = message.content.template.as_deref().unwrap_or_default();
+            match (taken.next()?, channel.consents) {
+                (Taking::Taken, _) => {
+                    self.taken.insert(ask.message);
+                    None
+                }
+                (Taking::Nothing, Use::Require) => {
+                    Some(format!("user {} has no consent left for template {template} ({})", ask.user, ask.template))
+                }
+                (Taking::Unknown, Use::Require) => Some(format!(
+                    "nothing is known of consents for template {template} ({}): WeChat has told nothing of it yet",
+                    ask.template
+                )),
+                _ => None,
+            }
+        };
+        Ok(asks.into_iter().zip(messages).map(&mut why).collect())
+    }
 
-impl Told {
     /// The message was not sent.
-    pub(crate) fn unsent(&mut self, channel: &Channel, message: &Claimed) {
-        if channel.consents != Use::Off && ask(channel, message).is_some() {
+    pub(crate) fn unsent(&mut self, message: &Claimed) {
+        if self.taken.remove(&message.id) {
             self.back.push(message.id.clone());
         }
     }
@@ -86,14 +96,17 @@ impl Told {
     /// The provider refused it for good.
     pub(crate) fn refused(&mut self, channel: &Channel, message: &Claimed, code: Option<i64>) {
         match ask(channel, message) {
-            Some(ask) if code == Some(USED_UP) && channel.consents != Use::Off => self.used_up.push(ask),
-            _ => self.unsent(channel, message),
+            Some(ask) if code == Some(USED_UP) && channel.consents != Use::Off => {
+                self.taken.remove(&message.id);
+                self.used_up.push(ask);
+            }
+            _ => self.unsent(message),
         }
     }
 
     /// Tells the ledger.
     pub(crate) fn tell(&mut self) -> HostResult<()> {
-        let Self { back, used_up } = std::mem::take(self);
+        let (back, used_up) = (std::mem::take(&mut self.back), std::mem::take(&mut self.used_up));
         for back in back.chunks(MOST) {
             consents::give_back(back.iter().cloned())?;
         }

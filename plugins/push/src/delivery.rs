@@ -15,7 +15,7 @@ use upkeep_plugin::{HostError, HostResult, Result, clock, info, warn};
 
 use crate::Tallies;
 use crate::config::Push;
-use crate::consent::{self, Told};
+use crate::consent::Consents;
 use crate::lane::Lane;
 use crate::letter::{Letter, Unwritten};
 use crate::report;
@@ -43,8 +43,8 @@ pub(crate) struct Delivery {
     lanes: Vec<Lane>,
     flying: InFlight<Flying>,
     settled: Vec<Settlement>,
-    /// Consents of messages that were not sent.
-    consents: Told,
+    /// Consents of users.
+    consents: Consents,
     lease: Duration,
     /// Nothing is claimed from then on, milliseconds since 1970.
     until: i64,
@@ -70,7 +70,7 @@ impl Delivery {
             lanes,
             flying: InFlight::new(MOST_OF_ANSWER),
             settled: Vec::new(),
-            consents: Told::default(),
+            consents: Consents::default(),
             lease: span + slowest + LEASE_BEYOND,
             until: now.saturating_add(push.longest_run.0),
         })
@@ -179,7 +179,7 @@ impl Delivery {
         }
         // Both are durable before anything leaves.
         let asking: Vec<&Claimed> = written.iter().flat_map(|(_, letter, _): &(_, Letter, _)| &letter.messages).collect();
-        let consented = match consent::take(&lane.channel, &asking) {
+        let consented = match self.consents.take(&lane.channel, &asking) {
             Ok(consented) => consented,
             Err(HostError::Denied(why)) => {
                 unwritten.extend(written.drain(..).map(|(_, letter, _)| (letter, Unwritten::Channel(why.clone()))));
@@ -238,8 +238,7 @@ impl Delivery {
                 info!("{why}");
                 self.until = now;
                 self.settled.extend(letter.messages.iter().map(|it| it.settle(Became::Untried(now))));
-                let channel = &self.lanes[at].channel;
-                letter.messages.iter().for_each(|it| self.consents.unsent(channel, it));
+                letter.messages.iter().for_each(|it| self.consents.unsent(it));
                 return Ok(());
             }
             Err(HostError::Invalid(why)) => {
@@ -277,7 +276,7 @@ impl Delivery {
                 let count = letter.messages.len() as u64;
                 lane.tally.put_off += count;
                 let reason_text = reason.to_string();
-                letter.messages.iter().for_each(|it| self.consents.unsent(&lane.channel, it));
+                letter.messages.iter().for_each(|it| self.consents.unsent(it));
                 self.became(&letter, &Became::Retry(until), reason.code, Some(&reason_text), now);
                 self.close(at, until, &reason_text)?;
             }
@@ -315,7 +314,7 @@ impl Delivery {
         let is_first = lane.closed.is_none() && letter.messages.len() == 1;
         let until = lane.closed.unwrap_or_else(|| now.saturating_add(lane.channel.pause));
         for message in &letter.messages {
-            self.consents.unsent(&lane.channel, message);
+            self.consents.unsent(message);
             let became = if message.last && !is_first { Became::Retry(until) } else { Became::Refused };
             match became {
                 Became::Refused => lane.tally.refused += 1,
@@ -383,7 +382,7 @@ impl Delivery {
     fn put_back(&mut self, at: usize, from: i64) {
         let queue = std::mem::take(&mut self.lanes[at].queue);
         let messages = queue.iter().flat_map(|letter| &letter.messages);
-        messages.clone().for_each(|it| self.consents.unsent(&self.lanes[at].channel, it));
+        messages.clone().for_each(|it| self.consents.unsent(it));
         self.settled.extend(messages.map(|it| it.settle(Became::Untried(from))));
     }
 

@@ -54,7 +54,7 @@ fn write_consents(screen: &Screen, all: &Consents, out: &mut dyn Write) -> io::R
     if consents.is_empty() {
         writeln!(out, "There are no such users.")?;
     } else {
-        let mut table = Table::new(["ACCOUNT", "TEMPLATE", "USER", "LEFT", "LAST", "WHEN"], 2);
+        let mut table = Table::new(["ACCOUNT", "TEMPLATE", "USER", "LEFT", "LAST", "WHEN"], 0);
         for consent in consents {
             table.row([
                 Cell::from(consent.account.as_str()),
