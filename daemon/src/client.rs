@@ -17,7 +17,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::api::{AckRequest, Cancelling, Consents, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, LogLine, MessageDetail, Messages, PushRequest, Queued, ReleaseRequest, Requests, ResendRequest, Resent, RunDetail, RunRequest, Runs, Slots, Tasks, TestedAlerts, VERSION};
+use crate::api::{
+    AckRequest, Cancelling, Consents, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, LogLine, MessageDetail,
+    Messages, PushRequest, Queued, ReleaseRequest, Requests, ResendRequest, Resent, RunDetail, RunRequest, Runs, Slots,
+    Tasks, TestedAlerts, VERSION,
+};
 use crate::command::{Acknowledged, OpenAlerts, Reloaded, Status, WrittenDigest};
 use crate::event::Event;
 use crate::record::RunId;

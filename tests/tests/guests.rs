@@ -777,7 +777,8 @@ mod outcome {
             fs::create_dir(site.path(folder)).unwrap();
         }
         let values = ["token", "env", "systemd", "robot"].map(|name| (name, format!("{name}-7Hq2vX9fLw83-value")));
-        for (name, value) in &values {
+        let login = [("login", "login:7Hq2vX9fLw83-value".to_owned())];
+        for (name, value) in values.iter().chain(&login) {
             fs::write(elsewhere.path().join(name), format!("{value}\n")).unwrap();
             fs::set_permissions(elsewhere.path().join(name), fs::Permissions::from_mode(0o600)).unwrap();
         }
@@ -808,16 +809,18 @@ mod outcome {
              [grant.secrets.token]\nfile = {:?}\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
              [grant.secrets.env]\nenv = \"UPKEEP_TEST_SECRET\"\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
              [grant.secrets.systemd]\ncredential = \"systemd\"\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
+             [grant.secrets.login]\nfile = {:?}\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
              [grant.secrets.robot]\nfile = {:?}\naccess = [\"sign\"]\n",
             site.path("out"),
             secret("token"),
+            secret("login"),
             secret("robot"),
         );
         let ends = ["report", "failure", "panic"];
         for end in ends {
             let config = format!(
                 "[config]\nend = \"{end}\"\nbound = \"http://127.0.0.1:{bound}\"\nothers = {others:?}\n\
-                 secrets = [\"token\", \"env\", \"systemd\"]\nsigning = \"robot\"\n"
+                 secrets = [\"token\", \"env\", \"systemd\"]\nsigning = \"robot\"\nlogin = \"login\"\n"
             );
             let limits = "[limits]\nlog = \"64 MiB\"\n";
             site.task(&format!("secrets-{end}"), &format!("plugin = \"hostile-secrets\"\n{config}{limits}{grants}"));
@@ -884,6 +887,14 @@ mod outcome {
             assert!(told("unknown").contains("is not let out") && told("send what signs").contains("is not let out"));
             assert!(told("sign").contains("reached, ") && !told("sign nothing").contains("reached"));
             assert!(traces.contains("is not for this server: `grant.secrets.token.hosts`"), "{traces}");
+            let basic = told("basic");
+            assert!(basic.contains("reached, 200") && basic.contains("Basic {{secret:login}}"), "{basic}");
+            for attempt in ["basic in a query", "basic in a body", "basic elsewhere"] {
+                assert!(told(attempt).contains("is not let out"), "{attempt}: {traces}");
+            }
+            assert!(told("basic of no login").contains("the secret `token` is no login"), "{traces}");
+            assert!(!told("sign decoded").contains("reached"), "{traces}");
+            assert!(told("sign no base64").contains("the secret `robot` is no base64"), "{traces}");
         }
 
         // It arrived, in each place where it was put.
@@ -895,7 +906,9 @@ mod outcome {
                 assert!(asked.contains(part), "{name}: {part} is missing: {asked}");
             }
         }
-        assert!(!asked.contains(&values[3].1) && !asked.contains("{{secret:"), "{asked}");
+        // login:7Hq2vX9fLw83-value
+        assert!(asked.contains("authorization: Basic bG9naW46N0hxMnZYOWZMdzgzLXZhbHVl"), "{asked}");
+        assert!(!asked.contains(&values[3].1) && !asked.contains("{{"), "{asked}");
         assert!(!other_asked.lock().unwrap().iter().any(|request| request.contains("7Hq2")));
         // Those of the redirects, which were denied, are not among them either.
         assert!(other_asked.lock().unwrap().is_empty(), "{other_asked:?}");

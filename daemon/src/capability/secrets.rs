@@ -135,12 +135,7 @@ impl Opened {
     }
 
     /// What comes for a placeholder in a place of a request to this address.
-    fn filling(
-        &self,
-        found: &Placeholder<'_>,
-        url: &Url,
-        place: SecretPlace,
-    ) -> Result<Cow<'_, str>, Unfilled> {
+    fn filling(&self, found: &Placeholder<'_>, url: &Url, place: SecretPlace) -> Result<Cow<'_, str>, Unfilled> {
         let value = self.value_for(found.name, url, place)?;
         match (found.form, place) {
             (Form::Secret, _) => Ok(Cow::Borrowed(value)),
@@ -162,7 +157,9 @@ impl Opened {
         let value = self.value(name)?;
         let bytes = STANDARD.decode(value.strip_prefix("whsec_").unwrap_or(value)).map_err(|_| {
             let name = shown(name);
-            Unfilled::Failed(format!("the secret `{name}` is no base64: a key of Standard Webhooks is `whsec_` and base64"))
+            Unfilled::Failed(format!(
+                "the secret `{name}` is no base64: a key of Standard Webhooks is `whsec_` and base64"
+            ))
         });
         bytes.map(Zeroizing::new)
     }

@@ -22,12 +22,12 @@ use crate::report;
 
 /// Bytes of an answer that are looked at.
 const MOST_OF_ANSWER: usize = 64 * 1024;
-/// Requests of all channels at the same time.
-const MOST_FLYING: usize = 256;
+/// Requests of all channels at the same time: an instance has a limit of handles, and each takes five.
+const MOST_FLYING: usize = 128;
 /// Outcomes that are written down in one commit.
 const MOST_SETTLED: usize = 256;
-/// How long an outcome waits for others, to be written down with them.
-const SETTLE_WITHIN: Duration = Duration::from_millis(20);
+/// How long an outcome waits for others, to be written down with them: while nothing else is heard, and at the most.
+const SETTLE_WITHIN: (Duration, i64) = (Duration::from_millis(20), 100);
 /// How long nothing is looked at while requests are under way.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long a run waits for the next token, milliseconds. For longer the channel is paused, and the run can end.
@@ -45,6 +45,8 @@ pub(crate) struct Delivery {
     settled: Vec<Settlement>,
     /// Consents of users.
     consents: Consents,
+    /// When outcomes were written down last, milliseconds since 1970.
+    settled_at: i64,
     lease: Duration,
     /// Nothing is claimed from then on, milliseconds since 1970.
     until: i64,
@@ -71,6 +73,7 @@ impl Delivery {
             flying: InFlight::new(MOST_OF_ANSWER),
             settled: Vec::new(),
             consents: Consents::default(),
+            settled_at: now,
             lease: span + slowest + LEASE_BEYOND,
             until: now.saturating_add(push.longest_run.0),
         })
@@ -88,9 +91,9 @@ impl Delivery {
                 } else {
                     self.put_back(lane, now);
                 }
-                self.send(lane)?;
+                self.send(lane, now)?;
             }
-            let mut patience = if self.settled.is_empty() { PATIENCE } else { SETTLE_WITHIN };
+            let mut patience = if self.settled.is_empty() { PATIENCE } else { SETTLE_WITHIN.0 };
             if self.flying.is_empty() {
                 self.settle()?;
                 let next = if is_open { self.next(now)? } else { None };
@@ -99,16 +102,18 @@ impl Delivery {
             }
             let heard = self.flying.wait(patience);
             let is_quiet = heard.is_empty();
+            let now = clock::now();
             for (flying, answer) in heard {
-                self.hear(flying, answer)?;
+                self.hear(flying, answer, now)?;
             }
-            if is_quiet || self.settled.len() >= MOST_SETTLED {
+            if is_quiet || self.settled.len() >= MOST_SETTLED || now > self.settled_at + SETTLE_WITHIN.1 {
                 self.settle()?;
+                self.settled_at = now;
             }
         }
         let mut tallies = BTreeMap::new();
-        for mut lane in self.lanes {
-            lane.allowance.keep()?;
+        for lane in self.lanes {
+            lane.allowance.close()?;
             report::measure(&lane.channel.name, &lane.tally)?;
             tallies.insert(lane.channel.name, lane.tally);
         }
@@ -164,8 +169,14 @@ impl Delivery {
     }
 
     /// Lets requests of a channel go, as many as may be under way.
-    fn send(&mut self, at: usize) -> Result<()> {
-        let now = clock::now();
+    fn send(&mut self, at: usize, now: i64) -> Result<()> {
+        // What is refused before it leaves makes room for what is behind it.
+        while self.send_some(at, now)? {}
+        Ok(())
+    }
+
+    /// Whether nothing of it left, though something could.
+    fn send_some(&mut self, at: usize, now: i64) -> Result<bool> {
         let room = MOST_FLYING.saturating_sub(self.flying.len());
         let lane = &mut self.lanes[at];
         let most = lane.width.saturating_sub(lane.flying).min(room).min(lane.queue.len());
@@ -196,6 +207,7 @@ impl Delivery {
                 }
             }
         }
+        let none_left = most > 0 && written.is_empty();
         let count = if written.is_empty() { 0 } else { lane.allowance.depart(now, written.len())? };
         for (_, letter, _) in written.drain(count..).rev() {
             lane.queue.push_front(letter);
@@ -215,17 +227,19 @@ impl Delivery {
             }
         }
         let lane = &mut self.lanes[at];
+        if none_left {
+            return Ok(!lane.queue.is_empty());
+        }
         if lane.flying == 0 && !lane.queue.is_empty() && most > 0 && count == 0 {
             // The clock was set back: nothing leaves for a while.
             lane.look = lane.allowance.next(now);
             self.put_back(at, now);
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Takes in what became of a request.
-    fn hear(&mut self, flying: Flying, answer: HostResult<http::Answer>) -> Result<()> {
-        let now = clock::now();
+    fn hear(&mut self, flying: Flying, answer: HostResult<http::Answer>, now: i64) -> Result<()> {
         let Flying { lane: at, mut letter, id } = flying;
         let lane = &mut self.lanes[at];
         lane.flying -= 1;
@@ -245,7 +259,9 @@ impl Delivery {
                 self.refuse(at, &letter, None, &why, now);
                 return Ok(());
             }
-            Err(error) => return self.put_off(at, &letter, None, None, &error.to_string(), now),
+            Err(HostError::Unavailable(why) | HostError::NotFound(why) | HostError::Conflict(why)) => {
+                return self.put_off(at, &letter, None, None, &why, now);
+            }
         };
         let headers: Vec<(String, String)> = answer
             .headers
