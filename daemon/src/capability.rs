@@ -17,6 +17,7 @@ use crate::event::Events;
 use crate::record::{Level, LogRecord, RunId};
 use crate::store::Store;
 
+pub mod consents;
 pub mod drill;
 pub mod dump;
 pub mod egress;
@@ -60,6 +61,7 @@ pub fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     abi::system::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::journal::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::outbox::add_to_linker::<_, Own>(linker, |host| host)?;
+    abi::consents::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::metrics::add_to_linker::<_, Own>(linker, |host| host)?;
     Ok(())
 }

@@ -8,6 +8,7 @@
 
 pub mod alerts;
 pub mod check;
+pub mod consents;
 pub mod daemon;
 pub mod diagnostic;
 pub mod diff;
@@ -19,6 +20,7 @@ pub mod findings;
 pub mod grant;
 pub mod http;
 pub mod limits;
+pub mod listen;
 pub mod load;
 mod mask;
 pub mod outbox;

@@ -1,6 +1,6 @@
 //! An in-memory host for tests on the author's machine (`cargo test`, no sandbox, no daemon).
 //!
-//! Log, state, metrics, the files of a journal, the outbox and tables with old rows are kept in memory; a root is a folder of the author's
+//! Log, state, metrics, the files of a journal, the outbox, consents and tables with old rows are kept in memory; a root is a folder of the author's
 //! choice, and the facts of the server are what the test says. With the feature `sqlite`, the database `private` is one of SQLite
 //! in memory. Other databases and repositories need the real host: here they answer [`HostError::Unavailable`]. It checks grants of roots but is no sandbox: do not point it at files that a test must not touch.
 //!
@@ -33,6 +33,7 @@ use crate::sql::Value;
 use crate::{Context, Entry, Error, HostError, HostResult, Report, Result};
 
 pub(crate) mod absent;
+pub(crate) mod consents;
 pub(crate) mod clock;
 pub(crate) mod files;
 pub(crate) mod http;
@@ -69,6 +70,7 @@ struct World {
     blocks: Vec<crate::removal::Block>,
     journal: Option<Vec<JournalFile>>,
     outbox: Option<outbox::Outbox>,
+    consents: Option<consents::Consents>,
     http: Option<http::Answerer>,
     secrets: BTreeMap<String, String>,
     /// Who answers mails, by the name of the server.
@@ -152,6 +154,14 @@ impl Host {
     #[must_use]
     pub fn outbox(self) -> Self {
         with(|world| world.outbox = Some(outbox::Outbox::default()));
+        self
+    }
+
+    /// Grants the consents of an account, and says how many messages of a template a user accepts; `u32::MAX` for a consent that is not
+    /// used up. Of other templates of the account nothing is known.
+    #[must_use]
+    pub fn consents(self, account: &str, template: &str, user: &str, remaining: u32) -> Self {
+        with(|world| world.consents.get_or_insert_default().set(account, template, user, remaining));
         self
     }
 

@@ -82,6 +82,7 @@ theme! {
     databases: DATABASES,
     limits: LIMITS,
     daemon: DAEMON,
+    listen: LISTEN,
     files: FILES,
 }
 

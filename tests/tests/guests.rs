@@ -446,6 +446,13 @@ mod outcome {
         assert_eq!(journal.number("SELECT count(*) FROM outbox_attempt WHERE outcome = 'sent'"), 7);
     }
 
+    pub(super) fn consents() {
+        let config = "config = { account = \"wx1\", template = \"paid\", user = \"oA1\", messages = [\"a\", \"b\"] }";
+        let (site, _daemon) = site("consents", &format!("{config}\n[grant.consents]\naccounts = [\"wx1\"]\n"));
+        let run = run(&site, "consents");
+        assert_eq!(run["report"]["summary"], "a: Unknown; b: Unknown; unknown", "nobody tells of any: {run}");
+    }
+
     pub(super) fn open_handles() {
         let site = Site::new(&["open-handles", "noop"]);
         root(&site);

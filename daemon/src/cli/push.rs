@@ -2,9 +2,11 @@
 //!
 //! | module | holds                                    |
 //! |--------|------------------------------------------|
+//! | `consents` | which messages users still accept |
 //! | `send` | a message out of arguments and input     |
 //! | `show` | lists, and one message with its attempts |
 
+mod consents;
 mod send;
 mod show;
 
@@ -12,6 +14,7 @@ use std::io::Write;
 
 use clap::{Args, Subcommand};
 
+use self::consents::ConsentsArgs;
 use self::send::SendArgs;
 use self::show::ListArgs;
 use super::failure::Exit;
@@ -51,6 +54,7 @@ enum Verb {
         #[arg(long, requires = "dead", value_name = "CHANNEL")]
         channel: Option<String>,
     },
+    Consents(ConsentsArgs),
     /// Remove a message, whatever became of it; its idempotency key is free again
     Drop {
         /// The message, or the beginning of its identifier
@@ -64,6 +68,7 @@ impl PushArgs {
         match self.verb {
             Verb::Send(args) => args.run(&client, out).await?,
             Verb::List(args) => args.run(&client, out).await?,
+            Verb::Consents(args) => args.run(&client, out).await?,
             Verb::Show { id, json } => {
                 let detail = client.message(&id).await?;
                 match json {

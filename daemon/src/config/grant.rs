@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::dump::DumpGrant;
 use crate::config::http::HttpGrant;
+use crate::config::consents::ConsentsGrant;
 use crate::config::outbox::OutboxGrant;
 use crate::config::rate::Rate;
 use crate::config::removal::RemovalGrant;
@@ -50,6 +51,8 @@ pub struct Grants {
     pub journal: Option<JournalGrant>,
     /// Messages that are to be delivered.
     pub outbox: Option<OutboxGrant>,
+    /// Users' consents to messages.
+    pub consents: Option<ConsentsGrant>,
     /// Databases to query, by name. `private` is reserved for the task's own.
     pub sql: BTreeMap<String, SqlGrant>,
 }

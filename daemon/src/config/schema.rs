@@ -20,6 +20,8 @@ pub const NETWORK: &str = "upkeep-network";
 pub const SENDER: &str = "upkeep-sender";
 /// Format of those to whom mail may go: `ops@example.org`, `*@example.org`, `*`.
 pub const RECIPIENT: &str = "upkeep-recipient";
+/// Format of an address that is listened to: `127.0.0.1:8473`.
+pub const LISTEN: &str = "upkeep-listen";
 /// Format of a day: `2027-03-31`.
 pub const DAY: &str = "upkeep-day";
 /// Format of a share: `50%`.

@@ -25,6 +25,7 @@ pub const CAPABILITIES: &[(&str, &[&str])] = &[
     ("journal", &[]),
     ("metrics", &[]),
     ("outbox", &["enqueue", "deliver"]),
+    ("consents", &[]),
     ("repository", &["append", "list", "prune", "check", "restore"]),
     ("secrets", &["fill", "sign"]),
     ("smtp", &[]),

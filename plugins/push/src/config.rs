@@ -16,6 +16,8 @@ use upkeep_channel::{Limit, Retry, Settings};
 use upkeep_plugin::config::Span;
 use upkeep_plugin::{Error, Result};
 
+use crate::consent::Use;
+
 /// Delivers messages.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +59,13 @@ pub(crate) struct ChannelSettings {
     /// Mail, by a server of `[grant.smtp]`.
     #[serde(default)]
     mail: Option<Post>,
+    /// Whether WeChat's subscribe messages ask the ledger of consents first; for `require` and `advise` the task file has to grant
+    /// `consents`.
+    #[serde(default)]
+    consents: Use,
+    /// The appid whose users they are.
+    #[serde(default)]
+    account: Option<String>,
     /// Whether what is beyond the rate is merged into one message; by default for the robots of WeCom, DingTalk and Feishu.
     #[serde(default)]
     digest: Option<bool>,
@@ -195,6 +204,10 @@ fn of_one_kind(schema: &mut Schema) {
 pub(crate) struct Channel {
     pub(crate) name: String,
     pub(crate) kind: Kind,
+    /// What the ledger of consents has to say.
+    pub(crate) consents: Use,
+    /// The appid whose users they are.
+    pub(crate) account: String,
     /// Whether messages beyond the rate are merged.
     pub(crate) digest: bool,
     pub(crate) limits: Vec<Limit>,
@@ -245,6 +258,16 @@ impl ChannelSettings {
         if to_one && self.digest == Some(true) {
             return Err("`digest` has no meaning for messages that go to one user each".to_owned());
         }
+        let account = match (&self.account, self.consents, &kind) {
+            (_, Use::Require | Use::Advise, other) if !matches!(other, Kind::Requests(WechatSubscribe(_))) => {
+                return Err("`consents` has a meaning for `wechat_subscribe` alone".to_owned());
+            }
+            (None, Use::Require | Use::Advise, _) => {
+                return Err("`consents` needs an `account`: the appid, as in `grant.consents.accounts`".to_owned());
+            }
+            (Some(_), Use::Off, _) => return Err("`account` has a meaning with `consents` alone".to_owned()),
+            (account, _, _) => account.clone().unwrap_or_default(),
+        };
         let limits = match &self.rate {
             Some(limits) => {
                 if let Some(wrong) = limits.iter().find(|it| it.count == 0 || it.per.0 < 1_000) {
@@ -273,6 +296,8 @@ impl ChannelSettings {
         Ok(Channel {
             name: name.to_owned(),
             kind,
+            consents: self.consents,
+            account,
             digest: self.digest.unwrap_or(is_robot),
             limits,
             retry: Retry { first: first.0, longest: longest.0, tries: (*tries).max(1), within: within.0 },

@@ -25,6 +25,8 @@ pub(crate) struct Letter {
 pub(crate) enum Unwritten {
     /// The message cannot be sent by this channel.
     Refused(Refused),
+    /// The user does not accept it.
+    Unwanted(String),
     /// The host does not sign, or the settings make no request.
     Channel(String),
     /// Not now.

@@ -19,6 +19,7 @@ use crate::report::Tally;
 
 mod allowance;
 mod config;
+mod consent;
 mod delivery;
 mod lane;
 mod letter;

@@ -96,6 +96,13 @@ const PLUGINS: [(&str, &str); 11] = [
         r#"{"format": 1, "name": "muddled", "version": "0.1.0", "summary": "Broken", "author": "upkeep", "license": "MIT",
             "api": "0.1", "capabilities": {}, "config_schema": {"type": "strin"}}"#,
     ),
+    (
+        "teller",
+        r#"{"format": 1, "name": "teller", "version": "0.1.0", "summary": "Tells", "author": "upkeep", "license": "MIT",
+            "api": "0.1", "capabilities": {
+                "outbox": {"reason": "tell what has happened", "access": ["enqueue"]},
+                "consents": {"reason": "see who wants to hear it", "optional": true}}}"#,
+    ),
     ("text", "not a component"),
 ];
 

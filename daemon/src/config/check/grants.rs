@@ -110,6 +110,7 @@ fn lines_to_add(capability: &str, request: &Request) -> String {
         "journal" => return "[grant.journal]\nkeep = \"100 MiB\"".to_owned(),
         "http" => return "[grant.http]\nallow = [\"https://HOST/PATH/\"]".to_owned(),
         "outbox" => "[grant.outbox]".to_owned(),
+        "consents" => return "[grant.consents]\naccounts = [\"APPID\"]".to_owned(),
         "drill" => return "[grant.drill]\nfolder = \"/var/tmp\"".to_owned(),
         "files" => "[grant.files.NAME]\npath = \"/FOLDER\"".to_owned(),
         "repository" => "[grant.repository.main]\nurl = \"/FOLDER\"\npassword = { file = \"/FILE\" }".to_owned(),
@@ -148,6 +149,9 @@ fn given(grants: &Grants) -> BTreeMap<&'static str, Given> {
     }
     if grants.journal.is_some() {
         all.entry("journal").or_default();
+    }
+    if grants.consents.is_some() {
+        all.entry("consents").or_default();
     }
     let system = KeyPath::of(["grant", "system"]);
     for (place, group) in grants.system.iter().enumerate() {
