@@ -16,9 +16,11 @@ use crate::config::safeguards::Safeguards;
 use crate::event::Events;
 use crate::record::{Level, LogRecord, RunId};
 use crate::store::Store;
+use crate::tokens::Keepers;
 
 pub mod drill;
 pub mod dump;
+pub mod egress;
 pub mod files;
 pub mod http;
 pub mod journal;
@@ -92,8 +94,12 @@ pub struct Run {
     pub log: log::Budget,
     /// Requests to other servers.
     pub outgoing: http::Outgoing,
+    /// What left and how it ended.
+    pub ledger: egress::Ledger,
     /// Secrets to be filled in and signed with.
     pub secrets: secrets::Secrets,
+    /// Access tokens that are kept for all runs.
+    pub keepers: Keepers,
     /// Messages that it enqueued so far.
     pub outbox: outbox::Budget,
     /// Metrics so far.
@@ -121,7 +127,9 @@ impl Run {
             grants,
             log: log::Budget::new(&limits),
             outgoing: http::Outgoing::default(),
+            ledger: egress::Ledger::default(),
             secrets: secrets::Secrets::default(),
+            keepers: Keepers::default(),
             outbox: outbox::Budget::default(),
             metrics: Mutex::new(metrics::Registry::new(limits.metrics)),
             limits,
@@ -146,6 +154,12 @@ impl Run {
     pub fn with_removals(mut self, state_dir: &std::path::Path, safeguards: Arc<Safeguards>) -> Self {
         self.removals = removal::Removals::new(state_dir, &self.id.0);
         self.safeguards = safeguards;
+        self
+    }
+
+    /// Shares the access tokens that are kept.
+    pub fn with_keepers(mut self, keepers: Keepers) -> Self {
+        self.keepers = keepers;
         self
     }
 

@@ -24,6 +24,7 @@ use crate::run::execute::{Job, Runner, Tally};
 use crate::sandbox::Sandbox;
 use crate::server::{self, ServerState, Socket, SocketError};
 use crate::store::{Store, StoreError, Transition};
+use crate::tokens::Keepers;
 
 mod answer;
 mod dispatcher;
@@ -90,6 +91,7 @@ pub async fn serve(config_dir: &Path, socket: Option<PathBuf>) -> Result<(), Dae
     let socket = Socket::bind(&socket.unwrap_or(settings.socket), settings.socket_group.as_deref())?;
     let (journal, events) = (runner.store.read().clone(), runner.events.clone());
     let state = ServerState::new(commands, journal, events, Arc::clone(&runner.state_dir));
+    let state = state.with_keepers(runner.keepers.clone());
     let stop_serving = CancellationToken::new();
     let server = tokio::spawn(server::serve(socket, state, stop_serving.clone()));
 
@@ -208,7 +210,8 @@ async fn bring_up(config_dir: &Path, events: Events) -> Result<(Loaded, Runner),
     crate::drill::clear(&settings.state_dir);
     removal::clear_incoming(&settings.state_dir);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Ok((loaded, Runner { sandbox, store, events, host: host.into(), state_dir: settings.state_dir.into() }))
+    let (host, state_dir, keepers) = (host.into(), settings.state_dir.into(), Keepers::default());
+    Ok((loaded, Runner { sandbox, store, events, host, state_dir, keepers }))
 }
 
 fn new_run(task: &str, trigger: Trigger, due: clock::Timestamp, dry_run: bool) -> Run {

@@ -35,3 +35,4 @@ pub mod stats;
 pub mod storage;
 pub mod store;
 pub mod telemetry;
+pub mod tokens;

@@ -12,6 +12,7 @@ use crate::outcome::Outcome;
 pub mod egress;
 pub mod finding;
 pub mod outbox;
+pub mod token;
 
 pub use finding::Finding;
 

@@ -35,6 +35,7 @@ mod runs;
 mod socket;
 mod stats;
 mod tasks;
+mod tokens;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -49,6 +50,7 @@ use crate::api::ErrorCode;
 use crate::command::Commands;
 use crate::event::Events;
 use crate::store::Reader;
+use crate::tokens::Keepers;
 
 pub use self::peer::Peer;
 pub use self::socket::{Socket, SocketError};
@@ -67,6 +69,7 @@ pub struct ServerState {
     events: Events,
     followers: Arc<Semaphore>,
     state_dir: Arc<Path>,
+    keepers: Keepers,
     /// Ends the streams, which would otherwise last as long as their runs.
     shutdown: CancellationToken,
 }
@@ -76,7 +79,13 @@ impl ServerState {
     /// kept in `state_dir`.
     pub fn new(commands: Commands, journal: Reader, events: Events, state_dir: Arc<Path>) -> Self {
         let followers = Arc::new(Semaphore::new(FOLLOWERS));
-        Self { commands, journal, events, followers, state_dir, shutdown: CancellationToken::new() }
+        let (keepers, shutdown) = (Keepers::default(), CancellationToken::new());
+        Self { commands, journal, events, followers, state_dir, keepers, shutdown }
+    }
+
+    /// Tells of the access tokens that are kept.
+    pub fn with_keepers(self, keepers: Keepers) -> Self {
+        Self { keepers, ..self }
     }
 }
 
@@ -115,6 +124,7 @@ fn router(state: ServerState) -> Router {
         .route("/push/{id}/resend", post(push::resend))
         .route("/push/{id}/drop", post(push::remove))
         .route("/egress", get(egress::list))
+        .route("/tokens", get(tokens::list))
         .route("/stats", get(stats::only))
         .route("/stats/{task}", get(stats::of_task))
         .route("/holds", get(holds::list))

@@ -17,6 +17,7 @@ pub(crate) mod secrets;
 pub(crate) mod settings;
 pub(crate) mod sql;
 pub(crate) mod timing;
+pub(crate) mod tokens;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

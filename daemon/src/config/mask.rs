@@ -68,6 +68,9 @@ pub(crate) fn holds_secret(path: &KeyPath) -> bool {
     if let ["grant", "secrets", _, "file" | "env" | "credential" | "hosts" | "access" | "places"] = names[..] {
         return false;
     }
+    if let ["grant", "secrets", _, "wechat", "appid" | "file" | "env" | "credential" | "api"] = names[..] {
+        return false;
+    }
     // The last one: `secrets.access_key_id.file` says where a secret is.
     let place = names.iter().rposition(|name| is_secret(name));
     place.is_some_and(|place| !matches!(names[place + 1..], ["file" | "env" | "credential"]))
@@ -130,6 +133,10 @@ mod tests {
             (
                 "[grant.secrets.token]\nfile = \"/etc/t\"\nhosts = [\"https://a.example\"]\n",
                 "[grant.secrets.token]\nfile = \"/etc/t\"\nhosts = [\"https://a.example\"]\n",
+            ),
+            (
+                "[grant.secrets.token]\nwechat = { appid = \"wx1\", file = \"/etc/t\", secret = \"hunter2\" }\n",
+                "[grant.secrets.token]\nwechat = { appid = \"wx1\", file = \"/etc/t\", secret = \"*******\" }\n",
             ),
             ("[grant.secrets.robot]\nvalue = \"hunter2\"\n", "[grant.secrets.robot]\nvalue = \"*******\"\n"),
             ("[grant.secrets]\nrobot = \"hunter2\"\n", "[grant.secrets]\nrobot = \"*******\"\n"),

@@ -21,6 +21,7 @@ pub(crate) fn all(daemon: &Value, task: &Value) -> Vec<(&'static str, String)> {
         ("require_backup", table(task, definition("BackupRequirement"))),
         ("http", table(task, definition("HttpGrant"))),
         ("secrets", table(task, definition("SecretGrant"))),
+        ("access-token", table(task, definition("AccessToken"))),
         ("journal", table(task, definition("JournalGrant"))),
         ("outbox", table(task, definition("OutboxGrant"))),
         ("repository", table(task, definition("RepositoryGrant"))),
