@@ -20,7 +20,7 @@ test=("${build[@]}" /usr/sbin/logrotate:logrotate sqlite3:sqlite3 restic:restic 
     swift-object-server:swift-object
     pg_dump:postgresql pg_ctlcluster:postgresql mariadbd:mariadb-server mariadb-dump:mariadb-client redis-server:redis-server
     redis-cli:redis-tools setfattr:attr setfacl:acl openssl:openssl
-    /lib/systemd/systemd-journal-remote:systemd-journal-remote)
+    /lib/systemd/systemd-journal-remote:systemd-journal-remote /usr/sbin/nginx:nginx-light)
 # libFuzzer is in C++.
 fuzz=(c++:g++)
 bench=(rg:ripgrep goaccess:goaccess mawk:mawk zstd:zstd restic:restic borg:borgbackup python3:python3 sqlite3:sqlite3 tmpreaper:tmpreaper mkfs.ext4:e2fsprogs)

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::command::{CommandError, TaskStatus};
+use crate::command::{CommandError, TaskStatus, Tested};
 use crate::record::egress::Egress;
 use crate::record::finding::Life;
 use crate::record::outbox::{Attempt, ChannelCounts, Content, Message, Priority};
@@ -250,6 +250,28 @@ pub struct Resent {
     pub messages: u64,
 }
 
+/// `POST /v1/alerts/ack`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AckRequest {
+    /// The alert's key, or the beginning of it; left out: all that are open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// For so many milliseconds; left out: until it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_ms: Option<u64>,
+    /// What whoever takes it on wants to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Answer to `POST /v1/alerts/test`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TestedAlerts {
+    /// The messages, one for each step; none when nobody is told.
+    pub messages: Vec<Tested>,
+}
+
 /// Any answer that is not 2xx.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBody {
@@ -275,6 +297,8 @@ pub enum ErrorCode {
     NoFinding,
     /// 404: no such message.
     NoMessage,
+    /// 404: no such alert is open.
+    NoAlert,
     /// 404: the run has no such document.
     NoDocument,
     /// 404: the run has no plan, or none any more.
@@ -291,6 +315,8 @@ pub enum ErrorCode {
     AmbiguousFinding,
     /// 409: several messages begin with the abbreviated identifier.
     AmbiguousMessage,
+    /// 409: the keys of several alerts begin so.
+    AmbiguousAlert,
     /// 409: another message has this idempotency key.
     KeyTaken,
     /// 409: as the message stands, this cannot be done with it.
@@ -328,6 +354,7 @@ impl ErrorCode {
             | Self::NoRun
             | Self::NoFinding
             | Self::NoMessage
+            | Self::NoAlert
             | Self::NoDocument
             | Self::NoPlan
             | Self::NothingAside
@@ -336,6 +363,7 @@ impl ErrorCode {
             Self::AmbiguousRun
             | Self::AmbiguousFinding
             | Self::AmbiguousMessage
+            | Self::AmbiguousAlert
             | Self::KeyTaken
             | Self::MessageState
             | Self::RunOver
@@ -353,6 +381,8 @@ impl From<&CommandError> for ErrorCode {
         match error {
             CommandError::NoTask { .. } => Self::NoTask,
             CommandError::NoRun { .. } => Self::RunOver,
+            CommandError::NoAlert { keys, .. } if keys.is_empty() => Self::NoAlert,
+            CommandError::NoAlert { .. } => Self::AmbiguousAlert,
             CommandError::Config { .. } => Self::Config,
             CommandError::Plan { .. } => Self::Removal,
             CommandError::Journal { .. } => Self::Journal,

@@ -101,7 +101,7 @@ pub struct Run {
     /// Access tokens that are kept for all runs.
     pub keepers: Keepers,
     /// Messages that it enqueued so far.
-    pub outbox: outbox::Budget,
+    pub outbox: outbox::Share,
     /// Metrics so far.
     pub metrics: Mutex<metrics::Registry>,
     /// What was denied so far: a run that fails after it is `denied`.
@@ -130,7 +130,7 @@ impl Run {
             ledger: egress::Ledger::default(),
             secrets: secrets::Secrets::default(),
             keepers: Keepers::default(),
-            outbox: outbox::Budget::default(),
+            outbox: outbox::Share::default(),
             metrics: Mutex::new(metrics::Registry::new(limits.metrics)),
             limits,
             store,

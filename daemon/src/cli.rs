@@ -14,9 +14,12 @@
 //! | `progress` | a run while it lasts                         |
 //! | others     | one command each, as they are named          |
 
+mod ack;
+mod alerts;
 pub mod backup;
 mod cancel;
 pub mod check;
+mod digest;
 mod egress;
 pub mod failure;
 mod findings;
@@ -77,6 +80,9 @@ enum Verb {
     Show(show::ShowArgs),
     Logs(logs::LogsArgs),
     Findings(findings::FindingsArgs),
+    Alerts(alerts::AlertsArgs),
+    Ack(ack::AckArgs),
+    Digest(digest::DigestArgs),
     Push(push::PushArgs),
     Egress(egress::EgressArgs),
     Stats(stats::StatsArgs),
@@ -124,6 +130,9 @@ impl Verb {
             Self::Show(args) => wait(args.run(place, out)),
             Self::Logs(args) => wait(args.run(place, out)),
             Self::Findings(args) => wait(args.run(place, out)),
+            Self::Alerts(args) => wait(args.run(place, out)),
+            Self::Ack(args) => wait(args.run(place, out)),
+            Self::Digest(args) => wait(args.run(place, out)),
             Self::Push(args) => wait(args.run(place, out)),
             Self::Egress(args) => wait(args.run(place, out)),
             Self::Stats(args) => wait(args.run(place, out)),

@@ -18,11 +18,11 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::api::{
-    Cancelling, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, KeptTokens, LogLine, MessageDetail,
-    Messages, PushRequest, Queued, ReleaseRequest, Requests, ResendRequest, Resent, RunDetail, RunRequest, Runs, Slots,
-    Tasks, VERSION,
+    AckRequest, Cancelling, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, KeptTokens, LogLine,
+    MessageDetail, Messages, PushRequest, Queued, ReleaseRequest, Requests, ResendRequest, Resent, RunDetail,
+    RunRequest, Runs, Slots, Tasks, TestedAlerts, VERSION,
 };
-use crate::command::{Reloaded, Status};
+use crate::command::{Acknowledged, OpenAlerts, Reloaded, Status, WrittenDigest};
 use crate::event::Event;
 use crate::record::RunId;
 use crate::record::finding::Life;
@@ -254,6 +254,28 @@ impl Client {
     /// Removes a message; gives it as it was.
     pub async fn drop_message(&self, message: &str) -> Result<Message, ClientError> {
         self.post(&format!("push/{}/drop", escape(message)), &()).await
+    }
+
+    /// Alerts that are open.
+    pub async fn alerts(&self) -> Result<OpenAlerts, ClientError> {
+        self.get("alerts").await
+    }
+
+    /// Takes on an alert, or all; gives those that were taken on.
+    pub async fn acknowledge(&self, request: &AckRequest) -> Result<Acknowledged, ClientError> {
+        self.post("alerts/ack", request).await
+    }
+
+    /// Sends a message to all who would be told of an alert.
+    pub async fn test_alerts(&self) -> Result<TestedAlerts, ClientError> {
+        self.post("alerts/test", &()).await
+    }
+
+    /// The digest of now, of what happened in so many milliseconds or since the last one.
+    pub async fn digest(&self, since_ms: Option<u64>, all: bool) -> Result<WrittenDigest, ClientError> {
+        let since = since_ms.map(|ms| ms.to_string());
+        let all = Some(all.to_string());
+        self.get(&format!("digest?{}", query_string(&[("since_ms", &since), ("all", &all)]))).await
     }
 
     /// A document of a run.

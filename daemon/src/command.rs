@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Timestamp;
+use crate::record::alert::{Acknowledgement, Alert};
 use crate::record::finding::IgnoredFinding;
 use crate::record::outbox::{Enqueued, NewMessage};
 use crate::record::{Run, RunId};
@@ -101,6 +102,33 @@ pub enum Command {
         /// Whether it could be removed.
         reply: oneshot::Sender<Result<bool, CommandError>>,
     },
+    /// Which alerts are open?
+    Alerts(oneshot::Sender<OpenAlerts>),
+    /// Take on an alert, or all that are open.
+    Acknowledge {
+        /// Its key, or the beginning of it; none: all.
+        key: Option<String>,
+        /// Who, and until when.
+        acknowledgement: Acknowledgement,
+        /// When it is durable: those that were taken on.
+        reply: oneshot::Sender<Result<Acknowledged, CommandError>>,
+    },
+    /// Send a message to all who would be told of an alert.
+    TestAlert {
+        /// Who asks.
+        by: String,
+        /// The messages, when they are durable.
+        reply: oneshot::Sender<Result<Vec<Tested>, CommandError>>,
+    },
+    /// Write the digest of now.
+    Digest {
+        /// What happened in so many milliseconds; none: since the last digest.
+        since_ms: Option<u64>,
+        /// All of it, however long.
+        all: bool,
+        /// The digest.
+        reply: oneshot::Sender<Result<WrittenDigest, CommandError>>,
+    },
     /// Read the configuration again.
     Reload(oneshot::Sender<Result<Reloaded, CommandError>>),
 }
@@ -123,6 +151,17 @@ pub enum CommandError {
     NoRun {
         /// What was asked for.
         run: RunId,
+    },
+    /// No such alert is open, or several are.
+    #[error("{}", match keys.as_slice() {
+        [] => format!("no alert `{key}` is open; `upkeep alerts` shows those that are"),
+        keys => format!("several alerts begin with `{key}`: {}", keys.join(", ")),
+    })]
+    NoAlert {
+        /// What was asked for.
+        key: String,
+        /// Those that begin so.
+        keys: Vec<String>,
     },
     /// The configuration is broken; the old one stays.
     #[error("the configuration is not valid, the one before stays in use:\n{message}")]
@@ -218,6 +257,63 @@ pub struct TaskStatus {
     pub next: Option<Timestamp>,
     /// The last run.
     pub last: Option<Run>,
+}
+
+/// Answer to `GET /v1/alerts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OpenAlerts {
+    /// Whether anybody is told: `channels` of `[alerts]` names somebody.
+    pub told: bool,
+    /// Alerts that are open, those first that matter most.
+    pub alerts: Vec<AlertStatus>,
+}
+
+/// An alert, and what comes next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertStatus {
+    /// The alert.
+    #[serde(flatten)]
+    pub alert: Alert,
+    /// What is told next; none when nothing is, or when maintenance has to end first.
+    pub next: Option<NextTelling>,
+}
+
+/// What is told next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NextTelling {
+    /// When.
+    pub at: Timestamp,
+    /// `told`, `reminded`, `escalated` or `resolved`.
+    pub what: String,
+}
+
+/// Answer to `POST /v1/alerts/ack`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Acknowledged {
+    /// The alerts that were taken on.
+    pub alerts: Vec<Alert>,
+}
+
+/// A message of `POST /v1/alerts/test`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tested {
+    /// The message.
+    pub message: String,
+    /// The chain that it goes to.
+    pub channels: Vec<String>,
+}
+
+/// Answer to `GET /v1/digest`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WrittenDigest {
+    /// What happened from then on is in it.
+    pub from: Timestamp,
+    /// Until then.
+    pub to: Timestamp,
+    /// The verdict: `All is well`.
+    pub verdict: String,
+    /// Markdown.
+    pub text: String,
 }
 
 /// What a reload changed.

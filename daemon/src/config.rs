@@ -6,6 +6,7 @@
 //! name all that is wrong at once. [`diff`] says what a reload has to change. [`repositories`] reads what a restore needs,
 //! also from a configuration that is not valid.
 
+pub mod alerts;
 pub mod check;
 pub mod daemon;
 pub mod diagnostic;

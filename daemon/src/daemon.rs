@@ -26,7 +26,9 @@ use crate::server::{self, ServerState, Socket, SocketError};
 use crate::store::{Store, StoreError, Transition};
 use crate::tokens::Keepers;
 
+mod alerts;
 mod answer;
+mod digest;
 mod dispatcher;
 mod loaded;
 mod outbox;
@@ -205,6 +207,10 @@ async fn bring_up(config_dir: &Path, events: Events) -> Result<(Loaded, Runner),
     })
     .await
     .map_err(|error| DaemonError::Kernel { what: "the sandbox", error: error.to_string() })??;
+    // Whoever had messages is gone with the daemon before; what it did not settle need not wait for the end of its lease.
+    if let Err(error) = store.outbox_release(None, clock::now()).await {
+        tracing::warn!(%error, "messages that were being delivered wait for the end of their leases");
+    }
     // What a crashed daemon left of its runs' files is of no use to anyone.
     let _ = std::fs::remove_dir_all(settings.state_dir.join("scratch"));
     crate::drill::clear(&settings.state_dir);

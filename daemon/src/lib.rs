@@ -4,6 +4,7 @@
 //! the [`sandbox`] through the [`capability`] that the task file grants, and the [`store`] records every transition.
 
 pub mod abi;
+pub mod alert;
 pub mod api;
 pub mod capability;
 pub mod cli;
@@ -20,6 +21,7 @@ pub mod memory;
 pub mod outcome;
 pub mod plugin;
 pub mod priority;
+pub mod quantity;
 pub mod record;
 pub mod reload;
 pub mod removal;

@@ -9,6 +9,7 @@ use ulid::Ulid;
 use crate::clock::Timestamp;
 use crate::outcome::Outcome;
 
+pub mod alert;
 pub mod egress;
 pub mod finding;
 pub mod outbox;

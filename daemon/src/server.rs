@@ -22,6 +22,7 @@
 //! | `stats`   | figures of logs                                            |
 //! | `reply`   | answers: JSON, or an error with its status                 |
 
+mod alerts;
 mod ask;
 mod egress;
 mod findings;
@@ -123,6 +124,10 @@ fn router(state: ServerState) -> Router {
         .route("/push/{id}", get(push::show))
         .route("/push/{id}/resend", post(push::resend))
         .route("/push/{id}/drop", post(push::remove))
+        .route("/alerts", get(alerts::list))
+        .route("/alerts/ack", post(alerts::acknowledge))
+        .route("/alerts/test", post(alerts::test))
+        .route("/digest", get(alerts::digest))
         .route("/egress", get(egress::list))
         .route("/tokens", get(tokens::list))
         .route("/stats", get(stats::only))

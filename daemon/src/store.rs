@@ -20,12 +20,16 @@
 //! | `hold`         | what must stay in backup repositories                               |
 //! | `egress`       | requests to other servers                                           |
 //! | `outbox`       | messages that are to be delivered                                   |
+//! | `alert`        | what upkeep itself reports, together with the messages about it     |
+//! | `digest`       | what the daily digest asks                                          |
 //! | `finding`      | findings beyond one run                                             |
 //! | `read`         | the questions that can be asked                                     |
 //! | [`retention`]  | what is forgotten, and when                                         |
 
+mod alert;
 mod apply;
 mod database;
+mod digest;
 mod egress;
 mod error;
 mod finding;
@@ -53,7 +57,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::record::LogRecord;
 
+pub use self::alert::{AlertRecord, Dead};
 pub use self::database::{FORMAT, path};
+pub use self::digest::{Runs, SentDigest};
 pub use self::egress::EgressFilter;
 pub use self::error::{StateError, StoreError};
 pub use self::hold::Hold;

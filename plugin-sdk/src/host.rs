@@ -3,6 +3,8 @@
 //! Both have the same functions, so that the wrappers are written once. The types are always those of the WIT.
 
 #[cfg(target_family = "wasm")]
+pub(crate) mod clock;
+#[cfg(target_family = "wasm")]
 pub(crate) mod http;
 
 #[cfg(target_family = "wasm")]
@@ -12,7 +14,7 @@ pub(crate) use crate::bindings::upkeep::plugin::{
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::test::{
-    drill, dump, files, http, journal, log, metrics, outbox, purge, removal, repository, secrets, sql, state, system,
+    clock, drill, dump, files, http, journal, log, metrics, outbox, purge, removal, repository, secrets, sql, state, system,
 };
 
 pub use crate::bindings::upkeep::plugin::types::Error as HostError;

@@ -19,6 +19,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Many at the same time go by [`InFlight`].
 
 use std::io;
 use std::time::Duration;
@@ -53,6 +55,12 @@ impl Request {
     /// Sends `body` to `url`.
     pub fn post(url: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
         Self { body: body.into(), ..Self::new("POST", url) }
+    }
+
+    /// Sets the body.
+    pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
     }
 
     /// Adds a header.
@@ -91,6 +99,7 @@ impl Request {
     ///
     /// # Errors
     /// [`HostError::Denied`](crate::HostError::Denied) when the task file does not grant the address,
+    /// [`HostError::Limit`](crate::HostError::Limit) when the run may make no more requests,
     /// [`HostError::Invalid`](crate::HostError::Invalid) when it is none,
     /// [`HostError::Unavailable`](crate::HostError::Unavailable) when there is no answer.
     pub fn send(self) -> HostResult<Response> {
@@ -139,8 +148,88 @@ impl Response {
     }
 }
 
+/// An answer that is there as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The status: 200.
+    pub status: u16,
+    /// Names and values.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body, or as much of it as was asked for.
+    pub body: Vec<u8>,
+}
+
+/// Requests that are under way at the same time, each with something to know it by.
+///
+/// ```
+/// use std::time::Duration;
+/// use upkeep_plugin::http::{InFlight, Request, Response};
+/// # use upkeep_plugin::test::Host;
+///
+/// # let _host = Host::new().http(|request| Ok(Response::new(200, request.url())));
+/// let mut flying = InFlight::new(64 * 1024);
+/// for city in ["oslo", "lima"] {
+///     flying.send(Request::get(format!("https://api.example.com/weather/{city}")), city);
+/// }
+/// let mut heard = Vec::new();
+/// while !flying.is_empty() {
+///     heard.extend(flying.wait(Duration::from_secs(10)).into_iter().map(|(city, answer)| (city, answer.unwrap().status)));
+/// }
+/// assert_eq!(heard, [("oslo", 200), ("lima", 200)]);
+/// ```
+#[derive(Debug)]
+pub struct InFlight<T> {
+    flights: Vec<(T, host::Flight)>,
+    most: usize,
+}
+
+impl<T> InFlight<T> {
+    /// None yet. Of each answer's body, `most` bytes are taken.
+    pub fn new(most: usize) -> Self {
+        Self { flights: Vec::new(), most }
+    }
+
+    /// Lets one go, without waiting. [`wait`](Self::wait) tells what came of it, also when it could not be sent. Its
+    /// [timeout](Request::timeout) holds for the whole answer.
+    pub fn send(&mut self, request: Request, tag: T) {
+        self.flights.push((tag, host::Flight::start(request, self.most)));
+    }
+
+    /// How many are under way.
+    pub fn len(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.flights.is_empty()
+    }
+
+    /// What came of those that are over; waits for one at least, but no longer than `patience`. With none under way it waits
+    /// that long.
+    pub fn wait(&mut self, patience: Duration) -> Vec<(T, HostResult<Answer>)> {
+        let ready = host::wait(&self.flights.iter().map(|(_, flight)| flight).collect::<Vec<_>>(), patience);
+        let mut over = Vec::new();
+        // From the end, so that places stay what they are.
+        for at in ready.into_iter().rev() {
+            if let Some(answer) = self.flights[at].1.advance() {
+                over.push((self.flights.swap_remove(at).0, answer));
+            }
+        }
+        over.reverse();
+        over
+    }
+}
+
 #[cfg(not(target_family = "wasm"))]
 impl Response {
+    /// The answer with as much of its body.
+    pub(crate) fn whole(self, most: usize) -> Answer {
+        let Self { status, headers, mut body, .. } = self;
+        let body = body.read(most).unwrap_or_default();
+        Answer { status, headers, body }
+    }
+
     /// An answer of the test host.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self::with(status, Vec::new(), host::Body::new(body.into()))

@@ -18,7 +18,7 @@
 //!
 //! A function is enough for a task of one step; [`Task`] is for tasks with steps that run in parallel and are not done
 //! again after a crash. Each capability has its module: [`mod@log`], [`state`], [`files`], [`removal`], [`http`], [`secrets`], [`repository`],
-//! [`dump`], [`drill`], [`sql`], [`purge`], [`journal`], [`outbox`], [`system`], [`metrics`]; [`config`] has values that operators write. Calls
+//! [`dump`], [`drill`], [`sql`], [`purge`], [`journal`], [`outbox`], [`system`], [`metrics`], [`clock`]; [`config`] has values that operators write. Calls
 //! of the host fail with a [`HostError`], which `?` turns into an [`Error`].
 //!
 //! Compiled for the author's machine instead of the sandbox, the same code runs against an in-memory host: see
@@ -33,6 +33,7 @@ mod host;
 mod report;
 mod task;
 
+pub mod clock;
 pub mod config;
 pub mod drill;
 pub mod dump;

@@ -1,6 +1,7 @@
 //! Secrets that the task file grants. A plugin never sees one: it names it, and the host puts the value where it belongs.
 //!
-//! Into a request goes a [`placeholder`]: in the path or the query of its address, or the value of a header; in its body where
+//! Into a request goes a [`placeholder`], or for `Authorization: Basic` a [`basic`] one: in the path or the query of its address,
+//! or the value of a header; in its body where
 //! the task file says so (`places`). The host fills it in toward the servers that the secret is bound to, and denies the request
 //! to any other. An answer that holds the value holds the placeholder instead. So whatever a plugin logs, keeps or reports has
 //! no secret in it.
@@ -46,11 +47,29 @@ impl Part {
     pub fn secret(name: impl Into<String>) -> Self {
         Self::Secret(name.into())
     }
+
+    /// The bytes that the value of the secret `name` is the base64 of, as keys of Standard Webhooks (`whsec_...`) are.
+    pub fn decoded(name: impl Into<String>) -> Self {
+        Self::Decoded(name.into())
+    }
 }
 
 /// What stands for the secret `name` in a request: `{{secret:NAME}}`.
 pub fn placeholder(name: &str) -> String {
     format!("{{{{secret:{name}}}}}")
+}
+
+/// What stands for the secret `name`, a login `user:password`, in a header `authorization: Basic ...`: `{{basic:NAME}}`.
+///
+/// ```
+/// # use upkeep_plugin::http::Request;
+/// use upkeep_plugin::secrets::basic;
+///
+/// let request = Request::get("https://ntfy.example.com/").header("authorization", format!("Basic {}", basic("ntfy")));
+/// # assert_eq!(request.header_value("authorization"), Some("Basic {{basic:ntfy}}"));
+/// ```
+pub fn basic(name: &str) -> String {
+    format!("{{{{basic:{name}}}}}")
 }
 
 /// Signs: the HMAC of `message` under `key`, in both of which placeholders stand for secrets. For a message that holds what others
@@ -150,6 +169,13 @@ mod tests {
         let signature = hmac(Algorithm::Sha1, "{{secret:rfc}}", "what do ya want for nothing?").unwrap();
         assert_eq!(signature[..4], [0xef, 0xfc, 0xdf, 0x6a]);
         assert!(matches!(hmac(Algorithm::Sha1, "{{secret:other}}", ""), Err(HostError::Denied(_))));
+        // What the key is the base64 of.
+        let _host = Host::new().secret("robot", "this is secret").secret("webhook", "whsec_SmVmZQ==");
+        let message = [Part::bytes("what do ya want for nothing?")];
+        let signature = hmac_of(Algorithm::Sha1, &[Part::decoded("webhook")], &message).unwrap();
+        assert_eq!(signature[..4], [0xef, 0xfc, 0xdf, 0x6a]);
+        let wrong = hmac_of(Algorithm::Sha1, &[Part::decoded("robot")], &message);
+        assert!(matches!(wrong, Err(HostError::Unavailable(_))), "{wrong:?}");
         assert!(matches!(hmac(Algorithm::Sha1, "key", "message"), Err(HostError::Invalid(_))));
         // What others wrote signs as it is.
         let key = [Part::secret("rfc")];

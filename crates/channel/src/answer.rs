@@ -8,7 +8,7 @@ use crate::message::one_line;
 use crate::moment::{MINUTE, retry_after};
 use crate::outcome::{Fault, Outcome, Reason};
 
-/// An answer. What the host hands out has been [concealed](crate::Filled::conceal) before.
+/// An answer. Where it had values of secrets, the host has put placeholders.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<'a> {
     /// The status of HTTP.

@@ -4,22 +4,22 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::message::{EVERYBODY, MOST_CALLED, Message, Recipients, Severity, one_line};
+use crate::message::{EVERYBODY, Level, MOST_CALLED, Message, Recipients, one_line};
 
 /// What a digest is about, if its messages are not all about the same.
 const MIXED: &str = "digest";
 /// Characters of a message's line.
 const MOST_OF_LINE: usize = 160;
-/// Lines of one key, so that a single one does not push all others out.
+/// Lines of one group, so that a single one does not push all others out.
 const MOST_LINES: usize = 5;
 
-/// What there is of one key.
+/// What there is of one group.
 struct Group<'a> {
-    key: &'a str,
+    name: &'a str,
     messages: Vec<&'a Message>,
 }
 
-/// One message that tells of all: how many there are by severity and key, and the first line of as many as fit into `room` bytes of
+/// One message that tells of all: how many there are by level and group, and the first line of as many as fit into `room` bytes of
 /// Markdown. What does not fit is counted, always. The worst comes first. It is meant for the messages themselves: in a digest of
 /// digests, each counts as one.
 ///
@@ -32,7 +32,7 @@ pub fn digest(messages: &[Message], room: usize) -> Message {
         return one.clone();
     }
     let groups = groups(messages);
-    let title = format!("{} messages: {}", messages.len(), severities(messages.iter()));
+    let title = format!("{} messages: {}", messages.len(), levels(messages.iter()));
     let mut text = String::new();
     let mut told = 0;
     for (at, group) in groups.iter().enumerate() {
@@ -59,8 +59,8 @@ pub fn digest(messages: &[Message], room: usize) -> Message {
     };
     Message {
         id: id(messages),
-        key: same(|it| Some(&it.key)).filter(|it| !it.is_empty()).unwrap_or_else(|| MIXED.to_owned()),
-        severity: messages.iter().map(|it| it.severity).max().unwrap_or_default(),
+        group: same(|it| Some(&it.group)).filter(|it| !it.is_empty()).unwrap_or_else(|| MIXED.to_owned()),
+        level: messages.iter().map(|it| it.level).max().unwrap_or_default(),
         title,
         text: text.trim_end().to_owned(),
         link: same(|it| it.link.as_deref()),
@@ -71,16 +71,16 @@ pub fn digest(messages: &[Message], room: usize) -> Message {
 }
 
 fn groups(messages: &[Message]) -> Vec<Group<'_>> {
-    let mut by_key: BTreeMap<&str, Vec<&Message>> = BTreeMap::new();
+    let mut by_name: BTreeMap<&str, Vec<&Message>> = BTreeMap::new();
     for message in messages {
-        by_key.entry(&message.key).or_default().push(message);
+        by_name.entry(&message.group).or_default().push(message);
     }
-    let mut groups: Vec<Group<'_>> = by_key.into_iter().map(|(key, messages)| Group { key, messages }).collect();
+    let mut groups: Vec<Group<'_>> = by_name.into_iter().map(|(name, messages)| Group { name, messages }).collect();
     for group in &mut groups {
-        group.messages.sort_by_key(|it| (std::cmp::Reverse(it.severity), it.at));
+        group.messages.sort_by_key(|it| (std::cmp::Reverse(it.level), it.at));
     }
     groups.sort_by_key(|it| {
-        (std::cmp::Reverse(it.messages.first().map(|it| it.severity)), std::cmp::Reverse(it.messages.len()))
+        (std::cmp::Reverse(it.messages.first().map(|it| it.level)), std::cmp::Reverse(it.messages.len()))
     });
     groups
 }
@@ -88,9 +88,9 @@ fn groups(messages: &[Message]) -> Vec<Group<'_>> {
 impl Group<'_> {
     /// The group's head, and the first lines of its messages.
     fn lines(&self) -> Vec<String> {
-        let key = if self.key.is_empty() { "(no key)".to_owned() } else { shortened(&one_line(self.key), 80) };
+        let name = if self.name.is_empty() { "(no group)".to_owned() } else { shortened(&one_line(self.name), 80) };
         let mut lines =
-            vec![format!("**{key}**: {} ({})\n", self.messages.len(), severities(self.messages.iter().copied()))];
+            vec![format!("**{name}**: {} ({})\n", self.messages.len(), levels(self.messages.iter().copied()))];
         lines.extend(
             self.messages.iter().take(MOST_LINES).map(|it| format!("- {}\n", shortened(&it.headline(), MOST_OF_LINE))),
         );
@@ -111,15 +111,15 @@ impl Group<'_> {
 }
 
 /// The remark of what has no lines at all.
-fn rest(messages: usize, keys: usize) -> String {
-    if messages == 0 { String::new() } else { format!("… and {messages} more of {keys} keys\n") }
+fn rest(messages: usize, groups: usize) -> String {
+    if messages == 0 { String::new() } else { format!("… and {messages} more of {groups} groups\n") }
 }
 
-/// How many of each severity, the worst first: `2 critical, 1 info`.
-fn severities<'a>(messages: impl Iterator<Item = &'a Message>) -> String {
-    let mut counts: BTreeMap<std::cmp::Reverse<Severity>, usize> = BTreeMap::new();
-    messages.for_each(|it| *counts.entry(std::cmp::Reverse(it.severity)).or_default() += 1);
-    let words: Vec<String> = counts.iter().map(|(severity, count)| format!("{count} {}", severity.0.name())).collect();
+/// How many of each level, the worst first: `2 critical, 1 info`.
+fn levels<'a>(messages: impl Iterator<Item = &'a Message>) -> String {
+    let mut counts: BTreeMap<std::cmp::Reverse<Level>, usize> = BTreeMap::new();
+    messages.for_each(|it| *counts.entry(std::cmp::Reverse(it.level)).or_default() += 1);
+    let words: Vec<String> = counts.iter().map(|(level, count)| format!("{count} {}", level.0.name())).collect();
     words.join(", ")
 }
 

@@ -13,7 +13,7 @@ use crate::cut::{bytes, cut};
 use crate::message::{EVERYBODY, Message};
 use crate::moment::MINUTE;
 use crate::outcome::{Fault, Outcome, Reason};
-use crate::part::{Algorithm, Encoding, Part, Piece, Signature};
+use crate::part::{Part, Piece, Signature, sign};
 use crate::rate::{Limit, Rate};
 use crate::refused::Refused;
 use crate::request::Request;
@@ -48,7 +48,7 @@ pub const RATE: Rate = Rate { limits: &[Limit { count: 20, window: MINUTE }], pu
 
 /// The signature of a request at this time, for who has the secret: base64, not yet percent-encoded.
 pub fn signature(secret: &str, now: i64) -> String {
-    crate::sign(Algorithm::HmacSha256, secret.as_bytes(), format!("{now}\n{secret}").as_bytes(), Encoding::Base64)
+    sign(secret.as_bytes(), format!("{now}\n{secret}").as_bytes())
 }
 
 /// The request of a message.
@@ -71,10 +71,8 @@ pub fn request(message: &Message, settings: &DingTalk, now: i64) -> Result<Reque
     let request = match &settings.signed_with {
         Some(secret) => {
             let sign = Signature {
-                algorithm: Algorithm::HmacSha256,
                 key: vec![Piece::Secret(secret.clone())],
                 message: vec![Piece::Text(format!("{now}\n")), Piece::Secret(secret.clone())],
-                encoding: Encoding::Base64,
             };
             request.query("timestamp", vec![now.to_string().into()]).query("sign", vec![Part::Signature(sign)])
         }

@@ -12,7 +12,7 @@ use crate::cut::{cut, json_bytes};
 use crate::message::{EVERYBODY, Message};
 use crate::moment::{DAY, MINUTE, SECOND};
 use crate::outcome::{Fault, Outcome, Reason};
-use crate::part::{Algorithm, Encoding, Part, Piece, Signature};
+use crate::part::{Content, Part, Piece, Signature, sign};
 use crate::rate::{Limit, Rate};
 use crate::refused::Refused;
 use crate::request::{Request, in_json};
@@ -48,7 +48,7 @@ pub const RATE: Rate =
 /// The signature of a request at this time, for who has the secret.
 pub fn signature(secret: &str, now: i64) -> String {
     let key = format!("{}\n{secret}", now.div_euclid(SECOND));
-    crate::sign(Algorithm::HmacSha256, key.as_bytes(), b"", Encoding::Base64)
+    sign(key.as_bytes(), b"")
 }
 
 /// The request of a message.
@@ -74,18 +74,16 @@ pub(crate) fn content(message: &Message) -> (String, usize) {
 }
 
 /// The body with timestamp and signature in front.
-fn signed(secret: &str, now: i64, rest: &Value) -> Vec<Part> {
+fn signed(secret: &str, now: i64, rest: &Value) -> Vec<Content> {
     let seconds = now.div_euclid(SECOND).to_string();
     let sign = Signature {
-        algorithm: Algorithm::HmacSha256,
         key: vec![Piece::Text(format!("{seconds}\n")), Piece::Secret(secret.to_owned())],
         message: Vec::new(),
-        encoding: Encoding::Base64,
     };
     let rest = rest.to_string();
     vec![
         format!("{{\"timestamp\":\"{}\",\"sign\":\"", in_json(&seconds)).into(),
-        Part::Signature(sign),
+        Content::Signature(sign),
         format!("\",{}", rest.trim_start_matches('{')).into(),
     ]
 }

@@ -16,8 +16,8 @@
 //!
 //! A [`Message`] is told by a channel, of which there is a module each. [`request()`] checks it against the provider's limits
 //! ([`Refused`]) and makes a [`Request`]; for mail, [`mail::mail`] makes a [`Mail`](mail::Mail). In a request, secrets are
-//! [placeholders](part): a plugin makes it, and the host, which has the values, [fills](fill()) it in and sends it. The
-//! [`outcome()`] says from the answer what became of it, and when to come again: with [`Retry`] for the one message, with
+//! [names](part): [written out](Request::write) it has the host's placeholders, and the host, which has the values, fills them
+//! in. The [`outcome()`] says from the answer what became of it, and when to come again: with [`Retry`] for the one message, with
 //! [`rate()`] and a [`Bucket`] for the channel. What comes too often for it is [`merged`].
 //!
 //! The other direction is [`wechat::callback`]: what WeChat tells by itself. That is the host's, since it needs keys.
@@ -30,7 +30,6 @@ mod cut;
 mod digest;
 pub mod dingtalk;
 pub mod feishu;
-mod fill;
 pub mod mail;
 pub mod markdown;
 mod message;
@@ -46,19 +45,20 @@ mod robot;
 pub mod webhook;
 pub mod wechat;
 pub mod wecom;
+mod written;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use answer::Answer;
 pub use digest::digest;
-pub use fill::{Denied, FillError, Filled, Vault, fill, sign};
-pub use message::{EVERYBODY, Message, Recipients, Severity, Template};
+pub use message::{EVERYBODY, Level, Message, Recipients, Template};
 pub use outcome::{Fault, Outcome, Reason};
 pub use rate::{Bucket, Limit, MARGIN, Rate};
 pub use refused::Refused;
 pub use request::{Method, Origin, Request};
 pub use retry::Retry;
+pub use written::{WriteError, Written};
 
 /// A channel that is spoken to over HTTP, with its settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

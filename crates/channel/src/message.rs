@@ -8,27 +8,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::refused::Refused;
 
-/// How bad it is.
+/// How much it matters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names are the field's")]
-pub enum Severity {
+pub enum Level {
     #[default]
     Info,
-    Low,
-    Medium,
-    High,
+    Warn,
+    Error,
     Critical,
 }
 
-impl Severity {
+impl Level {
     /// The word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Info => "info",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
+            Self::Warn => "warn",
+            Self::Error => "error",
             Self::Critical => "critical",
         }
     }
@@ -40,12 +38,12 @@ impl Severity {
 pub struct Message {
     /// The idempotency key: who was told it already is not told again. 1 to 200 visible characters of ASCII.
     pub id: String,
-    /// What it is about, such as `disk-full/var`: messages are grouped by it.
+    /// What it is about, such as `disk-full/var`.
     #[serde(default)]
-    pub key: String,
-    /// How bad it is.
+    pub group: String,
+    /// How much it matters.
     #[serde(default)]
-    pub severity: Severity,
+    pub level: Level,
     /// One line, no Markdown.
     #[serde(default)]
     pub title: String,
@@ -80,6 +78,30 @@ pub struct Recipients {
     /// Feishu; `@all` calls everybody.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mention: Vec<String>,
+}
+
+impl Recipients {
+    /// Takes a list of names apart, which are separated by spaces, commas or both: `@NAME` is called by name in a group
+    /// (`@all`: everybody), what has an `@` further behind is an address of mail, and anything else a user of the mini-program.
+    ///
+    /// # Errors
+    /// When there are two users: a message to one goes to one.
+    pub fn parse(list: &str) -> Result<Self, Refused> {
+        let mut to = Self::default();
+        for name in list.split([' ', ',', '\t', '\n']).filter(|it| !it.is_empty()) {
+            match name.strip_prefix('@') {
+                _ if name == EVERYBODY => to.mention.push(name.to_owned()),
+                Some(called) => to.mention.push(called.to_owned()),
+                None if name.contains('@') => to.mail.push(name.to_owned()),
+                None if to.openid.is_none() => to.openid = Some(name.to_owned()),
+                None => {
+                    let rule = "one user at the most, addresses of mail and names with an @ in front";
+                    return Err(Refused::rule("to", rule));
+                }
+            }
+        }
+        Ok(to)
+    }
 }
 
 /// The name by which everybody in a group is called.
@@ -185,11 +207,11 @@ impl Message {
         }
     }
 
-    /// The headline, with how bad it is in front unless it is just told.
+    /// The headline, with the level in front unless it is just told.
     pub(crate) fn marked(&self) -> String {
-        match self.severity {
-            Severity::Info => self.headline(),
-            severity => format!("[{}] {}", severity.name(), self.headline()),
+        match self.level {
+            Level::Info => self.headline(),
+            level => format!("[{}] {}", level.name(), self.headline()),
         }
     }
 }
@@ -256,6 +278,19 @@ mod tests {
         {
             assert!(with(link).is_err(), "{link:?}");
         }
+    }
+
+    #[test]
+    fn takes_recipients_apart() {
+        let to = Recipients::parse("o7esq5OI1Uej, ops@example.org @13800138000,@all\tdev@example.org").unwrap();
+        assert_eq!(to.openid.as_deref(), Some("o7esq5OI1Uej"));
+        assert_eq!(to.mail, ["ops@example.org", "dev@example.org"]);
+        assert_eq!(to.mention, ["13800138000", "@all"]);
+        assert_eq!(Recipients::parse(" , ").unwrap(), Recipients::default());
+        assert_eq!(
+            Recipients::parse("o1 o2").unwrap_err().to_string(),
+            "to must be one user at the most, addresses of mail and names with an @ in front"
+        );
     }
 
     #[test]

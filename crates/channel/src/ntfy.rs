@@ -1,21 +1,24 @@
 //! ntfy, at ntfy.sh or anywhere.
 //!
-//! `POST /` with the topic and all else in JSON. 4096 bytes of text, 1024 of a title (since 2.28); a server takes 60 requests at once
-//! and then one each five seconds, as it comes. Source: docs.ntfy.sh, "publishing" and "configuration".
+//! `POST /TOPIC` with the text as the body, and all else in headers: title and link as RFC 2047 has it, since both may say
+//! anything. 4096 bytes of text, 1024 of a title (since 2.28); a server takes 60 requests at once and then one each five
+//! seconds, as it comes. What is published again under a `X-Sequence-ID` takes the place of what was there (since 2.16).
+//! Source: docs.ntfy.sh, "publishing" and "configuration".
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::answer::{Answer, integer, text};
 use crate::cut::{bytes, cut};
-use crate::message::{Message, Severity};
+use crate::message::{Level, Message};
 use crate::moment::MINUTE;
 use crate::outcome::{Outcome, Reason};
-use crate::part::{Part, Piece, Word};
+use crate::part::{Part, Word};
 use crate::rate::{Limit, Rate};
 use crate::refused::Refused;
 use crate::request::Request;
+use crate::webhook::authorization;
+use crate::written::in_header;
 
 /// Settings of the channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,12 +26,12 @@ use crate::request::Request;
 pub struct Ntfy {
     /// The topic. On a server that asks for no password, whoever knows it reads along: then it is a secret.
     pub topic: Word,
-    /// The name of the secret that is an access token (`tk_...`), or the password if there is a user.
+    /// The name of the secret that is an access token (`tk_...`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret: Option<String>,
-    /// The user whose password the secret is.
+    pub token: Option<String>,
+    /// Instead of a token, the name of the secret `user:password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
+    pub login: Option<String>,
     /// Where the server is.
     #[serde(default = "base")]
     pub base: String,
@@ -44,47 +47,50 @@ pub const MOST: usize = 4096;
 /// 60 in five minutes: what a server gives that was just started, and what it gives in the long run. It may be configured otherwise.
 pub const RATE: Rate = Rate { limits: &[Limit { count: 60, window: 5 * MINUTE }], punishment: 0 };
 
+/// Bytes of a name of ntfy: a topic, a sequence.
+const MOST_OF_NAME: usize = 64;
+
+fn is_name(text: &str) -> bool {
+    (1..=MOST_OF_NAME).contains(&text.len())
+        && text.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_'))
+}
+
 /// The request of a message.
 pub fn request(message: &Message, settings: &Ntfy) -> Result<Request, Refused> {
     message.check()?;
-    let (priority, tag) = match message.severity {
-        Severity::Info => (3, None),
-        Severity::Low => (2, None),
-        Severity::Medium => (3, Some("warning")),
-        Severity::High => (4, Some("warning")),
-        Severity::Critical => (5, Some("rotating_light")),
+    let (priority, tag) = match message.level {
+        Level::Info => ("3", None),
+        Level::Warn => ("3", Some("warning")),
+        Level::Error => ("4", Some("warning")),
+        Level::Critical => ("5", Some("rotating_light")),
     };
+    if let Word::Plain(topic) = &settings.topic
+        && !is_name(topic)
+    {
+        return Err(Refused::rule("topic", "up to 64 letters, digits, - and _"));
+    }
     // A message without words is shown as "triggered".
     let words = message.words();
     let words = if words.is_empty() { message.headline().into() } else { words };
-    let mut rest = json!({
-        "title": message.headline(),
-        "message": cut(&words, MOST, bytes),
-        "markdown": true,
-        "priority": priority,
-        "tags": tag.into_iter().collect::<Vec<_>>(),
-    });
-    if let Some(link) = &message.link {
-        rest["click"] = json!(link);
+    let mut request = Request::new(&settings.base, "/")?
+        .text(&cut(&words, MOST, bytes))
+        .header("x-title", vec![in_header(&message.headline()).into()])
+        .header("x-markdown", vec!["1".into()])
+        .header("x-priority", vec![priority.into()]);
+    request.path.push(Part::from(&settings.topic));
+    if let Some(tag) = tag {
+        request = request.header("x-tags", vec![tag.into()]);
     }
-    let request = Request::new(&settings.base, "/")?;
-    let request = match (&settings.user, &settings.secret) {
-        (None, None) => request,
-        (None, Some(secret)) => request.header("authorization", vec!["Bearer ".into(), Part::Secret(secret.clone())]),
-        (Some(user), Some(_)) if user.contains(':') => return Err(Refused::rule("user", "a name without a colon")),
-        (Some(user), Some(secret)) => {
-            let login = vec![Piece::Text(format!("{user}:")), Piece::Secret(secret.clone())];
-            request.header("authorization", vec!["Basic ".into(), Part::Base64(login)])
-        }
-        (Some(_), None) => return Err(Refused::Empty { field: "secret".into() }),
-    };
-    let topic = match &settings.topic {
-        // A text of the body is a part of a document already.
-        Word::Plain(topic) => crate::request::in_json(topic).into(),
-        secret @ Word::Named(_) => Part::from(secret),
-    };
-    let rest = rest.to_string();
-    Ok(request.body(vec!["{\"topic\":\"".into(), topic, format!("\",{}", rest.trim_start_matches('{')).into()]))
+    if let Some(link) = &message.link {
+        request = request.header("x-click", vec![in_header(link).into()]);
+    }
+    if is_name(&message.id) {
+        request = request.header("x-sequence-id", vec![message.id.as_str().into()]);
+    }
+    if let Some(value) = authorization(settings.token.as_ref(), settings.login.as_ref(), "token")? {
+        request = request.header("authorization", value);
+    }
+    Ok(request)
 }
 
 /// What an answer means. Statuses say it all; codes and words are in the body.

@@ -1,14 +1,18 @@
-//! The language of placeholders: texts in which some of it is known to the host alone.
+//! What a request is made of: texts, in which some of it is known to the host alone.
 //!
 //! A plugin has no secrets; it has their names. What it wants to send is a list of [parts](Part), and where a secret belongs, or
 //! something that is computed from one, stands what it is instead of its value. They are values of types, not marks within a
-//! text, so that nothing a message says can be taken for one. How a value is escaped follows from the place where it stands, and
-//! is not the plugin's choice. The host [fills](crate::fill()) them in, when it knows where the request goes.
+//! text, so that nothing a message says can be taken for one. [Written out](crate::Request::write), a secret is a placeholder of the host,
+//! `{{secret:NAME}}`, and a signature has been asked for.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 
-/// A part of a text.
+/// A part of an address or a header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
@@ -16,15 +20,23 @@ pub enum Part {
     Text(String),
     /// The value of a secret, by its name.
     Secret(String),
-    /// The access token that the host keeps for an application of WeChat, by its appid.
-    Token(String),
-    /// What the pieces give together, in base64: `Authorization: Basic`.
-    Base64(Vec<Piece>),
+    /// A secret that is `user:password`, as `Authorization: Basic` has it. In headers only.
+    Basic(String),
     /// A signature.
     Signature(Signature),
 }
 
-/// A piece of what a signature or an encoding is made from.
+/// A part of a body. Secrets do not belong into one: it holds what others wrote, and is shown to others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    /// As it is.
+    Text(String),
+    /// A signature, of which the body is no piece.
+    Signature(Signature),
+}
+
+/// A piece of what a signature is made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Piece {
@@ -39,35 +51,13 @@ pub enum Piece {
 }
 
 /// A signature that only somebody who knows the secret can make: what the key is, what is signed, and how it is written. Some
-/// protocols have the secret in the key, some in what is signed, hence pieces in both.
+/// protocols have the secret in the key, some in what is signed, hence pieces in both. It is HMAC (RFC 2104) with SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
-    /// How it is computed.
-    pub algorithm: Algorithm,
     /// The key.
     pub key: Vec<Piece>,
     /// What is signed; may be nothing.
     pub message: Vec<Piece>,
-    /// How it is written.
-    pub encoding: Encoding,
-}
-
-/// How a signature is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Algorithm {
-    /// RFC 2104 with SHA-256.
-    HmacSha256,
-}
-
-/// How a signature is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Encoding {
-    /// RFC 4648, 4: with `+`, `/` and padding.
-    Base64,
-    /// Lower-case hexadecimal digits.
-    Hex,
 }
 
 /// A text in the settings that may be secret: written as it is, or `{ secret = "NAME" }`.
@@ -88,14 +78,20 @@ pub struct Named {
     pub secret: String,
 }
 
+/// A signature from values, as each of the protocols writes it: base64 (RFC 4648, 4) of HMAC with SHA-256.
+pub fn sign(key: &[u8], message: &[u8]) -> String {
+    // HMAC takes keys of any length (RFC 2104, 2), so the error that the trait knows does not occur.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
+    mac.update(message);
+    STANDARD.encode(mac.finalize().into_bytes())
+}
+
 impl Part {
     /// What may be shown of it, in logs and ledgers.
     fn shown(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
-            Self::Secret(name) => format!("{{secret {name}}}"),
-            Self::Token(appid) => format!("{{token {appid}}}"),
-            Self::Base64(pieces) => format!("{{base64 of {}}}", names(pieces)),
+            Self::Secret(name) | Self::Basic(name) => format!("{{secret {name}}}"),
             Self::Signature(signature) => format!("{{signature by {}}}", names(&signature.key)),
         }
     }
@@ -124,6 +120,12 @@ impl From<&str> for Part {
 }
 
 impl From<String> for Part {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<String> for Content {
     fn from(text: String) -> Self {
         Self::Text(text)
     }

@@ -2,8 +2,11 @@
 //!
 //! Providers count what arrives within any minute, so [`Bucket`] remembers when its last tokens were taken instead of filling
 //! up evenly: a bucket that fills up lets twice its size pass within one window, half before and half behind its edge. What
-//! was sent before the daemon was restarted counts as well: the times of attempts are in the store, and
-//! [`Bucket::recall`] takes them.
+//! was sent before the daemon was restarted counts as well: whoever keeps the [times](Bucket::times) gives them back to
+//! [`Bucket::recall`].
+//!
+//! A request arrives some time between its leaving and its answer, and nobody here knows when. So a token that was taken for one
+//! counts as taken now for as long as it is [under way](Bucket::depart), and as taken at its [answer](Bucket::arrive) from then on.
 
 use std::collections::VecDeque;
 
@@ -42,14 +45,16 @@ pub struct Bucket {
     limits: Vec<Limit>,
     /// When the last tokens were taken, oldest first; as many as the largest count.
     taken: VecDeque<i64>,
+    /// Tokens of requests that are under way.
+    away: usize,
     closed: i64,
 }
 
 impl Bucket {
-    /// A bucket for limits, each of which has `margin` milliseconds added to its window.
+    /// A bucket for limits, each of which has `margin` milliseconds added to its window, but no more than a twentieth of it.
     pub fn new(limits: &[Limit], margin: i64) -> Self {
-        let limits = limits.iter().map(|it| Limit { window: it.window.saturating_add(margin), ..*it }).collect();
-        Self { limits, taken: VecDeque::new(), closed: i64::MIN }
+        let limit = |it: &Limit| Limit { window: it.window.saturating_add(margin.min(it.window / 20)), ..*it };
+        Self { limits: limits.iter().map(limit).collect(), taken: VecDeque::new(), away: 0, closed: i64::MIN }
     }
 
     /// Counts tokens that were taken earlier, before this bucket was made. In any order.
@@ -73,6 +78,36 @@ impl Bucket {
         Ok(())
     }
 
+    /// Takes a token for a request that leaves, or says from when on there may be one.
+    pub fn depart(&mut self, now: i64) -> Result<(), i64> {
+        let from = self.next(now);
+        if from > now {
+            return Err(from);
+        }
+        if !self.limits.is_empty() {
+            self.away += 1;
+        }
+        Ok(())
+    }
+
+    /// A request that left is answered, or never will be.
+    pub fn arrive(&mut self, now: i64) {
+        if self.away > 0 {
+            self.away -= 1;
+            self.recall([now]);
+        }
+    }
+
+    /// How many are under way.
+    pub fn away(&self) -> usize {
+        self.away
+    }
+
+    /// When the tokens were taken that still count, oldest first. Those that are under way are not among them.
+    pub fn times(&self) -> impl Iterator<Item = i64> {
+        self.taken.iter().copied()
+    }
+
     /// From when on there is a token; `now` or earlier if there is one.
     pub fn next(&mut self, now: i64) -> i64 {
         // The clock was set back: what is in the future was taken just now, as far as anybody can tell. Nobody waits for a clock.
@@ -82,10 +117,15 @@ impl Bucket {
         for taken in self.taken.iter_mut().rev().take_while(|it| **it > now) {
             *taken = now;
         }
-        let limits = self.limits.iter().map(|limit| match usize::try_from(limit.count) {
-            Ok(0) => i64::MAX,
-            Ok(count) if self.taken.len() >= count => self.taken[self.taken.len() - count].saturating_add(limit.window),
-            _ => i64::MIN,
+        let limits = self.limits.iter().map(|limit| {
+            let count = usize::try_from(limit.count).unwrap_or(usize::MAX);
+            match count.saturating_sub(self.away) {
+                _ if count == 0 => i64::MAX,
+                // If all that are under way arrived now.
+                0 => now.saturating_add(limit.window),
+                left if self.taken.len() >= left => self.taken[self.taken.len() - left].saturating_add(limit.window),
+                _ => i64::MIN,
+            }
         });
         limits.max().unwrap_or(i64::MIN).max(self.closed)
     }
@@ -156,6 +196,22 @@ mod tests {
         (0..20).for_each(|at| bucket.take(1_000_000_000 + at).unwrap());
         assert_eq!(bucket.take(500), Err(500 + MINUTE));
         assert_eq!(bucket.take(500 + MINUTE), Ok(()));
+    }
+
+    #[test]
+    fn what_is_under_way_counts_as_now_until_it_arrives() {
+        let mut bucket = Bucket::new(&[Limit { count: 3, window: 100 }], 0);
+        assert_eq!((0..3).map(|at| bucket.depart(at)).collect::<Result<(), _>>(), Ok(()));
+        assert_eq!(bucket.depart(500), Err(600), "nobody knows whether they arrived at 0 or 500");
+        bucket.arrive(500);
+        bucket.arrive(510);
+        assert_eq!(bucket.depart(599), Err(600));
+        assert_eq!((bucket.depart(600), bucket.depart(605)), (Ok(()), Err(610)));
+        assert_eq!((bucket.away(), bucket.times().collect::<Vec<_>>()), (2, vec![500, 510]));
+        let mut free = Bucket::new(&[], 0);
+        assert_eq!(free.depart(7), Ok(()));
+        free.arrive(8);
+        assert_eq!((free.away(), free.times().count()), (0, 0));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::part::{Part, shown};
+use crate::part::{Content, Part, shown};
 use crate::refused::Refused;
 
 /// A request. It is sent as it is: redirects are not followed, since a secret goes to the host that it is bound to and no other.
@@ -13,15 +13,14 @@ pub struct Request {
     pub method: Method,
     /// To whom. There are no placeholders in it: who gets a secret must be known before it is filled in.
     pub origin: Origin,
-    /// The path, and what the settings have of a query. Texts are parts of a URL already; values are percent-encoded, except for
-    /// `/`.
+    /// The path, and what the settings have of a query. Texts are parts of a URL already.
     pub path: Vec<Part>,
-    /// What is added to the query. Texts and values are percent-encoded.
+    /// What is added to the query. Texts are not percent-encoded yet.
     pub query: Vec<(String, Vec<Part>)>,
     /// Headers; names in lower case.
     pub headers: Vec<(String, Vec<Part>)>,
-    /// A document in JSON. Texts are parts of it already; values are escaped as within a string.
-    pub body: Vec<Part>,
+    /// Texts are parts of a document already; signatures stand within a string of JSON.
+    pub body: Vec<Content>,
 }
 
 /// The method of a request.
@@ -162,8 +161,14 @@ impl Request {
         self.body(vec![document.to_string().into()])
     }
 
+    /// With a text as its body.
+    pub(crate) fn text(mut self, text: &str) -> Self {
+        self.body = vec![text.to_owned().into()];
+        self.header("content-type", vec!["text/plain; charset=utf-8".into()])
+    }
+
     /// With parts of a document as its body.
-    pub(crate) fn body(mut self, parts: Vec<Part>) -> Self {
+    pub(crate) fn body(mut self, parts: Vec<Content>) -> Self {
         self.body = parts;
         self.header("content-type", vec!["application/json; charset=utf-8".into()])
     }
@@ -260,7 +265,7 @@ mod tests {
         let request = Request::new("https://a.example/base/", "/send")
             .unwrap()
             .query("key", vec![Part::Secret("ops".into())])
-            .query("t", vec![Part::Token("wx1".into())]);
-        assert_eq!(request.shown(), "POST https://a.example/base/send?key={secret ops}&t={token wx1}");
+            .query("t", vec![Part::Basic("wx1".into())]);
+        assert_eq!(request.shown(), "POST https://a.example/base/send?key={secret ops}&t={secret wx1}");
     }
 }

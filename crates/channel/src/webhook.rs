@@ -15,7 +15,7 @@ use crate::answer::{Answer, text};
 use crate::message::Message;
 use crate::moment::SECOND;
 use crate::outcome::Outcome;
-use crate::part::{Algorithm, Encoding, Part, Piece, Signature, Word};
+use crate::part::{Part, Piece, Signature, Word, sign};
 use crate::refused::Refused;
 use crate::request::{Method, Request};
 
@@ -25,7 +25,8 @@ use crate::request::{Method, Request};
 pub struct Webhook {
     /// Where requests go.
     pub url: String,
-    /// The name of the secret that the URL ends in, for servers that know their callers by nothing else.
+    /// The name of the secret that the URL ends in, for servers that know their callers by nothing else. It is the last part of a
+    /// path: a `/` in it is encoded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_path: Option<String>,
     /// `POST` or `PUT`.
@@ -37,6 +38,9 @@ pub struct Webhook {
     /// The name of the secret that is sent as `Authorization: Bearer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearer: Option<String>,
+    /// The name of the secret `user:password` that is sent as `Authorization: Basic`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
     /// More headers, by their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Word>,
@@ -46,7 +50,7 @@ pub struct Webhook {
 pub fn signature(key: &[u8], id: &str, now: i64, body: &[u8]) -> String {
     let mut message = format!("{id}.{}.", now.div_euclid(SECOND)).into_bytes();
     message.extend_from_slice(body);
-    format!("v1,{}", crate::sign(Algorithm::HmacSha256, key, &message, Encoding::Base64))
+    format!("v1,{}", sign(key, &message))
 }
 
 /// The request of a message.
@@ -67,15 +71,13 @@ pub fn request(message: &Message, settings: &Webhook, now: i64) -> Result<Reques
         .header("webhook-timestamp", vec![seconds.clone().into()]);
     if let Some(secret) = &settings.signed_with {
         let signature = Signature {
-            algorithm: Algorithm::HmacSha256,
             key: vec![Piece::Decoded(secret.clone())],
             message: vec![Piece::Text(format!("{id}.{seconds}.")), Piece::Body],
-            encoding: Encoding::Base64,
         };
         request = request.header("webhook-signature", vec!["v1,".into(), Part::Signature(signature)]);
     }
-    if let Some(secret) = &settings.bearer {
-        request = request.header("authorization", vec!["Bearer ".into(), Part::Secret(secret.clone())]);
+    if let Some(value) = authorization(settings.bearer.as_ref(), settings.login.as_ref(), "bearer")? {
+        request = request.header("authorization", value);
     }
     for (name, value) in &settings.headers {
         let name = name.to_ascii_lowercase();
@@ -85,6 +87,20 @@ pub fn request(message: &Message, settings: &Webhook, now: i64) -> Result<Reques
         request = request.header(&name, vec![Part::from(value)]);
     }
     Ok(request)
+}
+
+/// The header of a token, of a login or of neither; `key` is what the token is called in the settings.
+pub(crate) fn authorization(
+    token: Option<&String>,
+    login: Option<&String>,
+    key: &'static str,
+) -> Result<Option<Vec<Part>>, Refused> {
+    match (token, login) {
+        (None, None) => Ok(None),
+        (Some(token), None) => Ok(Some(vec!["Bearer ".into(), Part::Secret(token.clone())])),
+        (None, Some(login)) => Ok(Some(vec!["Basic ".into(), Part::Basic(login.clone())])),
+        (Some(_), Some(_)) => Err(Refused::rule("login", format!("left out where there is `{key}`"))),
+    }
 }
 
 /// Headers that belong to the connection.

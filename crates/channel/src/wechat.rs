@@ -38,12 +38,12 @@ fn openid<'a>(message: &'a Message, channel: &'static str) -> Result<&'a str, Re
     }
 }
 
-/// A request to the API with the application's token.
-fn call(base: &str, path: &str, appid: &str) -> Result<Request, Refused> {
-    if appid.is_empty() {
-        return Err(Refused::Empty { field: "appid".into() });
+/// A request to the API with the application's access token, which is a secret of this name.
+fn call(base: &str, path: &str, token: &str) -> Result<Request, Refused> {
+    if token.is_empty() {
+        return Err(Refused::Empty { field: "token".into() });
     }
-    Ok(Request::new(base, path)?.query("access_token", vec![Part::Token(appid.to_owned())]))
+    Ok(Request::new(base, path)?.query("access_token", vec![Part::Secret(token.to_owned())]))
 }
 
 /// What an answer of the API means. The fleet's keeper of tokens asks it too.

@@ -4,8 +4,8 @@
 
 use proptest::prelude::*;
 use serde_json::Value;
-use upkeep_channel::{Message, Recipients, Settings, Severity, digest, merged, request};
-use upkeep_channel::{dingtalk, feishu, ntfy, part::Part, wechat, wecom};
+use upkeep_channel::{Level, Message, Recipients, Settings, digest, merged, request};
+use upkeep_channel::{dingtalk, feishu, ntfy, part::Content, wechat, wecom};
 
 const ROBOTS: [&str; 4] = [
     r#"{ "type": "wecom", "key": "k" }"#,
@@ -21,18 +21,21 @@ fn settings(text: &str) -> Settings {
 /// The body with a signature of the length that HMAC-SHA256 in base64 has.
 fn body(message: &Message, settings: &Settings) -> String {
     let parts = request(message, settings, 1_796_008_838_123).unwrap().body;
-    parts.iter().map(|it| if let Part::Text(text) = it { text.clone() } else { "x".repeat(44) }).collect()
+    parts.iter().map(|it| if let Content::Text(text) = it { text.clone() } else { "x".repeat(44) }).collect()
 }
 
 /// What the robot shows, and what it takes at most.
 fn shown(message: &Message, settings: &Settings) -> (String, usize) {
-    let document: Value = serde_json::from_str(&body(message, settings)).unwrap();
+    let body = body(message, settings);
+    if let Settings::Ntfy(_) = settings {
+        return (body, ntfy::MOST);
+    }
+    let document: Value = serde_json::from_str(&body).unwrap();
     let (text, most) = match settings {
         Settings::WeCom(_) if document["msgtype"] == "text" => (&document["text"]["content"], wecom::MOST_TEXT),
         Settings::WeCom(_) => (&document["markdown"]["content"], wecom::MOST_MARKDOWN),
         Settings::DingTalk(_) => (&document["markdown"]["text"], dingtalk::MOST),
         Settings::Feishu(_) => (&document["content"]["text"], feishu::MOST),
-        Settings::Ntfy(_) => (&document["message"], ntfy::MOST),
         _ => (&document["text"]["content"], wechat::service::MOST),
     };
     (text.as_str().unwrap().to_owned(), most)
@@ -63,8 +66,8 @@ fn mentions() -> impl Strategy<Value = Vec<String>> {
     prop::collection::vec("1[0-9]{10}", 0..3)
 }
 
-fn severity() -> impl Strategy<Value = Severity> {
-    prop_oneof![Just(Severity::Info), Just(Severity::Low), Just(Severity::High), Just(Severity::Critical)]
+fn level() -> impl Strategy<Value = Level> {
+    prop_oneof![Just(Level::Info), Just(Level::Warn), Just(Level::Error), Just(Level::Critical)]
 }
 
 proptest! {
@@ -72,12 +75,12 @@ proptest! {
 
     #[test]
     fn nothing_exceeds_what_a_provider_takes(
-        title in "[a-z日\"\\\\<@*]{1,300}", text in texts(), mention in mentions(), severity in severity(), linked in any::<bool>(),
+        title in "[a-z日\"\\\\<@*]{1,300}", text in texts(), mention in mentions(), level in level(), linked in any::<bool>(),
     ) {
         let to = Recipients { openid: Some("o1".into()), mention, ..Recipients::default() };
         let link = linked.then(|| "https://ops.example/x".to_owned());
-        let message = Message { id: "m".into(), title, text, to, severity, link, ..Message::default() };
-        for robot in ROBOTS.into_iter().chain([r#"{ "type": "wechat-service", "appid": "wx1" }"#]) {
+        let message = Message { id: "m".into(), title, text, to, level, link, ..Message::default() };
+        for robot in ROBOTS.into_iter().chain([r#"{ "type": "wechat-service", "token": "wx" }"#]) {
             let settings = settings(robot);
             let (shown, most) = shown(&message, &settings);
             prop_assert!(shown.len() <= most, "{} of {most}: {robot}", shown.len());
@@ -89,19 +92,19 @@ proptest! {
 
     #[test]
     fn a_digest_counts_all(
-        messages in prop::collection::vec(("[a-c]{1,2}", "[a-z日\"*\\\\<@ ]{0,200}", severity(), mentions()), 2..60),
+        messages in prop::collection::vec(("[a-c]{1,2}", "[a-z日\"*\\\\<@ ]{0,200}", level(), mentions()), 2..60),
         room in 0_usize..3000,
     ) {
-        let messages: Vec<Message> = messages.into_iter().enumerate().map(|(at, (key, title, severity, mention))| {
+        let messages: Vec<Message> = messages.into_iter().enumerate().map(|(at, (key, title, level, mention))| {
             let to = Recipients { mention, ..Recipients::default() };
-            Message { id: format!("m-{at}"), key, title: format!("t{title}"), severity, to, ..Message::default() }
+            Message { id: format!("m-{at}"), group: key, title: format!("t{title}"), level, to, ..Message::default() }
         }).collect();
         let said = digest(&messages, room);
         prop_assert_eq!(counted(&said.text), messages.len(), "{}", said.text);
         let head = format!("{} messages: ", messages.len());
         prop_assert!(said.title.starts_with(&head), "{}", said.title);
         prop_assert!(said.text.len() <= room.max(60), "{} of {room}", said.text.len());
-        prop_assert_eq!(said.severity, messages.iter().map(|it| it.severity).max().unwrap());
+        prop_assert_eq!(said.level, messages.iter().map(|it| it.level).max().unwrap());
 
         for robot in ROBOTS {
             let settings = settings(robot);
@@ -124,11 +127,11 @@ fn counted(text: &str) -> usize {
     text.lines().filter_map(of_line).sum()
 }
 
-fn message(at: usize, key: &str, severity: Severity, title: &str) -> Message {
+fn message(at: usize, group: &str, level: Level, title: &str) -> Message {
     Message {
         id: format!("m-{at}"),
-        key: key.into(),
-        severity,
+        group: group.into(),
+        level,
         title: title.into(),
         at: i64::try_from(at).unwrap(),
         ..Message::default()
@@ -138,29 +141,29 @@ fn message(at: usize, key: &str, severity: Severity, title: &str) -> Message {
 #[test]
 fn a_digest_is_readable() {
     let mut messages = vec![
-        message(0, "backup/web", Severity::Info, "Backup took long"),
-        message(1, "disk/var", Severity::Critical, "Disk /var is full"),
-        message(2, "backup/web", Severity::High, "Backup failed"),
+        message(0, "backup/web", Level::Info, "Backup took long"),
+        message(1, "disk/var", Level::Critical, "Disk /var is full"),
+        message(2, "backup/web", Level::Error, "Backup failed"),
     ];
-    messages.extend((3..10).map(|it| message(it, "scan", Severity::Low, &format!("Finding {it}"))));
+    messages.extend((3..10).map(|it| message(it, "scan", Level::Warn, &format!("Finding {it}"))));
     let said = digest(&messages, 4000);
-    assert_eq!(said.title, "10 messages: 1 critical, 1 high, 7 low, 1 info");
+    assert_eq!(said.title, "10 messages: 1 critical, 1 error, 7 warn, 1 info");
     assert_eq!(
         said.text,
-        "**disk/var**: 1 (1 critical)\n- Disk /var is full\n\n**backup/web**: 2 (1 high, 1 info)\n- Backup failed\n- Backup took long\n\n\
-         **scan**: 7 (7 low)\n- Finding 3\n- Finding 4\n- Finding 5\n- Finding 6\n- Finding 7\n- … and 2 more"
+        "**disk/var**: 1 (1 critical)\n- Disk /var is full\n\n**backup/web**: 2 (1 error, 1 info)\n- Backup failed\n- Backup took long\n\n\
+         **scan**: 7 (7 warn)\n- Finding 3\n- Finding 4\n- Finding 5\n- Finding 6\n- Finding 7\n- … and 2 more"
     );
-    assert_eq!((said.severity, said.key.as_str(), said.at), (Severity::Critical, "digest", 9));
+    assert_eq!((said.level, said.group.as_str(), said.at), (Level::Critical, "digest", 9));
     assert_eq!(
         digest(&messages, 130).text,
-        "**disk/var**: 1 (1 critical)\n- Disk /var is full\n\n**backup/web**: 2 (1 high, 1 info)\n\n**scan**: 7 (7 low)",
+        "**disk/var**: 1 (1 critical)\n- Disk /var is full\n\n**backup/web**: 2 (1 error, 1 info)\n\n**scan**: 7 (7 warn)",
         "lines go before heads do"
     );
     assert_eq!(
         digest(&messages, 80).text,
-        "**disk/var**: 1 (1 critical)\n- Disk /var is full\n\n… and 9 more of 2 keys"
+        "**disk/var**: 1 (1 critical)\n- Disk /var is full\n\n… and 9 more of 2 groups"
     );
-    assert_eq!(digest(&messages, 0).text, "… and 10 more of 3 keys");
+    assert_eq!(digest(&messages, 0).text, "… and 10 more of 3 groups");
 
     let mut turned = messages.clone();
     turned.reverse();
@@ -172,7 +175,7 @@ fn a_digest_is_readable() {
 #[test]
 fn a_hundred_thousand_messages_are_one() {
     let messages: Vec<Message> = (0..100_000)
-        .map(|it| message(it, &format!("key-{}", it % 5000), Severity::High, "日本語 \"quoted\" <@ `code`"))
+        .map(|it| message(it, &format!("key-{}", it % 5000), Level::Error, "日本語 \"quoted\" <@ `code`"))
         .collect();
     for robot in ROBOTS {
         let settings = settings(robot);
@@ -191,7 +194,7 @@ fn a_hundred_thousand_messages_are_one() {
 fn who_is_called_is_called_by_the_digest() {
     let calling = |at: usize, name: &str| {
         let to = Recipients { mention: vec![name.to_owned()], ..Recipients::default() };
-        Message { to, ..message(at, "a", Severity::Info, "x") }
+        Message { to, ..message(at, "a", Level::Info, "x") }
     };
     let few = [calling(0, "13800138001"), calling(1, "13800138000"), calling(2, "13800138001")];
     assert_eq!(digest(&few, 900).to.mention, ["13800138000", "13800138001"]);
@@ -208,10 +211,10 @@ fn who_is_called_is_called_by_the_digest() {
 
 #[test]
 fn messages_to_single_users_are_not_merged() {
-    let messages = [message(0, "a", Severity::Info, "x"), message(1, "a", Severity::Info, "y")];
+    let messages = [message(0, "a", Level::Info, "x"), message(1, "a", Level::Info, "y")];
     for text in [
-        r#"{ "type": "wechat-subscribe", "appid": "wx1", "templates": {} }"#,
-        r#"{ "type": "wechat-service", "appid": "wx1" }"#,
+        r#"{ "type": "wechat-subscribe", "token": "wx", "templates": {} }"#,
+        r#"{ "type": "wechat-service", "token": "wx" }"#,
     ] {
         assert_eq!(merged(&messages, &settings(text)), None);
     }

@@ -10,8 +10,8 @@ const NOW: i64 = 1_796_008_838_000;
 /// Midnight in Beijing.
 const TOMORROW: i64 = 1_796_054_400_000;
 
-const WECHAT: &str = r#"{ "type": "wechat-subscribe", "appid": "wx1", "templates": {} }"#;
-const SERVICE: &str = r#"{ "type": "wechat-service", "appid": "wx1" }"#;
+const WECHAT: &str = r#"{ "type": "wechat-subscribe", "token": "wx", "templates": {} }"#;
+const SERVICE: &str = r#"{ "type": "wechat-service", "token": "wx" }"#;
 const WECOM: &str = r#"{ "type": "wecom", "key": "k" }"#;
 const DINGTALK: &str = r#"{ "type": "dingtalk", "access_token": "t" }"#;
 const FEISHU: &str = r#"{ "type": "feishu", "hook": "h" }"#;

@@ -5,29 +5,15 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use upkeep_channel::{
-    Denied, Filled, Message, Origin, Recipients, Refused, Settings, Severity, Template, Vault, fill, mail, request,
-};
+use upkeep_channel::{Level, Message, Recipients, Refused, Settings, Template, Written, mail, request};
 
 const NOW: i64 = 1_796_008_838_123;
-
-struct Names;
-
-impl Vault for Names {
-    fn secret(&self, name: &str, _: &Origin) -> Result<String, Denied> {
-        Ok(format!("<{name}>"))
-    }
-
-    fn token(&self, appid: &str, _: &Origin) -> Result<String, Denied> {
-        Ok(format!("token-of-{appid}"))
-    }
-}
 
 fn message() -> Message {
     Message {
         id: "m-1".into(),
-        key: "backup/web".into(),
-        severity: Severity::High,
+        group: "backup/web".into(),
+        level: Level::Error,
         title: "Backup failed".into(),
         text: "The folder `/srv` is **gone**.".into(),
         link: Some("https://ops.example/runs/7".into()),
@@ -56,18 +42,18 @@ fn template(name: &str, fields: &[(&str, &str)]) -> Template {
     Template { name: name.into(), fields, page: None }
 }
 
-fn asked(message: &Message, settings: Value) -> Result<Filled, Refused> {
+fn asked(message: &Message, settings: Value) -> Result<Written, Refused> {
     let settings: Settings = serde_json::from_value(settings).unwrap();
-    Ok(fill(&request(message, &settings, NOW)?, &Names).unwrap())
+    Ok(request(message, &settings, NOW)?.write(|_, _| Err("nobody signs")).unwrap())
 }
 
-fn body(filled: &Filled) -> Value {
-    serde_json::from_slice(&filled.body).unwrap()
+fn body(written: &Written) -> Value {
+    serde_json::from_slice(&written.body).unwrap()
 }
 
 fn subscribe() -> Value {
     json!({
-        "type": "wechat-subscribe", "appid": "wx1", "state": "trial", "language": "zh_CN",
+        "type": "wechat-subscribe", "token": "shop", "state": "trial", "language": "zh_CN",
         "templates": { "order": { "id": "T1", "page": "pages/order?id=7", "fields": ["thing1", "amount2"] } },
     })
 }
@@ -75,10 +61,10 @@ fn subscribe() -> Value {
 #[test]
 fn wechat_subscribe() {
     let fields = [("thing1", "咖啡"), ("amount2", "￥12.50")];
-    let filled = asked(&to_user(Some(template("order", &fields))), subscribe()).unwrap();
-    assert_eq!(filled.url, "https://api.weixin.qq.com/cgi-bin/message/subscribe/send?access_token=token-of-wx1");
+    let written = asked(&to_user(Some(template("order", &fields))), subscribe()).unwrap();
+    assert_eq!(written.url, "https://api.weixin.qq.com/cgi-bin/message/subscribe/send?access_token={{secret:shop}}");
     assert_eq!(
-        body(&filled),
+        body(&written),
         json!({
             "touser": "o7esq5OI1Uej6Xixw1lA2H7XDVbc", "template_id": "T1", "page": "pages/order?id=7",
             "miniprogram_state": "trial", "lang": "zh_CN",
@@ -117,44 +103,44 @@ fn wechat_subscribe_refuses_what_would_be_lost() {
 
 #[test]
 fn wechat_service() {
-    let filled = asked(&to_user(None), json!({ "type": "wechat-service", "appid": "wx1" })).unwrap();
-    assert_eq!(filled.url, "https://api.weixin.qq.com/cgi-bin/message/custom/send?access_token=token-of-wx1");
-    let content = "[high] Backup failed\n\nThe folder /srv is gone.\n\nhttps://ops.example/runs/7";
+    let written = asked(&to_user(None), json!({ "type": "wechat-service", "token": "shop" })).unwrap();
+    assert_eq!(written.url, "https://api.weixin.qq.com/cgi-bin/message/custom/send?access_token={{secret:shop}}");
+    let content = "[error] Backup failed\n\nThe folder /srv is gone.\n\nhttps://ops.example/runs/7";
     assert_eq!(
-        body(&filled),
+        body(&written),
         json!({ "touser": "o7esq5OI1Uej6Xixw1lA2H7XDVbc", "msgtype": "text", "text": { "content": content } })
     );
 
     let look = json!({ "link": { "thumb_url": "https://ops.example/t.png" } });
-    let filled = asked(&to_user(None), json!({ "type": "wechat-service", "appid": "wx1", "look": look })).unwrap();
+    let written = asked(&to_user(None), json!({ "type": "wechat-service", "token": "shop", "look": look })).unwrap();
     assert_eq!(
-        body(&filled)["link"],
+        body(&written)["link"],
         json!({
-            "title": "[high] Backup failed", "description": "The folder /srv is gone.",
+            "title": "[error] Backup failed", "description": "The folder /srv is gone.",
             "url": "https://ops.example/runs/7", "thumb_url": "https://ops.example/t.png",
         })
     );
 
     let look = json!({ "page": { "page": "pages/index", "thumb_media_id": "M1" } });
-    let filled = asked(&to_user(None), json!({ "type": "wechat-service", "appid": "wx1", "look": look })).unwrap();
-    assert_eq!(body(&filled)["msgtype"], "miniprogrampage");
+    let written = asked(&to_user(None), json!({ "type": "wechat-service", "token": "shop", "look": look })).unwrap();
+    assert_eq!(body(&written)["msgtype"], "miniprogrampage");
     assert_eq!(
-        body(&filled)["miniprogrampage"],
-        json!({ "title": "[high] Backup failed", "pagepath": "pages/index", "thumb_media_id": "M1" })
+        body(&written)["miniprogrampage"],
+        json!({ "title": "[error] Backup failed", "pagepath": "pages/index", "thumb_media_id": "M1" })
     );
 }
 
 #[test]
 fn wecom() {
     let settings = json!({ "type": "wecom", "key": "robot" });
-    let filled = asked(&message(), settings.clone()).unwrap();
-    assert_eq!(filled.url, "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=%3Crobot%3E");
-    let content = "### [high] Backup failed\n\nThe folder `/srv` is **gone**.\n\n[https://ops.example/runs/7](https://ops.example/runs/7)";
-    assert_eq!(body(&filled), json!({ "msgtype": "markdown", "markdown": { "content": content } }));
+    let written = asked(&message(), settings.clone()).unwrap();
+    assert_eq!(written.url, "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key={{secret:robot}}");
+    let content = "### [error] Backup failed\n\nThe folder `/srv` is **gone**.\n\n[https://ops.example/runs/7](https://ops.example/runs/7)";
+    assert_eq!(body(&written), json!({ "msgtype": "markdown", "markdown": { "content": content } }));
 
-    let filled = asked(&calling(&["@all", "13800138000", "zhangsan"]), settings).unwrap();
-    let text = &body(&filled)["text"];
-    assert_eq!(text["content"], "[high] Backup failed\n\nThe folder /srv is gone.\n\nhttps://ops.example/runs/7");
+    let written = asked(&calling(&["@all", "13800138000", "zhangsan"]), settings).unwrap();
+    let text = &body(&written)["text"];
+    assert_eq!(text["content"], "[error] Backup failed\n\nThe folder /srv is gone.\n\nhttps://ops.example/runs/7");
     assert_eq!(
         (&text["mentioned_list"], &text["mentioned_mobile_list"]),
         (&json!(["zhangsan"]), &json!(["@all", "13800138000"]))
@@ -164,11 +150,11 @@ fn wecom() {
 #[test]
 fn dingtalk() {
     let settings = json!({ "type": "dingtalk", "access_token": "robot" });
-    let filled = asked(&calling(&["@all", "13800138000"]), settings.clone()).unwrap();
-    assert_eq!(filled.url, "https://oapi.dingtalk.com/robot/send?access_token=%3Crobot%3E");
-    let said = body(&filled);
+    let written = asked(&calling(&["@all", "13800138000"]), settings.clone()).unwrap();
+    assert_eq!(written.url, "https://oapi.dingtalk.com/robot/send?access_token={{secret:robot}}");
+    let said = body(&written);
     assert_eq!(said["msgtype"], "markdown");
-    assert_eq!(said["markdown"]["title"], "[high] Backup failed");
+    assert_eq!(said["markdown"]["title"], "[error] Backup failed");
     assert!(
         said["markdown"]["text"].as_str().unwrap().ends_with("(https://ops.example/runs/7) @13800138000"),
         "{said}"
@@ -183,11 +169,11 @@ fn dingtalk() {
 #[test]
 fn feishu() {
     let settings = json!({ "type": "feishu", "hook": "robot", "base": "https://open.larksuite.com" });
-    let filled = asked(&calling(&["@all", "ou_1"]), settings.clone()).unwrap();
-    assert_eq!(filled.url, "https://open.larksuite.com/open-apis/bot/v2/hook/%3Crobot%3E");
-    let text = "[high] Backup failed\n\nThe folder /srv is gone.\n\nhttps://ops.example/runs/7 \
+    let written = asked(&calling(&["@all", "ou_1"]), settings.clone()).unwrap();
+    assert_eq!(written.url, "https://open.larksuite.com/open-apis/bot/v2/hook/{{secret:robot}}");
+    let text = "[error] Backup failed\n\nThe folder /srv is gone.\n\nhttps://ops.example/runs/7 \
                 <at user_id=\"all\"></at> <at user_id=\"ou_1\"></at>";
-    assert_eq!(body(&filled), json!({ "msg_type": "text", "content": { "text": text } }));
+    assert_eq!(body(&written), json!({ "msg_type": "text", "content": { "text": text } }));
     assert!(asked(&calling(&["\"></at>"]), settings).is_err());
 }
 
@@ -198,7 +184,7 @@ fn nobody_is_called_by_what_a_text_contains() {
     for (settings, message) in [
         (json!({ "type": "wecom", "key": "kk" }), bad(message())),
         (json!({ "type": "feishu", "hook": "kk" }), bad(message())),
-        (json!({ "type": "wechat-service", "appid": "wx1" }), bad(to_user(None))),
+        (json!({ "type": "wechat-service", "token": "shop" }), bad(to_user(None))),
     ] {
         let mark = match settings["type"].as_str().unwrap() {
             "wecom" => "<@",
@@ -212,25 +198,59 @@ fn nobody_is_called_by_what_a_text_contains() {
 
 #[test]
 fn ntfy() {
-    let settings =
-        json!({ "type": "ntfy", "topic": { "secret": "topic" }, "secret": "tk", "base": "https://ntfy.example/sub" });
-    let filled = asked(&message(), settings).unwrap();
-    assert_eq!(filled.url, "https://ntfy.example/sub/");
+    let settings = json!({ "type": "ntfy", "topic": { "secret": "topic" }, "token": "tk", "base": "https://ntfy.example/sub" });
+    let written = asked(&message(), settings).unwrap();
+    assert_eq!(written.url, "https://ntfy.example/sub/{{secret:topic}}");
+    assert_eq!(written.body, "The folder `/srv` is **gone**.".as_bytes());
     assert_eq!(
-        body(&filled),
-        json!({
-            "topic": "<topic>", "title": "Backup failed", "message": "The folder `/srv` is **gone**.", "markdown": true,
-            "priority": 4, "tags": ["warning"], "click": "https://ops.example/runs/7",
-        })
+        written.headers,
+        [
+            ("content-type", "text/plain; charset=utf-8"),
+            // Backup failed
+            ("x-title", "=?UTF-8?B?QmFja3VwIGZhaWxlZA==?="),
+            ("x-markdown", "1"),
+            ("x-priority", "4"),
+            ("x-tags", "warning"),
+            // https://ops.example/runs/7
+            ("x-click", "=?UTF-8?B?aHR0cHM6Ly9vcHMuZXhhbXBsZS9ydW5zLzc=?="),
+            ("x-sequence-id", "m-1"),
+            ("authorization", "Bearer {{secret:tk}}"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
     );
-    assert!(filled.headers.contains(&("authorization".into(), "Bearer <tk>".into())));
-    let odd = asked(&message(), json!({ "type": "ntfy", "topic": "a\",\"x\":\"b" })).unwrap();
-    assert_eq!(body(&odd)["topic"], "a\",\"x\":\"b");
-    let login = asked(&message(), json!({ "type": "ntfy", "topic": "t", "user": "u", "secret": "pp" })).unwrap();
-    // base64 of u:<pp>
-    assert!(login.headers.contains(&("authorization".into(), "Basic dTo8cHA+".into())), "{:?}", login.headers);
-    let no_secret = asked(&message(), json!({ "type": "ntfy", "topic": "t", "user": "u" }));
-    assert_eq!(no_secret.unwrap_err().to_string(), "secret is empty: write something into it");
+    let odd = asked(&message(), json!({ "type": "ntfy", "topic": "a/b" }));
+    assert_eq!(odd.unwrap_err().to_string(), "topic must be up to 64 letters, digits, - and _");
+    let login = asked(&message(), json!({ "type": "ntfy", "topic": "t", "login": "pp" })).unwrap();
+    assert!(login.headers.contains(&("authorization".into(), "Basic {{basic:pp}}".into())), "{:?}", login.headers);
+    let both = asked(&message(), json!({ "type": "ntfy", "topic": "t", "login": "pp", "token": "tk" }));
+    assert_eq!(both.unwrap_err().to_string(), "login must be left out where there is `token`");
+}
+
+/// A message that says what looks like a placeholder has it where nobody looks for one.
+#[test]
+fn what_a_message_says_is_no_placeholder() {
+    let text = "{{secret:key}} %7B%7Bsecret:key%7D%7D {{basic:key}}";
+    let message = Message {
+        id: "m-1".into(),
+        group: text.into(),
+        title: text.into(),
+        text: text.into(),
+        template: Some(template(text, &[(text, text)])),
+        ..Message::default()
+    };
+    for settings in [
+        json!({ "type": "wecom", "key": "key" }),
+        json!({ "type": "dingtalk", "access_token": "key" }),
+        json!({ "type": "feishu", "hook": "key" }),
+        json!({ "type": "ntfy", "topic": { "secret": "key" }, "login": "key" }),
+        json!({ "type": "webhook", "url": "https://a.example/", "secret_path": "key", "bearer": "key" }),
+    ] {
+        let mut written = asked(&message, settings).unwrap();
+        written.headers.retain(|(name, _)| name != "authorization");
+        assert!(!written.headers.iter().any(|(_, value)| value.contains("{{")), "{:?}", written.headers);
+        assert!(written.url.matches("{{").count() <= 1 && !written.url.contains("%7B"), "{}", written.url);
+        assert!(String::from_utf8_lossy(&written.body).contains("{{secret:key}}"), "it is said all the same");
+    }
 }
 
 #[test]
@@ -239,26 +259,26 @@ fn webhook() {
         "type": "webhook", "url": "https://hooks.example/services/?v=1&w", "method": "PUT", "bearer": "bb",
         "headers": { "X-Team": "ops", "X-Key": { "secret": "kk" } },
     });
-    let filled = asked(&message(), settings.clone()).unwrap();
-    assert_eq!((filled.method, filled.url.as_str()), ("PUT", "https://hooks.example/services/?v=1&w"));
+    let written = asked(&message(), settings.clone()).unwrap();
+    assert_eq!((written.method, written.url.as_str()), ("PUT", "https://hooks.example/services/?v=1&w"));
     assert_eq!(
-        filled.headers,
+        written.headers,
         [
             ("content-type", "application/json; charset=utf-8"),
             ("idempotency-key", "m-1"),
             ("webhook-id", "m-1"),
             ("webhook-timestamp", "1796008838"),
-            ("authorization", "Bearer <bb>"),
-            ("x-key", "<kk>"),
+            ("authorization", "Bearer {{secret:bb}}"),
+            ("x-key", "{{secret:kk}}"),
             ("x-team", "ops"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
     );
-    let read: Message = serde_json::from_slice(&filled.body).unwrap();
+    let read: Message = serde_json::from_slice(&written.body).unwrap();
     assert_eq!(read, message(), "the body is the message");
 
-    let slack = json!({ "type": "webhook", "url": "https://hooks.example/services/", "secret_path": "T0/B0/x" });
-    assert_eq!(asked(&message(), slack).unwrap().url, "https://hooks.example/services/%3CT0/B0/x%3E");
+    let slack = json!({ "type": "webhook", "url": "https://hooks.example/services/T0/B0/", "secret_path": "slack" });
+    assert_eq!(asked(&message(), slack).unwrap().url, "https://hooks.example/services/T0/B0/{{secret:slack}}");
     for name in ["host", "Content-Length", "Webhook-Id", "Idempotency-Key"] {
         let mut settings = settings.clone();
         settings["headers"] = json!(BTreeMap::from([(name, "x")]));
@@ -277,7 +297,8 @@ fn what_has_a_form_alone_is_shown_elsewhere_too() {
     let text = "amount2: ￥12.50\n- thing1: 咖啡";
     let wecom = said(json!({ "type": "wecom", "key": "robot" }));
     assert_eq!(wecom["markdown"]["content"], format!("### order\n\n- {text}"));
-    assert_eq!(said(json!({ "type": "ntfy", "topic": "t" }))["message"], format!("- {text}\n"));
+    let ntfy = asked(&message, json!({ "type": "ntfy", "topic": "t" })).unwrap();
+    assert_eq!(String::from_utf8(ntfy.body).unwrap(), format!("- {text}\n"));
     let feishu = said(json!({ "type": "feishu", "hook": "robot" }));
     assert_eq!(feishu["content"]["text"], format!("order\n\n- {text}"));
 }
@@ -299,7 +320,7 @@ fn mail_has_text_and_html() {
     let settings = mail::MailSettings { to: vec!["ops@example.org".into()], prefix: "[web-1]".into() };
     let mail = mail::mail(&message(), &settings).unwrap();
     assert_eq!((mail.id.as_str(), mail.to.as_slice()), ("m-1", &["ops@example.org".to_owned()][..]));
-    assert_eq!(mail.subject, "[web-1] [high] Backup failed");
+    assert_eq!(mail.subject, "[web-1] [error] Backup failed");
     assert_eq!(mail.text, "The folder /srv is gone.\n\nhttps://ops.example/runs/7\n");
     assert_eq!(
         mail.html,
@@ -308,7 +329,7 @@ fn mail_has_text_and_html() {
          <p><a href=\"https://ops.example/runs/7\">https://ops.example/runs/7</a></p>\n</body></html>\n"
     );
     let split = Message { title: "a\r\nBcc: evil@example.org".into(), ..message() };
-    assert_eq!(mail::mail(&split, &settings).unwrap().subject, "[web-1] [high] a Bcc: evil@example.org");
+    assert_eq!(mail::mail(&split, &settings).unwrap().subject, "[web-1] [error] a Bcc: evil@example.org");
     for bad in [
         "",
         "a",

@@ -16,16 +16,17 @@ fn schema_and_reader_agree_on_settings() {
     for (good, settings) in [
         (
             true,
-            json!({ "type": "wechat-subscribe", "appid": "wx1", "templates": templates, "state": "formal", "language": "en_US" }),
+            json!({ "type": "wechat-subscribe", "token": "wx", "templates": templates, "state": "formal", "language": "en_US" }),
         ),
-        (true, json!({ "type": "wechat-service", "appid": "wx1", "base": "http://127.0.0.1:8080" })),
-        (true, json!({ "type": "wechat-service", "appid": "wx1", "look": "text" })),
-        (true, json!({ "type": "wechat-service", "appid": "wx1", "look": { "link": { "thumb_url": "u" } } })),
+        (true, json!({ "type": "wechat-service", "token": "wx", "base": "http://127.0.0.1:8080" })),
+        (true, json!({ "type": "wechat-service", "token": "wx", "look": "text" })),
+        (true, json!({ "type": "wechat-service", "token": "wx", "look": { "link": { "thumb_url": "u" } } })),
         (true, json!({ "type": "wecom", "key": "k" })),
         (true, json!({ "type": "dingtalk", "access_token": "t", "signed_with": "s" })),
         (true, json!({ "type": "feishu", "hook": "h" })),
         (true, json!({ "type": "ntfy", "topic": "t" })),
-        (true, json!({ "type": "ntfy", "topic": { "secret": "t" }, "user": "u", "secret": "s" })),
+        (true, json!({ "type": "ntfy", "topic": { "secret": "t" }, "login": "s" })),
+        (true, json!({ "type": "ntfy", "topic": "t", "token": "s" })),
         (
             true,
             json!({ "type": "webhook", "url": "https://a.example/", "method": "PUT", "headers": { "x": { "secret": "s" }, "y": "z" } }),
@@ -37,9 +38,9 @@ fn schema_and_reader_agree_on_settings() {
         (false, json!({ "type": "wecom", "key": { "secret": "k" } })),
         (false, json!({ "type": "webhook", "url": "https://a.example/", "method": "DELETE" })),
         (false, json!({ "type": "ntfy", "topic": { "secret": "t", "more": 1 } })),
-        (false, json!({ "type": "wechat-service", "appid": "wx1", "look": "card" })),
-        (false, json!({ "type": "wechat-service", "appid": "wx1", "look": { "link": { "thumb": "u" } } })),
-        (false, json!({ "type": "wechat-subscribe", "appid": "wx1", "templates": {}, "language": "de_DE" })),
+        (false, json!({ "type": "wechat-service", "token": "wx", "look": "card" })),
+        (false, json!({ "type": "wechat-service", "token": "wx", "look": { "link": { "thumb": "u" } } })),
+        (false, json!({ "type": "wechat-subscribe", "token": "wx", "templates": {}, "language": "de_DE" })),
     ] {
         assert_eq!(serde_json::from_value::<Settings>(settings.clone()).is_ok(), good, "read: {settings}");
         assert_eq!(schema.is_valid(&settings), good, "schema: {settings}");

@@ -122,9 +122,9 @@ async fn send(
     let mut entry = Entry::new(Arc::clone(&run), call, request.method().to_string(), shown(&url));
     let grant = match permission(&run, &url) {
         Ok(grant) => grant,
-        Err(reason) => {
+        Err(Forbidden { reason, error }) => {
             entry.deny(reason).await;
-            return Err(Error::HttpRequestDenied);
+            return Err(error);
         }
     };
     entry.open().await.map_err(|reason| Error::InternalError(Some(reason)))?;
@@ -225,20 +225,34 @@ fn answer(
     Ok((head, body, stream))
 }
 
+/// Why a request is not let out, and what the guest hears of it.
+struct Forbidden {
+    reason: String,
+    error: Error,
+}
+
+impl Forbidden {
+    fn new(reason: String) -> Self {
+        Self { reason, error: Error::HttpRequestDenied }
+    }
+}
+
 /// The grant under which a request to this address may be made, or why it may not.
-fn permission(run: &Run, url: &Url) -> Result<Arc<HttpGrant>, String> {
+fn permission(run: &Run, url: &Url) -> Result<Arc<HttpGrant>, Forbidden> {
     let Some(grant) = &run.grants.http else {
-        return Err(format!("{} (the task file has no `grant.http`)", shown(url)));
+        return Err(Forbidden::new(format!("{} (the task file has no `grant.http`)", shown(url))));
     };
     if !grant.allows(url) {
-        return Err(format!("{} (`grant.http.allow` does not cover it)", shown(url)));
+        return Err(Forbidden::new(format!("{} (`grant.http.allow` does not cover it)", shown(url))));
     }
     if run.outgoing.requests.fetch_add(1, Ordering::Relaxed) >= grant.max_requests {
         let most = grant.max_requests;
-        return Err(format!("{} (this run has made {most} requests: `grant.http.max_requests`)", shown(url)));
+        let reason = format!("{} (this run has made {most} requests: `grant.http.max_requests`)", shown(url));
+        // The next run may make it: whoever has more to do leaves the rest to that.
+        return Err(Forbidden { reason, error: Error::ConnectionLimitReached });
     }
     match denied_literal(grant, url) {
-        Some(reason) => Err(format!("{}: {reason}", shown(url))),
+        Some(reason) => Err(Forbidden::new(format!("{}: {reason}", shown(url)))),
         None => Ok(Arc::clone(grant)),
     }
 }

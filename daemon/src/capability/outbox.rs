@@ -1,7 +1,9 @@
 //! The outbox: tasks enqueue messages, and one delivers them. The messages are in the journal, and whoever delivers has them
 //! for a time only.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::abi::outbox as abi;
@@ -10,7 +12,7 @@ use crate::clock::{self, Timestamp};
 use crate::config::grant::Grants;
 use crate::config::outbox::{OutboxAccess, OutboxGrant};
 use crate::record::outbox::{Content, EnqueueOutcome, MessageLevel, NewMessage, Priority, is_channel};
-use crate::store::{DeliveryOutcome, MOST_CLAIMED, Settlement};
+use crate::store::{DeliveryOutcome, MOST_CLAIMED, Settlement, Store};
 
 /// Longest code or reason of an attempt that is kept, in bytes.
 const LONGEST_REASON: usize = 1_024;
@@ -18,16 +20,46 @@ const LONGEST_REASON: usize = 1_024;
 /// How long a lease may last, milliseconds.
 const LEASE_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
 
-/// Messages that one run has enqueued so far.
+/// What one run has to do with the outbox so far.
 #[derive(Debug, Default)]
-pub struct Budget(AtomicU32);
+pub struct Share {
+    /// Messages that it has enqueued.
+    enqueued: AtomicU32,
+    /// Messages that are lent to it, by their leases.
+    lent: Mutex<BTreeMap<String, usize>>,
+}
 
-impl Budget {
+impl Share {
     /// Takes so many; what is left when there are not as many.
     fn take(&self, count: u32, most: u32) -> Result<(), u32> {
         let sum = |taken: u32| taken.checked_add(count).filter(|sum| *sum <= most);
-        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
+        let taken = self.enqueued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
         taken.map(drop).map_err(|taken| most.saturating_sub(taken))
+    }
+
+    fn lent(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settled(&self, lease: &str) {
+        let mut lent = self.lent();
+        if let Some(count) = lent.get_mut(lease) {
+            *count -= 1;
+            if *count == 0 {
+                lent.remove(lease);
+            }
+        }
+    }
+
+    /// The run is over: what it did not settle, the next one gets at once instead of at the end of the lease.
+    pub async fn release(&self, store: &Store) {
+        let leases: Vec<String> = std::mem::take(&mut *self.lent()).into_keys().collect();
+        if leases.is_empty() {
+            return;
+        }
+        if let Err(error) = store.outbox_release(Some(leases), clock::now()).await {
+            tracing::warn!(%error, "messages that a run did not settle wait for the end of their leases");
+        }
     }
 }
 
@@ -97,6 +129,9 @@ impl abi::Host for Host {
         let claimed = self.run.store.outbox_claim(&channel, max.min(MOST_CLAIMED), until, now).await;
         let claimed = claimed.map_err(unavailable)?;
         let lease = claimed.lease;
+        if !claimed.messages.is_empty() {
+            self.run.outbox.lent().insert(lease.clone(), claimed.messages.len());
+        }
         let message = |message: crate::record::outbox::Message| abi::Claimed {
             last: message.position as usize + 1 >= message.channels.len(),
             channel: message.channel().to_owned(),
@@ -108,6 +143,8 @@ impl abi::Host for Host {
             created: message.created.0,
             expires: message.expires.map(|at| at.0),
             attempts: message.attempts,
+            tries: message.tries,
+            since: message.since.0,
             content: given_content(message.content),
         };
         Ok(claimed.messages.into_iter().map(message).collect())
@@ -116,8 +153,13 @@ impl abi::Host for Host {
     async fn settle(&mut self, settlements: Vec<abi::Settlement>) -> Result<Vec<bool>, HostError> {
         self.outbox(OutboxAccess::Deliver)?;
         self.not_planning("settle")?;
-        let settlements = settlements.into_iter().map(settlement).collect();
-        self.run.store.outbox_settle(settlements, clock::now()).await.map_err(unavailable)
+        let settlements: Vec<Settlement> = settlements.into_iter().map(settlement).collect();
+        let leases: Vec<String> = settlements.iter().map(|it| it.lease.clone()).collect();
+        let own = self.run.store.outbox_settle(settlements, clock::now()).await.map_err(unavailable)?;
+        for (lease, _) in leases.iter().zip(&own).filter(|(_, own)| **own) {
+            self.run.outbox.settled(lease);
+        }
+        Ok(own)
     }
 
     async fn pause(&mut self, channel: String, until: i64, reason: String) -> Result<(), HostError> {
@@ -191,6 +233,7 @@ fn settlement(settlement: abi::Settlement) -> Settlement {
     let outcome = match outcome {
         abi::Outcome::Sent(provider_id) => DeliveryOutcome::Sent { provider_id: provider_id.map(short) },
         abi::Outcome::Retry(at) => DeliveryOutcome::Retry(Timestamp(at)),
+        abi::Outcome::Untried(at) => DeliveryOutcome::Untried(Timestamp(at)),
         abi::Outcome::Refused => DeliveryOutcome::Refused,
         abi::Outcome::Dead => DeliveryOutcome::Dead,
     };

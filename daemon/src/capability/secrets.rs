@@ -16,10 +16,13 @@
 pub(super) mod redactor;
 mod template;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -31,7 +34,7 @@ use zeroize::Zeroizing;
 
 use self::redactor::Redactor;
 pub(crate) use self::redactor::Stream;
-use self::template::Writing;
+use self::template::{Form, Placeholder, Writing};
 use crate::abi::secrets as abi;
 use crate::capability::{Host, HostError, Run, blocking};
 use crate::clock;
@@ -218,6 +221,43 @@ impl Opened {
         Ok(named)
     }
 
+    /// What comes for a placeholder in a place of a request to this address.
+    fn filling<'s>(
+        &'s self,
+        found: &Placeholder<'_>,
+        url: &Url,
+        place: SecretPlace,
+        tokens: &'s Tokens,
+    ) -> Result<Cow<'s, str>, Unfilled> {
+        self.may_fill(found.name, url, place)?;
+        let value = self.value(found.name, tokens)?;
+        match (found.form, place) {
+            (Form::Secret, _) => Ok(Cow::Borrowed(value)),
+            (Form::Basic, SecretPlace::Header) if value.contains(':') => Ok(Cow::Owned(STANDARD.encode(value))),
+            (Form::Basic, SecretPlace::Header) => {
+                let name = shown(found.name);
+                Err(Unfilled::Failed(format!("the secret `{name}` is no login: write it as `user:password`")))
+            }
+            (Form::Basic, place) => Err(Unfilled::Denied(format!(
+                "`{{{{basic:{}}}}}` is for headers, not for this place, \"{}\"",
+                shown(found.name),
+                word(place)
+            ))),
+        }
+    }
+
+    /// The bytes that a secret is the base64 of.
+    fn decoded(&self, name: &str) -> Result<Text, Unfilled> {
+        let value = self.value(name, &NO_TOKENS)?;
+        let bytes = STANDARD.decode(value.strip_prefix("whsec_").unwrap_or(value)).map_err(|_| {
+            let name = shown(name);
+            Unfilled::Failed(format!(
+                "the secret `{name}` is no base64: a key of Standard Webhooks is `whsec_` and base64"
+            ))
+        });
+        bytes.map(Zeroizing::new)
+    }
+
     /// Whether a server may know a secret of this run.
     fn is_bound_to(&self, url: &Url) -> bool {
         self.grants.secrets.values().any(|grant| grant.is_bound_to(url))
@@ -232,13 +272,9 @@ impl Opened {
         tokens: &Tokens,
     ) -> Result<(Url, http::Request<Bytes>), Unfilled> {
         self.redactor().map_err(Unfilled::Failed)?;
-        let value_for = |name: &str, place: SecretPlace| {
-            self.may_fill(name, url, place)?;
-            self.value(name, tokens)
-        };
         let (mut parts, mut body) = request.into_parts();
         let mut filled = url.clone();
-        let value = |name: &str| value_for(name, SecretPlace::Url);
+        let value = |found: &Placeholder<'_>| self.filling(found, url, SecretPlace::Url, tokens);
         if let Some(path) = template::fill(url.path().as_bytes(), Writing::Percent, value)? {
             filled.set_path(&String::from_utf8_lossy(&path));
         }
@@ -248,7 +284,7 @@ impl Opened {
             filled.set_query(Some(&String::from_utf8_lossy(&query)));
         }
         for (name, header) in &mut parts.headers {
-            let value = |name: &str| value_for(name, SecretPlace::Header);
+            let value = |found: &Placeholder<'_>| self.filling(found, url, SecretPlace::Header, tokens);
             if let Some(filled) = template::fill(header.as_bytes(), Writing::Plain, value)? {
                 *header = HeaderValue::from_bytes(&filled).map_err(|_| {
                     Unfilled::Failed(format!(
@@ -269,7 +305,7 @@ impl Opened {
             parts.headers.remove(header::TE);
         }
         if self.grants.secrets.values().any(|grant| grant.places().contains(&SecretPlace::Body)) {
-            let value = |name: &str| value_for(name, SecretPlace::Body);
+            let value = |found: &Placeholder<'_>| self.filling(found, url, SecretPlace::Body, tokens);
             if let Some(filled) = template::fill(&body, writing_of(&parts.headers, &body), value)? {
                 body = filled.into();
                 // The client counts again.
@@ -430,17 +466,18 @@ fn hmac(algorithm: abi::Algorithm, key: &[u8], message: &[u8]) -> Vec<u8> {
 impl Host {
     /// Puts a key or a message together.
     fn assemble(&self, opened: &Opened, parts: Vec<abi::Part>) -> Result<Text, HostError> {
-        let mut pieces: Vec<&[u8]> = Vec::new();
-        for part in &parts {
-            pieces.push(match part {
-                abi::Part::Bytes(bytes) => bytes,
-                abi::Part::Secret(name) => match opened.value(name, &NO_TOKENS) {
-                    Ok(value) => value.as_bytes(),
-                    Err(Unfilled::Failed(reason)) => return Err(HostError::unavailable(reason)),
-                    Err(Unfilled::Denied(reason)) => return self.deny(format!("to sign: {reason}")),
-                },
-            });
-        }
+        let piece = |part: &'_ abi::Part| match part {
+            abi::Part::Bytes(bytes) => Ok(Zeroizing::new(bytes.clone())),
+            abi::Part::Secret(name) => {
+                opened.value(name, &NO_TOKENS).map(|value| Zeroizing::new(value.as_bytes().to_vec()))
+            }
+            abi::Part::Decoded(name) => opened.decoded(name),
+        };
+        let pieces = match parts.iter().map(piece).collect::<Result<Vec<Text>, _>>() {
+            Ok(pieces) => pieces,
+            Err(Unfilled::Failed(reason)) => return Err(HostError::unavailable(reason)),
+            Err(Unfilled::Denied(reason)) => return self.deny(format!("to sign: {reason}")),
+        };
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
         if length > MOST_SIGNED {
             return Err(HostError::invalid(format!("more than {MOST_SIGNED} bytes are to be signed at once")));
@@ -460,7 +497,7 @@ impl abi::Host for Host {
         message: Vec<abi::Part>,
     ) -> Result<Vec<u8>, HostError> {
         let mut names = key.iter().chain(&message).filter_map(|part| match part {
-            abi::Part::Secret(name) => Some(name),
+            abi::Part::Secret(name) | abi::Part::Decoded(name) => Some(name),
             abi::Part::Bytes(_) => None,
         });
         let grants = Arc::clone(&self.run.grants);

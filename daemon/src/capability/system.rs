@@ -74,7 +74,7 @@ fn os(root: &Path) -> Result<abi::Os, String> {
     })
 }
 
-fn disks(root: &Path) -> Result<Vec<abi::Disk>, String> {
+pub(crate) fn disks(root: &Path) -> Result<Vec<abi::Disk>, String> {
     let mut disks = Vec::new();
     for mount in facts::mounts(&text(root, "proc/self/mounts")?) {
         // A server that does not answer must not hold up the facts about the others.

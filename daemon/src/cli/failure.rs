@@ -107,12 +107,14 @@ impl From<ClientError> for Failure {
                     | ErrorCode::AmbiguousRun
                     | ErrorCode::AmbiguousFinding
                     | ErrorCode::AmbiguousMessage
+                    | ErrorCode::AmbiguousAlert
                     | ErrorCode::KeyTaken
                     | ErrorCode::MessageState => Exit::Usage,
                     ErrorCode::NoTask
                     | ErrorCode::NoRun
                     | ErrorCode::NoFinding
                     | ErrorCode::NoMessage
+                    | ErrorCode::NoAlert
                     | ErrorCode::NoDocument
                     | ErrorCode::RunOver
                     | ErrorCode::RunNotOver

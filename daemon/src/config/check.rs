@@ -3,6 +3,7 @@
 //! Each file below this one looks at one part of a task file and tells all that it finds. A section whose shape was
 //! already wrong is passed over: its defaults stand in for it, and what would be said about those would mislead.
 
+pub(crate) mod alerts;
 pub(crate) mod chain;
 pub(crate) mod databases;
 pub(crate) mod findings;
@@ -172,6 +173,9 @@ pub(crate) fn task(file: &mut TaskFile<'_>, plugin: Option<&Plugin>, site: &Site
     }
     if file.is_sound("findings") {
         findings::check(file);
+    }
+    if file.is_sound("alerts") {
+        alerts::task(file);
     }
     if file.is_sound("grant") {
         places::check(file, site);

@@ -6,6 +6,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::alerts::AlertSettings;
+
 /// `upkeep.toml`. Every key has a default; an empty file is valid. Paths that are relative start at the file's folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -41,6 +43,8 @@ pub struct DaemonSettings {
     /// So many of them are kept at the most, the newest.
     #[schemars(range(min = 1_000, max = 100_000_000))]
     pub max_messages: u32,
+    /// Who is told what upkeep itself reports.
+    pub alerts: AlertSettings,
 }
 
 impl Default for DaemonSettings {
@@ -57,6 +61,7 @@ impl Default for DaemonSettings {
             keep_history: Duration::from_secs(90 * 24 * 3600),
             keep_messages: Duration::from_secs(30 * 24 * 3600),
             max_messages: 200_000,
+            alerts: AlertSettings::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::config::alerts::TaskAlerts;
 use crate::config::check::chain::Link;
 use crate::config::check::removal::Requirement;
 use crate::config::check::{self, Site, Surroundings, TaskFile};
@@ -71,6 +72,8 @@ pub struct Task {
     pub config_json: Arc<str>,
     /// Which findings fail a run, and which are left alone.
     pub findings: Arc<FindingsSettings>,
+    /// Who is told of it.
+    pub alerts: Arc<TaskAlerts>,
     /// What it may touch. The plugin asks for all of it: these are the effective rights.
     pub grants: Arc<Grants>,
     /// What it may use.
@@ -119,7 +122,7 @@ pub fn load(dir: &Path, surroundings: &Surroundings<'_>) -> Result<Config, Diagn
 pub fn examine(dir: &Path, surroundings: &Surroundings<'_>) -> Examined {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let mut problems = Vec::new();
-    let read::Daemon { settings, knows_plugins } = read::daemon(&dir, &mut problems);
+    let read::Daemon { settings, knows_plugins, document: upkeep } = read::daemon(&dir, &mut problems);
     let paths = if dir.is_dir() { files::tasks(&dir, &mut problems) } else { Vec::new() };
     let names: BTreeSet<Arc<str>> = paths.iter().map(|path| path.name.clone()).collect();
 
@@ -143,6 +146,7 @@ pub fn examine(dir: &Path, surroundings: &Surroundings<'_>) -> Examined {
             tasks.insert(path.name.clone(), task);
         }
     }
+    problems.extend(upkeep.iter().flat_map(|source| check::alerts::tasks(source, &settings, &names, &tasks)));
     let own = reader.site.own.iter().map(|(_, path)| path.clone());
     let safeguards = Arc::new(Safeguards::of(tasks.values(), own));
     let chain = check::chain::problems(&reader.links, &names);
@@ -220,6 +224,7 @@ struct Shared {
     triggers: BTreeMap<String, Arc<ScheduleSettings>>,
     retries: BTreeMap<String, Arc<Retry>>,
     findings: BTreeMap<String, Arc<FindingsSettings>>,
+    alerts: BTreeMap<String, Arc<TaskAlerts>>,
     grants: BTreeMap<String, Arc<Grants>>,
     limits: BTreeMap<String, Arc<Limits>>,
 }
@@ -256,6 +261,7 @@ impl Shared {
             plugin,
             config_json: self.text(config),
             findings: one(&mut self.findings, settings.findings),
+            alerts: one(&mut self.alerts, settings.alerts),
             grants: one(&mut self.grants, settings.grant),
             limits: one(&mut self.limits, settings.limits),
             safeguards: Arc::default(),

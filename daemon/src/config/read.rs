@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -12,7 +13,7 @@ use crate::config::daemon::DaemonSettings;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::files;
 use crate::config::shape::{SchemaError, Shape};
-use crate::config::source::{Document, KeyPath};
+use crate::config::source::{Document, KeyPath, Source};
 use crate::config::task::TaskSettings;
 
 /// What a file says, without the sections that are wrong.
@@ -74,11 +75,13 @@ pub(crate) struct Daemon {
     pub(crate) settings: DaemonSettings,
     /// Whether it is known where plugins are.
     pub(crate) knows_plugins: bool,
+    /// Its text, when it can be read.
+    pub(crate) document: Option<Arc<Source>>,
 }
 
 /// Reads `upkeep.toml`.
 pub(crate) fn daemon(dir: &Path, problems: &mut Vec<Diagnostic>) -> Daemon {
-    let unknown = || Daemon { settings: DaemonSettings::default().absolute(dir), knows_plugins: false };
+    let unknown = || Daemon { settings: DaemonSettings::default().absolute(dir), knows_plugins: false, document: None };
     let file = dir.join(files::DAEMON_FILE);
     if !dir.is_dir() {
         let help = "name the folder that holds upkeep.toml and tasks.d: `--config DIR`";
@@ -104,7 +107,10 @@ pub(crate) fn daemon(dir: &Path, problems: &mut Vec<Diagnostic>) -> Daemon {
     let knows_plugins = read.settings.is_some() && !read.broken.contains("plugin_dir");
     let settings = read.settings.unwrap_or_default().absolute(dir);
     check::settings::check(&parsed, &settings, &read.broken, problems);
-    Daemon { settings, knows_plugins }
+    if !read.broken.contains("alerts") {
+        check::alerts::settings(&parsed, &settings.alerts, problems);
+    }
+    Daemon { settings, knows_plugins, document: Some(Arc::clone(&source)) }
 }
 
 /// A key that no `upkeep.toml` has, and every task file may have, stands in the wrong file.

@@ -20,6 +20,8 @@ pub const NETWORK: &str = "upkeep-network";
 pub const DAY: &str = "upkeep-day";
 /// Format of a share: `50%`.
 pub const PERCENT: &str = "upkeep-percent";
+/// Format of a local time of day: `08:30`.
+pub const TIME: &str = "upkeep-time";
 /// Format of a span of local time: `22:00-06:00`.
 pub const WINDOW: &str = "upkeep-window";
 

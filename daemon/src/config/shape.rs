@@ -13,7 +13,7 @@ use crate::config::mask;
 use crate::config::schedule::Window;
 use crate::config::source::{KeyPath, Segment};
 use crate::config::suggest::{list, nearest};
-use crate::config::{duration, findings, http, percent, rate, schema, size};
+use crate::config::{alerts, duration, findings, http, percent, rate, schema, size};
 
 /// A schema, ready to compare with.
 #[derive(Debug)]
@@ -59,6 +59,7 @@ impl Shape {
             .with_format(schema::NETWORK, |text: &str| text.parse::<http::Network>().is_ok())
             .with_format(schema::DAY, |text: &str| findings::day(text).is_ok())
             .with_format(schema::PERCENT, |text: &str| text.parse::<percent::Percent>().is_ok())
+            .with_format(schema::TIME, |text: &str| text.parse::<alerts::TimeOfDay>().is_ok())
             .with_format(schema::WINDOW, |text: &str| text.parse::<Window>().is_ok())
             .build(&schema)
             .map_err(|error| SchemaError(error.to_string()))?;
@@ -119,6 +120,7 @@ impl Shape {
                     schema::DAY => findings::day(text).err(),
                     schema::PERCENT => text.parse::<percent::Percent>().err(),
                     schema::SIZE => text.parse::<size::Size>().err(),
+                    schema::TIME => text.parse::<alerts::TimeOfDay>().err(),
                     schema::WINDOW => text.parse::<Window>().err(),
                     _ => None,
                 };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::alerts::TaskAlerts;
 use crate::config::findings::FindingsSettings;
 use crate::config::grant::Grants;
 use crate::config::limits::Limits;
@@ -46,6 +47,9 @@ pub struct TaskSettings {
     /// Which findings fail a run, and which are left alone.
     #[serde(default)]
     pub findings: FindingsSettings,
+    /// Who is told of it, where that is not as `upkeep.toml` says.
+    #[serde(default)]
+    pub alerts: TaskAlerts,
     /// What it may touch.
     #[serde(default)]
     pub grant: Grants,

@@ -90,10 +90,11 @@ impl Dispatcher {
         by: String,
         reply: oneshot::Sender<Result<Vec<Hold>, CommandError>>,
     ) {
-        let store = self.runner.store.clone();
+        let (store, look) = (self.runner.store.clone(), self.look());
         let work = async move {
             let holds = release(&store, &task, url.as_deref()).await?;
             holds.iter().for_each(|hold| tracing::info!(%task, repository = %hold.url, %by, "a hold was released"));
+            look.notify_one();
             Ok(holds)
         };
         have_done(work, reply);

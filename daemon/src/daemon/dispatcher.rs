@@ -10,12 +10,15 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::alerts::{self, Alerts, Looked};
+use super::digest::Digests;
 use super::loaded::Loaded;
 use super::outbox::Outbox;
 use super::queue::{Queue, Waiting};
 use super::reconfigure;
 use super::signals::{Asked, Signals};
 use super::{DaemonError, Runner};
+use crate::alert::policy::Stepped;
 use crate::clock::wall_timer::{Clocks, Wake, WallTimer};
 use crate::clock::{self, Timestamp};
 use crate::command::{Command, CommandError};
@@ -52,6 +55,12 @@ pub(super) enum Note {
     Ended(RunId, Ended),
     /// When something of the outbox can be claimed, and the number of changes at which that was so.
     Outbox(Next, u64),
+    /// What alerts may be about, seen by looking.
+    Looked(Box<Looked>),
+    /// What became of alerts is durable, and who waits for that.
+    Alerted(Box<Stepped>, alerts::Waiting),
+    /// The digest of that moment is in the outbox.
+    Digested(Timestamp),
     /// A configuration was loaded.
     Loaded(Result<Box<Loaded>, String>, reconfigure::Waiting),
 }
@@ -91,6 +100,8 @@ pub(super) struct Dispatcher {
     pub(super) notes: mpsc::UnboundedSender<Note>,
     inbox: mpsc::UnboundedReceiver<Note>,
     pub(super) outbox: Outbox,
+    pub(super) alerts: Alerts,
+    pub(super) digests: Digests,
     pruned: Timestamp,
     gave_back: Timestamp,
 }
@@ -129,6 +140,8 @@ impl Dispatcher {
             notes,
             inbox,
             outbox: Outbox::default(),
+            alerts: Alerts::default(),
+            digests: Digests::default(),
             pruned: Timestamp(0),
             gave_back: Timestamp(0),
             runner,
@@ -136,7 +149,10 @@ impl Dispatcher {
         let reader = dispatcher.runner.store.read();
         dispatcher.last = reader.last_run_per_task().await?.into_iter().map(|run| (run.task.clone(), run)).collect();
         let cursors = reader.cursors().await?;
+        dispatcher.take_up_alerts().await?;
         dispatcher.recover().await?;
+        dispatcher.catch_up_alerts(now).await?;
+        dispatcher.take_up_digests(now).await?;
         let names: Vec<_> = dispatcher.loaded.config.tasks.keys().cloned().collect();
         for name in &names {
             let cursor = cursors.get(&**name).copied().unwrap_or(now);
@@ -150,6 +166,7 @@ impl Dispatcher {
         dispatcher.watch();
         dispatcher.startup();
         dispatcher.watch_outbox();
+        dispatcher.alert(now);
         dispatcher.prune(now);
         Ok(dispatcher)
     }
@@ -173,7 +190,7 @@ impl Dispatcher {
         loop {
             self.start_runs();
             let later = self.later.peek().map(|Reverse((due, _))| *due);
-            let due = [self.timetable.next_due(), later, self.outbox_due()];
+            let due = [self.timetable.next_due(), later, self.outbox_due(), self.alerts_due(), self.digest_due()];
             let due = due.into_iter().flatten().min();
             let settled = self.reload_at.into_iter().chain(self.unsettled.values().copied()).min();
             tokio::select! {
@@ -208,12 +225,19 @@ impl Dispatcher {
         let now = clocks.wall;
         if let Some(change) = change {
             tracing::warn!("{change}; it is {now}");
+            self.alerts_after_a_jump(now);
         }
         if let Wake::ClockChanged = wake {
             self.timetable.clock_changed(now);
         }
         self.due(now, change);
         self.deliver(now);
+        if self.alerts_due().is_some_and(|due| due <= now) {
+            self.alert(now);
+        }
+        if self.digest_due().is_some_and(|due| due <= now) {
+            self.send_digest(now);
+        }
         while let Some(Reverse((due, id))) = self.later.peek()
             && *due <= now
         {
@@ -272,6 +296,9 @@ impl Dispatcher {
             Note::Refused(waiting) => self.queue.retract(&waiting.task),
             Note::Ended(id, ended) => self.ended(&id, ended),
             Note::Outbox(next, changes) => self.outbox_changed(next, changes),
+            Note::Looked(looked) => self.looked(&looked, clock::now()),
+            Note::Alerted(stepped, waiting) => self.alerted(&stepped, waiting, clock::now()),
+            Note::Digested(at) => self.digested(at),
             Note::Loaded(loaded, replies) => self.take_over(loaded, replies),
         }
     }
@@ -285,6 +312,7 @@ impl Dispatcher {
         (run.started, run.ended) = (Some(active.started), Some(now));
         let over = run.clone();
         self.conclude(run, outcome);
+        self.alerts_after(&over, now);
         self.delivered(&over, now);
         if now.0 - self.pruned.0 > PRUNE_EVERY_MS {
             self.prune(now);
@@ -310,7 +338,10 @@ impl Dispatcher {
             .and_then(|task| retry_after(task, run.attempt, &outcome));
         match (task, retry) {
             (Some(task), Some(wait)) => self.retry(&task, &run, wait),
-            _ => self.after(&run, &outcome),
+            _ => {
+                self.alert_of_run(&run, &outcome, clock::now());
+                self.after(&run, &outcome);
+            }
         }
         if !run.dry_run {
             self.last.insert(run.task.clone(), run);
@@ -321,7 +352,9 @@ impl Dispatcher {
     pub(super) fn finish_unstarted(&mut self, run: Run, outcome: Outcome) {
         let (runner, abandoned, ended) = (self.runner.clone(), run.clone(), outcome.clone());
         tokio::spawn(async move { runner.abandon(&abandoned, ended).await });
+        let over = run.clone();
         self.conclude(run, outcome);
+        self.alerts_after(&over, clock::now());
     }
 
     fn command(&mut self, command: Command) {
@@ -338,6 +371,12 @@ impl Dispatcher {
             Command::Enqueue { origin, message, by, reply } => self.enqueue(origin, *message, by, reply),
             Command::Resend { which, by, reply } => self.resend(which, by, reply),
             Command::DropMessage { id, by, reply } => self.drop_message(id, by, reply),
+            Command::Alerts(reply) => drop(reply.send(self.open_alerts())),
+            Command::Acknowledge { key, acknowledgement, reply } => {
+                self.acknowledge(key.as_deref(), &acknowledgement, reply);
+            }
+            Command::TestAlert { by, reply } => self.test_alert(&by, reply),
+            Command::Digest { since_ms, all, reply } => self.write_digest(since_ms, all, reply),
             Command::Reload(reply) => self.reload(vec![reply]),
         }
     }

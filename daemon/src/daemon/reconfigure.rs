@@ -85,6 +85,7 @@ impl Dispatcher {
             Err(message) => tracing::error!("the configuration is not valid, the one before stays in use:\n{message}"),
         }
         self.config_error = result.as_ref().err().cloned();
+        self.alert_of_config(self.config_error.clone().as_deref(), clock::now());
         memory::give_back();
         // Folders may have come or been replaced, also when what is in them is not valid.
         self.watch();
@@ -100,11 +101,16 @@ impl Dispatcher {
         if (&old.state_dir, &old.socket, old.workers) != (&new.state_dir, &new.socket, new.workers) {
             tracing::warn!("state_dir, socket or workers changed in upkeep.toml: that takes effect at the next start");
         }
+        let digest_changed = old.alerts.digest != new.alerts.digest || old.timezone != new.timezone;
         self.loaded = loaded;
         self.queue.set_permits(self.loaded.config.settings.max_running as usize);
         let now = clock::now();
         for name in diff.added.iter().chain(&diff.changed).chain(&diff.removed) {
             self.plan_task(name, now, now);
+        }
+        self.alerts_reconfigured(&diff, now);
+        if digest_changed {
+            self.plan_digest(now);
         }
         let names = |names: &[Arc<str>]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         Reloaded { added: names(&diff.added), removed: names(&diff.removed), changed: names(&diff.changed) }

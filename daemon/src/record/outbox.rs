@@ -215,6 +215,8 @@ pub struct Message {
     pub state: MessageState,
     /// When it came.
     pub created: Timestamp,
+    /// When it came, or was sent again.
+    pub since: Timestamp,
     /// It is not delivered before.
     pub not_before: Option<Timestamp>,
     /// It is not delivered from then on.
@@ -223,6 +225,8 @@ pub struct Message {
     pub due: Timestamp,
     /// How often it was tried.
     pub attempts: u32,
+    /// How often by the channel whose turn it is, since it came or was sent again.
+    pub tries: u32,
     /// When it was sent, dead or expired.
     pub ended: Option<Timestamp>,
     /// Why it waits again, is dead, or has expired.

@@ -17,7 +17,7 @@ use crate::event::{Event, Events};
 use crate::findings::{self, Ignore};
 use crate::outcome::{Failure, Outcome};
 use crate::record::finding::Life;
-use crate::record::{Level, Phase, Report, Run, Step, StepPhase, Table};
+use crate::record::{Level, LogRecord, Phase, Report, Run, RunId, Step, StepPhase, Table};
 use crate::removal::document::{self, Origin, PlannedStep};
 use crate::run::cancel::{Cancel, Reason};
 use crate::run::planned;
@@ -82,7 +82,7 @@ pub enum Ended {
 /// How long is waited before the journal is tried again: first, and at most.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// See [`FIRST_PAUSE`].
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What a run ends with.
 type Conclusion = (Outcome, Option<Report>);
@@ -126,6 +126,7 @@ impl Runner {
             })),
         };
         shared.ledger.settle().await;
+        shared.outbox.release(&self.store).await;
         // What is missing was not made, or is somebody's open file that goes with its last handle.
         let _ = std::fs::remove_dir_all(&scratch);
         let Some((outcome, report)) = conclusion else { return Ended::Left };
@@ -147,7 +148,7 @@ impl Runner {
         let context = self.context(job, now);
         let steps = match &job.resumed {
             Some(steps) => {
-                self.commit(vec![Transition::Resume { run: run.clone(), at: now }]).await?;
+                self.commit(run, vec![Transition::Resume { run: run.clone(), at: now }]).await?;
                 shared.say(now, Level::Warn, "resumed after the daemon was gone".into());
                 let mut steps = steps.clone();
                 steps
@@ -158,7 +159,7 @@ impl Runner {
             }
             None => {
                 let fingerprint = job.task.fingerprint.to_string();
-                self.commit(vec![Transition::Start { run: run.clone(), at: now, fingerprint }]).await?;
+                self.commit(run, vec![Transition::Start { run: run.clone(), at: now, fingerprint }]).await?;
                 Vec::new()
             }
         };
@@ -170,7 +171,7 @@ impl Runner {
                 Err(outcome) => return Ok((outcome, None)),
             };
             if job.run.dry_run {
-                self.commit(vec![Transition::Plan { run: run.clone(), steps: steps.clone() }]).await?;
+                self.commit(run, vec![Transition::Plan { run: run.clone(), steps: steps.clone() }]).await?;
                 return Ok((Outcome::Succeeded, Some(plan_report(&steps))));
             }
             let now = clock::now();
@@ -178,7 +179,7 @@ impl Runner {
                 step.phase = StepPhase::Running;
                 step.started = Some(now);
             }
-            self.commit(vec![Transition::Plan { run: run.clone(), steps: steps.clone() }]).await?;
+            self.commit(run, vec![Transition::Plan { run: run.clone(), steps: steps.clone() }]).await?;
         }
         self.phase(job, Phase::Executing);
         let weight = steps.iter().map(|step| step.weight).sum();
@@ -249,14 +250,14 @@ impl Runner {
             };
             let now = clock::now();
             let next = waiting.pop_front();
-            self.commit(vec![Transition::FinishStep {
+            let finish = Transition::FinishStep {
                 run: job.run.id.clone(),
                 ordinal: steps[ordinal].ordinal,
                 at: now,
                 result: result.clone(),
                 next: next.map(|next| steps[next].ordinal),
-            }])
-            .await?;
+            };
+            self.commit(&job.run.id, vec![finish]).await?;
             self.step_ended(job, shared, &mut steps[ordinal], now, result);
             if let Some(next) = next {
                 steps[next].phase = StepPhase::Running;
@@ -268,13 +269,14 @@ impl Runner {
     }
 
     /// Commits what a run has come to. A full disk is waited for: what was worked for is not thrown away.
-    async fn commit(&self, transitions: Vec<Transition>) -> Result<(), StoreError> {
+    async fn commit(&self, run: &RunId, transitions: Vec<Transition>) -> Result<(), StoreError> {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.store.commit(transitions.clone()).await {
                 Err(error @ StoreError::Full { .. }) => {
                     if pause == FIRST_PAUSE {
-                        tracing::error!("a run waits for room: {error}");
+                        tracing::error!(%run, "a run waits for room: {error}");
+                        self.say(run, format!("the run waits for room: {error}"));
                     }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -286,8 +288,8 @@ impl Runner {
 
     async fn start_step(&self, job: &Job, step: &mut Step) -> Result<(), StoreError> {
         let at = clock::now();
-        let run = job.run.id.clone();
-        self.commit(vec![Transition::StartStep { run, ordinal: step.ordinal, at }]).await?;
+        let run = &job.run.id;
+        self.commit(run, vec![Transition::StartStep { run: run.clone(), ordinal: step.ordinal, at }]).await?;
         step.phase = StepPhase::Running;
         step.started = Some(at);
         Ok(())
@@ -393,7 +395,7 @@ impl Runner {
         let finish =
             Transition::Finish { run: job.run.id.clone(), at: clock::now(), outcome: outcome.clone(), report, metrics };
         tokio::select! {
-            () = self.insist(vec![Transition::Lives(lives), finish]) => {}
+            () = self.insist(&job.run.id, vec![Transition::Lives(lives), finish]) => {}
             Reason::Shutdown = job.cancel.cancelled() => return Ended::Left,
         }
         self.events.send(Event::Ended {
@@ -409,21 +411,30 @@ impl Runner {
         let at = clock::now();
         let finish =
             Transition::Finish { run: run.id.clone(), at, outcome: outcome.clone(), report: None, metrics: Vec::new() };
-        self.insist(vec![finish]).await;
+        self.insist(&run.id, vec![finish]).await;
         self.events.send(Event::Ended { run: run.id.clone(), task: run.task.clone(), outcome: outcome.clone() });
         Ended::Over(outcome)
     }
 
     /// Commits an end, again and again while the journal cannot be written.
-    async fn insist(&self, end: Vec<Transition>) {
+    async fn insist(&self, run: &RunId, end: Vec<Transition>) {
         let mut pause = FIRST_PAUSE;
         while let Err(error) = self.store.commit(end.clone()).await {
             if pause == FIRST_PAUSE {
-                tracing::error!("the end of a run cannot be recorded; it is tried again until it can: {error}");
+                tracing::error!(%run, "the end of a run cannot be recorded; it is tried again until it can: {error}");
+                self.say(run, format!("the run's end cannot be recorded; it is tried again until it can: {error}"));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Warns whoever follows the run. Its log has the record too, as soon as there is room.
+    fn say(&self, run: &RunId, message: String) {
+        let record =
+            LogRecord { run: run.clone(), at: clock::now(), step: None, level: Level::Warn, message, fields: vec![] };
+        self.events.log(&record);
+        self.store.log(vec![record]);
     }
 
     fn context(&self, job: &Job, now: Timestamp) -> Context {

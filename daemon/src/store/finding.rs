@@ -82,6 +82,16 @@ impl Reader {
         Ok(lives)
     }
 
+    /// The lives of findings of some severities, of all tasks.
+    pub(super) async fn lives_of(&self, severities: &[&str]) -> Result<Vec<Life>, StoreError> {
+        let query = sqlx::query(
+            "SELECT task, id, key, severity, title, detail, rule, path, line, fix, state, ignored, \
+                    first_seen, last_seen, changed, run \
+             FROM lives WHERE severity IN (SELECT value FROM json_each(?1)) ORDER BY task, id LIMIT 10000",
+        );
+        self.all(query.bind(row::json(severities)), read_life).await
+    }
+
     /// Findings that a person ignores, of one task or of all.
     pub async fn ignores(&self, task: Option<&str>) -> Result<Vec<IgnoredFinding>, StoreError> {
         let query = sqlx::query(

@@ -26,9 +26,11 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 
 use super::Store;
+use super::alert::{self, AlertRecord};
 use super::error::StoreError;
 use super::rows::Statement;
 use super::writer::Request;
+use crate::alert::ORIGIN;
 use crate::clock::Timestamp;
 use crate::record::outbox::{Enqueued, Message, NewMessage};
 
@@ -76,6 +78,8 @@ pub enum Outcome {
     },
     /// It may be claimed again from then on.
     Retry(Timestamp),
+    /// The same, and it was not tried at all: no attempt is written down.
+    Untried(Timestamp),
     /// This channel will never take it: the next one of the chain, and without one it is dead.
     Refused,
     /// No channel will.
@@ -99,8 +103,11 @@ pub(super) enum Ask {
     Settle { settlements: Vec<Settlement>, now: Timestamp },
     Pause { channel: String, until: Timestamp, reason: String, now: Timestamp },
     Resend { which: Resend, now: Timestamp },
+    Release { leases: Option<Vec<String>>, now: Timestamp },
     Drop { id: String, now: Timestamp },
     Expire { now: Timestamp },
+    /// What was told of alerts goes with the messages that tell it.
+    Tell { record: AlertRecord, now: Timestamp },
 }
 
 /// What came of it.
@@ -139,8 +146,15 @@ impl Ask {
                 write::pause(connection, channel, *until, reason, *now).await.map(Told::Rows)
             }
             Self::Resend { which, now } => write::resend(connection, which, *now).await.map(Told::Rows),
+            Self::Release { leases, now } => {
+                write::release(connection, leases.as_deref(), *now).await.map(Told::Rows)
+            }
             Self::Drop { id, now } => write::drop_one(connection, id, *now).await.map(Told::Rows),
             Self::Expire { now } => write::expire(connection, *now).await.map(Told::Rows),
+            Self::Tell { record, now } => {
+                alert::record(connection, record).await?;
+                write::enqueue(connection, ORIGIN, &record.messages, *now).await.map(Told::Enqueued)
+            }
         }
     }
 }
@@ -202,6 +216,12 @@ impl Store {
         self.outbox_rows(Ask::Resend { which, now }).await
     }
 
+    /// Ends leases before their time, since whoever had them is gone; without a list, all that there are. Returns how many messages
+    /// may be claimed again.
+    pub async fn outbox_release(&self, leases: Option<Vec<String>>, now: Timestamp) -> Result<u64, StoreError> {
+        self.outbox_rows(Ask::Release { leases, now }).await
+    }
+
     /// Removes a message with its attempts, unless it is being delivered. Returns whether it did.
     pub async fn outbox_drop(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
         let id = id.to_owned();
@@ -235,6 +255,12 @@ impl Store {
     /// How many there were so far.
     pub fn outbox_change_count(&self) -> u64 {
         *self.outbox.borrow()
+    }
+
+    /// Records alerts together with the messages that tell them: all of it or nothing. Messages that were told before are not taken
+    /// in again, by their keys.
+    pub async fn tell(&self, record: AlertRecord, now: Timestamp) -> Result<(), StoreError> {
+        self.outbox(Ask::Tell { record, now }).await.map(drop)
     }
 
     async fn outbox_rows(&self, ask: Ask) -> Result<u64, StoreError> {

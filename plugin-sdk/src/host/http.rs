@@ -1,16 +1,27 @@
 //! `http` of the real host: `wasi:http`.
 
+use std::time::Duration;
+
+use wasip2::clocks::monotonic_clock;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
+    ErrorCode, Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
+    RequestOptions, Scheme,
 };
+use wasip2::io::poll::{self, Pollable};
 use wasip2::io::streams::{InputStream, StreamError};
 
+use super::clock::nanoseconds;
 use super::{HostError, HostResult};
-use crate::http::{Request, Response};
+use crate::http::{Answer, Request, Response};
 
-/// What one call of the host takes from a body.
-const WRITE_CHUNK: usize = 4096;
+/// What one call of the host takes from a body that comes in.
+const READ_CHUNK: u64 = 64 * 1024;
+/// How long a whole answer may take where nobody says otherwise.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Status, headers and body of an answer.
+type Head = (u16, Vec<(String, Vec<u8>)>, Body);
 
 /// The body of an answer. Fields are dropped in order, the children first.
 #[derive(Debug)]
@@ -30,7 +41,123 @@ impl Body {
     }
 }
 
+/// Sends it and waits for the head of the answer.
 pub(crate) fn send(request: Request) -> HostResult<Response> {
+    let url = request.url.clone();
+    let future = start(request)?;
+    future.subscribe().block();
+    let (status, headers, body) = head(&future, &url)?.ok_or_else(|| no_answer(&url))?;
+    Ok(Response::with(status, headers, body))
+}
+
+/// A request that is under way, until its answer is there as a whole. Fields are dropped in order, the children first.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    stage: Stage,
+    url: String,
+    /// By the monotonic clock.
+    deadline: u64,
+    /// Bytes of a body that are taken.
+    most: usize,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Head { ready: Pollable, future: FutureIncomingResponse },
+    Body { ready: Pollable, body: Body, answer: Answer },
+    Over(Option<HostResult<Answer>>),
+}
+
+impl Flight {
+    /// Lets it go. What fails at once is told by [`Flight::advance`].
+    pub(crate) fn start(request: Request, most: usize) -> Self {
+        let (url, timeout) = (request.url.clone(), request.timeout.unwrap_or(PATIENCE));
+        let stage = match start(request) {
+            Ok(future) => Stage::Head { ready: future.subscribe(), future },
+            Err(error) => Stage::Over(Some(Err(error))),
+        };
+        Self { stage, url, deadline: monotonic_clock::now().saturating_add(nanoseconds(timeout)), most }
+    }
+
+    /// What came of it, once, when it is over.
+    pub(crate) fn advance(&mut self) -> Option<HostResult<Answer>> {
+        loop {
+            match &mut self.stage {
+                Stage::Over(outcome) => return outcome.take(),
+                Stage::Head { future, .. } => match head(future, &self.url) {
+                    Ok(Some((status, headers, body))) => {
+                        let (answer, ready) = (Answer { status, headers, body: Vec::new() }, body.stream.subscribe());
+                        self.stage = Stage::Body { ready, body, answer };
+                    }
+                    Ok(None) => return self.late(),
+                    Err(error) => self.stage = Stage::Over(Some(Err(error))),
+                },
+                Stage::Body { body, answer, .. } => {
+                    let outcome = match body.stream.read(READ_CHUNK) {
+                        Ok(bytes) if bytes.is_empty() => return self.late(),
+                        Ok(bytes) if answer.body.len() + bytes.len() <= self.most => {
+                            answer.body.extend_from_slice(&bytes);
+                            continue;
+                        }
+                        Ok(bytes) => {
+                            answer.body.extend_from_slice(&bytes[..self.most - answer.body.len()]);
+                            Ok(std::mem::take(answer))
+                        }
+                        Err(StreamError::Closed) => Ok(std::mem::take(answer)),
+                        Err(StreamError::LastOperationFailed(error)) => {
+                            Err(HostError::Unavailable(error.to_debug_string()))
+                        }
+                    };
+                    self.stage = Stage::Over(Some(outcome));
+                }
+            }
+        }
+    }
+
+    fn late(&mut self) -> Option<HostResult<Answer>> {
+        if monotonic_clock::now() < self.deadline {
+            return None;
+        }
+        self.stage = Stage::Over(None);
+        Some(Err(HostError::Unavailable(format!("{}: no whole answer in time", self.url))))
+    }
+}
+
+/// Waits until something came for one of them, or the time is over. Gives the places of those that are to be
+/// [advanced](Flight::advance).
+pub(crate) fn wait(flights: &[&Flight], patience: Duration) -> Vec<usize> {
+    let places = |is: &dyn Fn(&Flight) -> bool| {
+        flights.iter().enumerate().filter(|(_, flight)| is(flight)).map(|(at, _)| at).collect::<Vec<_>>()
+    };
+    let over = places(&|flight| matches!(flight.stage, Stage::Over(_)));
+    if !over.is_empty() {
+        return over;
+    }
+    let mut until = monotonic_clock::now().saturating_add(nanoseconds(patience));
+    let mut ready = Vec::with_capacity(flights.len() + 1);
+    for flight in flights {
+        if let Stage::Head { ready: it, .. } | Stage::Body { ready: it, .. } = &flight.stage {
+            ready.push(it);
+        }
+        until = until.min(flight.deadline);
+    }
+    let timer = monotonic_clock::subscribe_instant(until);
+    ready.push(&timer);
+    let timer = ready.len() - 1;
+    let found = poll::poll(&ready);
+    let mut found: Vec<usize> = found.into_iter().filter_map(|at| usize::try_from(at).ok()).collect();
+    if found.contains(&timer) {
+        let now = monotonic_clock::now();
+        found.retain(|at| *at != timer);
+        found.extend(places(&|flight| flight.deadline <= now));
+        found.sort_unstable();
+        found.dedup();
+    }
+    found
+}
+
+/// Hands a request to the host.
+fn start(request: Request) -> HostResult<FutureIncomingResponse> {
     let Request { method, url, headers, body, timeout } = request;
     let invalid = |what: &str| HostError::Invalid(format!("{what} of the request to `{url}` has no meaning"));
     let (scheme, rest) = url.split_once("://").ok_or_else(|| invalid("the address"))?;
@@ -54,9 +181,8 @@ pub(crate) fn send(request: Request) -> HostResult<Response> {
     outgoing.set_path_with_query(Some(&path)).map_err(|()| invalid("the path"))?;
     let options = RequestOptions::new();
     if let Some(timeout) = timeout {
-        let nanoseconds = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
         // A host that does not know this option waits as long as it likes.
-        let _ = options.set_first_byte_timeout(Some(nanoseconds));
+        let _ = options.set_first_byte_timeout(Some(nanoseconds(timeout)));
     }
     let outgoing_body = outgoing.body().map_err(|()| invalid("the body"))?;
     let future = outgoing_handler::handle(outgoing, Some(options)).map_err(|code| told(&url, code))?;
@@ -64,19 +190,40 @@ pub(crate) fn send(request: Request) -> HostResult<Response> {
     if write(&outgoing_body, &body) {
         let _ = OutgoingBody::finish(outgoing_body, None);
     }
-    future.subscribe().block();
-    let unavailable = || HostError::Unavailable(format!("{url}: the host gave no answer"));
-    let response =
-        future.get().ok_or_else(unavailable)?.map_err(|()| unavailable())?.map_err(|code| told(&url, code))?;
-    let (status, headers) = (response.status(), response.headers().entries());
-    let incoming = response.consume().map_err(|()| unavailable())?;
-    let stream = incoming.stream().map_err(|()| unavailable())?;
-    Ok(Response::with(status, headers, Body { stream, _body: incoming, _response: response }))
+    Ok(future)
 }
 
-fn write(to: &OutgoingBody, body: &[u8]) -> bool {
+/// The head of the answer, where it is there.
+fn head(future: &FutureIncomingResponse, url: &str) -> HostResult<Option<Head>> {
+    let Some(response) = future.get() else { return Ok(None) };
+    let response = response.map_err(|()| no_answer(url))?.map_err(|code| told(url, code))?;
+    let (status, headers) = (response.status(), response.headers().entries());
+    let incoming = response.consume().map_err(|()| no_answer(url))?;
+    let stream = incoming.stream().map_err(|()| no_answer(url))?;
+    Ok(Some((status, headers, Body { stream, _body: incoming, _response: response })))
+}
+
+fn no_answer(url: &str) -> HostError {
+    HostError::Unavailable(format!("{url}: the host gave no answer"))
+}
+
+/// Does not wait where the host has room for the body.
+fn write(to: &OutgoingBody, mut body: &[u8]) -> bool {
     let Ok(stream) = to.write() else { return false };
-    body.chunks(WRITE_CHUNK).all(|chunk| stream.blocking_write_and_flush(chunk).is_ok())
+    while !body.is_empty() {
+        match stream.check_write() {
+            Ok(0) => stream.subscribe().block(),
+            Ok(room) => {
+                let (piece, rest) = body.split_at(body.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+                if stream.write(piece).is_err() {
+                    return false;
+                }
+                body = rest;
+            }
+            Err(_) => return false,
+        }
+    }
+    true
 }
 
 fn to_method(method: String) -> Method {
@@ -100,6 +247,9 @@ fn told(url: &str, code: ErrorCode) -> HostError {
         ErrorCode::HttpRequestUriInvalid | ErrorCode::HttpRequestMethodInvalid => {
             HostError::Invalid(format!("the request to `{url}` has no meaning"))
         }
+        ErrorCode::ConnectionLimitReached => HostError::Limit(format!(
+            "the request to `{url}` is one more than this run may make (`grant.http.max_requests`)"
+        )),
         ErrorCode::InternalError(Some(reason)) => HostError::Unavailable(reason),
         code => HostError::Unavailable(format!("{url}: {code:?}")),
     }

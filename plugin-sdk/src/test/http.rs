@@ -1,8 +1,10 @@
 //! `http` of the test host: a function of the test's answers.
 
-use super::with;
+use std::time::Duration;
+
+use super::{clock, with};
 use crate::host::{HostError, HostResult};
-use crate::http::{Request, Response};
+use crate::http::{Answer, Request, Response};
 
 /// What answers requests.
 pub(super) type Answerer = Box<dyn FnMut(&Request) -> HostResult<Response>>;
@@ -30,4 +32,26 @@ pub(crate) fn send(request: Request) -> HostResult<Response> {
     let answer = answerer(&request);
     with(|world| world.http = Some(answerer));
     answer
+}
+
+/// A request, which is answered at once.
+#[derive(Debug)]
+pub(crate) struct Flight(Option<HostResult<Answer>>);
+
+impl Flight {
+    pub(crate) fn start(request: Request, most: usize) -> Self {
+        Self(Some(send(request).map(|response| response.whole(most))))
+    }
+
+    pub(crate) fn advance(&mut self) -> Option<HostResult<Answer>> {
+        self.0.take()
+    }
+}
+
+/// With nothing under way, it is a sleep.
+pub(crate) fn wait(flights: &[&Flight], patience: Duration) -> Vec<usize> {
+    if flights.is_empty() {
+        clock::sleep(patience);
+    }
+    (0..flights.len()).collect()
 }

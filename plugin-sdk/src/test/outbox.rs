@@ -38,6 +38,8 @@ pub struct Entry {
     expires: Option<i64>,
     created: i64,
     lease: String,
+    /// Attempts by the channel whose turn it is.
+    tries: u32,
 }
 
 impl Entry {
@@ -91,6 +93,7 @@ pub(crate) fn enqueue(messages: &[Message]) -> HostResult<Vec<Enqueued>> {
                 expires,
                 created: now,
                 lease: String::new(),
+                tries: 0,
             });
             Enqueued { id, outcome: EnqueueOutcome::New }
         };
@@ -126,6 +129,8 @@ pub(crate) fn claim(channel: &str, max: u32, lease_ms: u64) -> HostResult<Vec<Cl
                 created: entry.created,
                 expires: entry.expires,
                 attempts: u32::try_from(entry.attempts.len()).unwrap_or(u32::MAX),
+                tries: entry.tries,
+                since: entry.created,
                 content: entry.content.clone(),
             }
         });
@@ -138,13 +143,20 @@ pub(crate) fn settle(settlements: &[Settlement]) -> HostResult<Vec<bool>> {
         let take = |settlement: &Settlement| {
             let Some(entry) = outbox.messages.iter_mut().find(|it| it.id == settlement.id) else { return false };
             let own = entry.state == "claimed" && entry.lease == settlement.lease;
+            if let Outcome::Untried(at) = settlement.outcome {
+                if own {
+                    (entry.state, entry.due) = ("waiting", at);
+                }
+                return own;
+            }
             entry.attempts.push(settlement.clone());
+            entry.tries += 1;
             match settlement.outcome {
                 Outcome::Sent(_) => entry.state = "sent",
                 _ if !own => {}
-                Outcome::Retry(at) => (entry.state, entry.due) = ("waiting", at),
+                Outcome::Retry(at) | Outcome::Untried(at) => (entry.state, entry.due) = ("waiting", at),
                 Outcome::Refused if entry.position + 1 < entry.channels.len() => {
-                    entry.position += 1;
+                    (entry.position, entry.tries) = (entry.position + 1, 0);
                     (entry.state, entry.due) = ("waiting", now);
                 }
                 Outcome::Refused | Outcome::Dead => entry.state = "dead",

@@ -1,5 +1,7 @@
 //! `secrets` of the test host: values that the test gives. Requests keep their placeholders, for the test to look at.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 
 use super::{denied, with};
@@ -7,7 +9,7 @@ use crate::host::{HostError, HostResult};
 use crate::secrets::{Algorithm, Part};
 
 pub(crate) fn hmac(algorithm: Algorithm, key: &[Part], message: &[Part]) -> HostResult<Vec<u8>> {
-    if !key.iter().chain(message).any(|part| matches!(part, Part::Secret(_))) {
+    if key.iter().chain(message).all(|part| matches!(part, Part::Bytes(_))) {
         let message = "nothing that is to be signed, and not the key, has a secret in it";
         return Err(HostError::Invalid(message.to_owned()));
     }
@@ -26,10 +28,16 @@ fn of<M: Mac + KeyInit>(key: &[u8], message: &[u8]) -> HostResult<Vec<u8>> {
 fn assemble(parts: &[Part]) -> HostResult<Vec<u8>> {
     let pieces = parts.iter().map(|part| match part {
         Part::Bytes(bytes) => Ok(bytes.clone()),
-        Part::Secret(name) => {
-            let value = with(|world| world.secrets.get(name).cloned());
-            value.map(String::into_bytes).ok_or_else(|| denied("secret", name))
+        Part::Secret(name) => value(name).map(String::into_bytes),
+        Part::Decoded(name) => {
+            let value = value(name)?;
+            let decoded = STANDARD.decode(value.strip_prefix("whsec_").unwrap_or(&value));
+            decoded.map_err(|_| HostError::Unavailable(format!("the secret `{name}` is no base64")))
         }
     });
     pieces.collect::<HostResult<Vec<_>>>().map(|pieces| pieces.concat())
+}
+
+fn value(name: &str) -> HostResult<String> {
+    with(|world| world.secrets.get(name).cloned()).ok_or_else(|| denied("secret", name))
 }

@@ -255,6 +255,13 @@ pub(crate) const DAEMON: &[Case] = cases! {
     "a socket path that is too long": "etc/upkeep.toml" = "socket = \"/run/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/upkeep.sock\"\n";
     "a state folder that is a file": "etc/upkeep.toml" = "state_dir = \"{root}/srv/shop.db\"\n";
     "no run at all": "etc/upkeep.toml" = "max_running = 0\n";
+    "alerts that nobody gets": "etc/upkeep.toml" = "[alerts]\nsilence = [\"site\"]\nquiet = { hours = \"22:00-08:00\" }\ndigest = { at = \"08:30\" }\n";
+    "alerts for channels that cannot be": "etc/upkeep.toml" = "[alerts]\nchannels = [\"WeCom\", \"mail\", \"mail\"]\nremind = \"5s\"\n";
+    "silence during a task that does not exist": "etc/upkeep.toml" = "[alerts]\nchannels = [\"mail\"]\nsilence = [\"deploy\"]\n";
+    "steps out of order": "etc/upkeep.toml" = "[alerts]\nchannels = [\"mail\"]\n[[alerts.escalate]]\nafter = \"1h\"\nchannels = [\"phone\"]\n[[alerts.escalate]]\nafter = \"30m\"\nchannels = []\n";
+    "quiet hours of nowhere": "etc/upkeep.toml" = "[alerts]\nchannels = [\"mail\"]\nquiet = { hours = \"22:00\", timezone = \"Beijing\", weekdays = [\"monday\"] }\ndigest = { at = \"25:00\" }\n";
+    "quiet hours in an unknown zone": "etc/upkeep.toml" = "[alerts]\nchannels = [\"mail\"]\nquiet = { hours = \"22:00-08:00\", timezone = \"Beijing\" }\n";
+    "alerts of a task that are off without a reason": "etc/upkeep.toml" = "", "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[alerts]\noff = \" \"\noverdue = \"1s\"\n";
     "a history of minutes": "etc/upkeep.toml" = "keep_history = \"10m\"\nstop_deadline = \"1d\"\n";
 };
 
@@ -266,6 +273,7 @@ pub(crate) const FILES: &[Case] = cases! {
 
 /// What is allowed, but likely not meant.
 pub(crate) const WARNINGS: &[Case] = cases! {
+    "alerts that nobody delivers": "etc/upkeep.toml" = "[alerts]\nchannels = [\"mail\"]\n";
     "a server that is asked without TLS": "etc/tasks.d/site.toml" = "plugin = \"asker\"\n[grant.http]\nallow = [\"http://api.example.com/\"]\n";
     "a secret that signs and is short": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/\"]\n[grant.secrets.robot]\nfile = \"{root}/secrets/short\"\naccess = [\"sign\"]\n";
     "the state and the secret in the folder": "etc/tasks.d/site.toml" = "plugin = \"backup\"\n[config]\nfolders = [\"app\"]\n[grant.files.app]\npath = \"{root}\"\n[grant.repository.main]\nurl = \"/tmp/elsewhere\"\npassword = { file = \"{root}/secrets/main\" }\n";

@@ -1,10 +1,10 @@
 //! A disk without room: the daemon says so, loses nothing, and goes on when there is room.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use upkeep_tests::{Site, eventually, within};
@@ -72,7 +72,7 @@ fn nothing_is_lost_on_a_full_disk() {
     assert_eq!(site.cli(&["history"]).code, 0, "what was recorded can be read");
 
     fs::remove_file(ballast).unwrap();
-    let over = within(Duration::from_secs(90), "the end of the run", || {
+    let over = within(Duration::from_secs(30), "the end of the run", || {
         Some(api.get(&format!("/v1/runs/{nap}"))).filter(|run| run["phase"] == "done")
     });
     assert_eq!(over["outcome"]["outcome"], "succeeded", "{over}");
@@ -82,11 +82,35 @@ fn nothing_is_lost_on_a_full_disk() {
         let dues: Vec<i64> = slots.iter().filter_map(Value::as_i64).collect();
         dues.windows(2).filter(|pair| pair[1] - pair[0] != 1_000).count()
     };
-    within(Duration::from_secs(90), "all slots of the time without room", || (gaps() == 0).then_some(()));
+    within(Duration::from_secs(30), "all slots of the time without room", || (gaps() == 0).then_some(()));
     within(Duration::from_secs(30), "all their runs", || {
         let lost = "SELECT count(*) FROM slots LEFT JOIN runs ON runs.id = slots.run WHERE slots.task = 'each' AND runs.outcome IS NOT 'succeeded' AND slots.due < (SELECT max(due) FROM slots) - 2000";
         (site.journal().number(lost) == 0).then_some(())
     });
     assert_eq!(daemon.stop().code(), Some(0));
+    assert_eq!(site.journal().column("PRAGMA integrity_check"), ["ok"]);
+}
+
+#[test]
+fn a_run_without_a_daemon_says_that_it_waits_for_room() {
+    let site = Site::new(&["sleep"]);
+    let Some(small) = Small::mount(site.state()) else {
+        println!("SKIPPED: a_run_without_a_daemon_says_... needs the right to mount a file system (run it as root)");
+        return;
+    };
+    site.task("nap", "plugin = \"sleep\"\nconfig.ms = 2000");
+    let mut running =
+        site.command(&["run", "nap", "--standalone"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(running.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.starts_with("planned:")), "it begins");
+    let ballast = small.fill();
+    let waits = said.find(|line| line.contains("waits for room")).expect("it says why nothing happens");
+    assert!(waits.contains("free some space"), "{waits}");
+    fs::remove_file(ballast).unwrap();
+    let freed = Instant::now();
+    let output = running.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(freed.elapsed() < Duration::from_secs(30), "it went on after {:?}", freed.elapsed());
+    assert_eq!(site.journal().column("SELECT outcome FROM runs"), ["succeeded"]);
     assert_eq!(site.journal().column("PRAGMA integrity_check"), ["ok"]);
 }

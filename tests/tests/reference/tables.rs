@@ -7,14 +7,20 @@ use serde_json::Value;
 /// The tables, by the name of their place in the page.
 pub(crate) fn all(daemon: &Value, task: &Value) -> Vec<(&'static str, String)> {
     let definition = |name: &str| &task["$defs"][name];
+    let own = |name: &str| &daemon["$defs"][name];
     vec![
         ("upkeep.toml", table(daemon, daemon)),
+        ("alerts", table(daemon, own("AlertSettings"))),
+        ("escalate", table(daemon, own("Escalation"))),
+        ("quiet", table(daemon, own("QuietHours"))),
+        ("digest", table(daemon, own("DigestSettings"))),
         ("task", table(task, task)),
         ("schedule", table(task, definition("ScheduleSettings"))),
         ("after", table(task, definition("After"))),
         ("retry", table(task, definition("Retry"))),
         ("findings", table(task, definition("FindingsSettings"))),
         ("ignore", table(task, definition("IgnoreSettings"))),
+        ("task-alerts", table(task, definition("TaskAlerts"))),
         ("grant", table(task, definition("Grants"))),
         ("files", table(task, definition("FilesGrant"))),
         ("removal", table(task, definition("RemovalGrant"))),

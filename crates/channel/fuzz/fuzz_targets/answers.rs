@@ -7,8 +7,8 @@ use libfuzzer_sys::fuzz_target;
 use upkeep_channel::{Answer, Outcome, outcome};
 
 const CHANNELS: [&str; 7] = [
-    r#"{"type":"wechat-subscribe","appid":"wx1","templates":{}}"#,
-    r#"{"type":"wechat-service","appid":"wx1"}"#,
+    r#"{"type":"wechat-subscribe","token":"wx","templates":{}}"#,
+    r#"{"type":"wechat-service","token":"wx"}"#,
     r#"{"type":"wecom","key":"k"}"#,
     r#"{"type":"dingtalk","access_token":"t"}"#,
     r#"{"type":"feishu","hook":"h"}"#,

@@ -17,8 +17,8 @@ use crate::request::Request;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
-    /// The application, whose token the host keeps.
-    pub appid: String,
+    /// The name of the secret that is the application's access token, which the host keeps.
+    pub token: String,
     /// Where the API is.
     #[serde(default = "super::base")]
     pub base: String,
@@ -77,7 +77,7 @@ pub fn request(message: &Message, settings: &Service) -> Result<Request, Refused
         _ => json!({ "msgtype": "text", "text": { "content": cut(&content(message), MOST, bytes) } }),
     };
     body["touser"] = Value::from(to);
-    Ok(call(&settings.base, "/cgi-bin/message/custom/send", &settings.appid)?.json(&body))
+    Ok(call(&settings.base, "/cgi-bin/message/custom/send", &settings.token)?.json(&body))
 }
 
 fn content(message: &Message) -> String {

@@ -17,8 +17,8 @@ use crate::request::Request;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Subscribe {
-    /// The application, whose token the host keeps.
-    pub appid: String,
+    /// The name of the secret that is the application's access token, which the host keeps.
+    pub token: String,
     /// Where the API is.
     #[serde(default = "super::base")]
     pub base: String,
@@ -109,5 +109,5 @@ pub fn request(message: &Message, settings: &Subscribe) -> Result<Request, Refus
     if let Some(language) = settings.language {
         body["lang"] = json!(language);
     }
-    Ok(call(&settings.base, "/cgi-bin/message/subscribe/send", &settings.appid)?.json(&body))
+    Ok(call(&settings.base, "/cgi-bin/message/subscribe/send", &settings.token)?.json(&body))
 }

@@ -125,8 +125,10 @@ impl Asker {
         entry.open().await?;
         let patience = self.grant.timeout.min(PATIENCE);
         let sent = tokio::time::timeout(patience, self.post(&url, &secret, force, &mut entry)).await;
-        let asked = sent.unwrap_or_else(|_| {
-            Err(format!("{}: no answer within {}", shown(&url), humantime::format_duration(patience)))
+        // None: not in time.
+        let asked = sent.unwrap_or(Err(None)).map_err(|reason| {
+            let late = || format!("{}: no answer within {}", shown(&url), humantime::format_duration(patience));
+            reason.unwrap_or_else(late)
         });
         match &asked {
             Ok(_) => entry.end(EgressResult::Answered, None),
@@ -141,9 +143,9 @@ impl Asker {
         secret: &SecretValue,
         force: bool,
         entry: &mut Entry,
-    ) -> Result<(u16, Bytes), String> {
+    ) -> Result<(u16, Bytes), Option<String>> {
         if let Some(reason) = denied_literal(&self.grant, url) {
-            return Err(format!("{}: {reason}", shown(url)));
+            return Err(Some(format!("{}: {reason}", shown(url))));
         }
         let client = self.run.outgoing.client(&self.grant)?;
         let body = json!({
@@ -156,8 +158,12 @@ impl Asker {
         entry.row.sent = body.len() as u64;
         let request = client.post(url.clone()).header(http::header::CONTENT_TYPE, "application/json");
         let request = request.header(http::header::ACCEPT_ENCODING, "identity");
-        let failed = |error: reqwest::Error| match refusal(url, &error.without_url()) {
-            Refusal::Denied(reason) | Refusal::Failed(reason) => reason,
+        let failed = |error: reqwest::Error| {
+            let error = error.without_url();
+            match refusal(url, &error) {
+                Refusal::Failed(_) if error.is_timeout() => None,
+                Refusal::Denied(reason) | Refusal::Failed(reason) => Some(reason),
+            }
         };
         let mut response = request.body(body.to_vec()).send().await.map_err(failed)?;
         let status = response.status().as_u16();
@@ -167,12 +173,12 @@ impl Asker {
         while let Some(piece) = response.chunk().await.map_err(failed)? {
             entry.row.received += piece.len() as u64;
             if whole.len() + piece.len() > MOST_ANSWER {
-                return Err(format!("{}: the answer has more than {MOST_ANSWER} bytes", shown(url)));
+                return Err(Some(format!("{}: the answer has more than {MOST_ANSWER} bytes", shown(url))));
             }
             whole.extend_from_slice(&piece);
         }
         // What stands between here and WeChat may give back what it was sent.
-        let looked = Redactor::new([("appsecret", secret.reveal())]).map_err(|error| error.to_string())?;
+        let looked = Redactor::new([("appsecret", secret.reveal())]).map_err(|error| Some(error.to_string()))?;
         let body = match looked {
             Some(looked) if looked.is_in(&whole) => looked.bytes(&whole).into(),
             _ => whole.freeze(),

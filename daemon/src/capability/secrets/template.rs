@@ -1,7 +1,9 @@
-//! Placeholders of secrets, `{{secret:NAME}}`, and what comes in their place.
+//! Placeholders of secrets, `{{secret:NAME}}` and `{{basic:NAME}}`, and what comes in their place.
 //!
 //! What is written around a value decides how it has to be written itself ([`Writing`]). In an address a placeholder may be
 //! percent-encoded, whole or in part: whatever a library makes of it on the way.
+
+use std::borrow::Cow;
 
 use crate::config::secrets::is_in_name;
 
@@ -16,9 +18,20 @@ pub(super) enum Writing {
     Json,
 }
 
+/// What of a secret a placeholder stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Its value.
+    Secret,
+    /// The base64 of it, for `Authorization: Basic`.
+    Basic,
+}
+
 /// A placeholder that was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Placeholder<'t> {
+    /// What it stands for.
+    pub(super) form: Form,
     /// Where it begins.
     pub(super) start: usize,
     /// Behind its end.
@@ -46,14 +59,14 @@ pub(super) fn find(text: &[u8], from: usize, writing: Writing) -> Option<Placeho
 }
 
 fn at_start(text: &[u8], start: usize, encoded: bool) -> Option<Placeholder<'_>> {
-    let mut at = start;
-    for byte in b"{{secret:" {
-        at = skip(text, at, *byte, encoded)?;
-    }
+    let (form, at) = [(Form::Secret, "{{secret:"), (Form::Basic, "{{basic:")].iter().find_map(|(form, begin)| {
+        let end = begin.bytes().try_fold(start, |at, byte| skip(text, at, byte, encoded))?;
+        Some((*form, end))
+    })?;
     let length = text[at..].iter().take_while(|byte| is_in_name(**byte)).count();
     let name = std::str::from_utf8(&text[at..at + length]).ok().filter(|name| !name.is_empty())?;
     let end = skip(text, skip(text, at + length, b'}', encoded)?, b'}', encoded)?;
-    Some(Placeholder { start, end, name })
+    Some(Placeholder { form, start, end, name })
 }
 
 /// Behind the byte at `at`, which has to be this one.
@@ -75,17 +88,17 @@ fn skip(text: &[u8], at: usize, byte: u8, encoded: bool) -> Option<usize> {
 pub(super) fn fill<'v, E>(
     text: &[u8],
     writing: Writing,
-    mut value: impl FnMut(&str) -> Result<&'v str, E>,
+    mut value: impl FnMut(&Placeholder<'_>) -> Result<Cow<'v, str>, E>,
 ) -> Result<Option<Vec<u8>>, E> {
     let mut filled = Vec::new();
     let mut done = 0;
     while let Some(found) = find(text, done, writing) {
         filled.extend_from_slice(&text[done..found.start]);
-        let value = value(found.name)?;
+        let value = value(&found)?;
         match writing {
             Writing::Plain => filled.extend_from_slice(value.as_bytes()),
-            Writing::Percent => filled.extend(percent(value, is_unreserved, "0123456789ABCDEF")),
-            Writing::Json => filled.extend(json(value)),
+            Writing::Percent => filled.extend(percent(&value, is_unreserved, "0123456789ABCDEF")),
+            Writing::Json => filled.extend(json(&value)),
         }
         done = found.end;
     }
@@ -150,6 +163,8 @@ mod tests {
             ("%7B%7B%73ecret:a%7D%7D%7", Writing::Percent, &["a"]),
             ("%7", Writing::Percent, &[]),
             ("{{secret:ü}}", Writing::Plain, &[]),
+            ("{{basic:a}} %7B%7bbasic:b}}", Writing::Percent, &["a", "b"]),
+            ("{{basi:a}} {{basic a}}", Writing::Plain, &[]),
         ] {
             assert_eq!(names(text, writing), found, "{text}");
         }
@@ -159,7 +174,7 @@ mod tests {
     fn values_are_written_as_their_place_wants_it() {
         let value = "pä/ss\"\\ &=\n{{secret:x}}";
         let fill = |text: &str, writing| {
-            let filled = fill(text.as_bytes(), writing, |_| Ok::<_, ()>(value)).unwrap();
+            let filled = fill(text.as_bytes(), writing, |_| Ok::<_, ()>(value.into())).unwrap();
             filled.map(|filled| String::from_utf8(filled).unwrap())
         };
         assert_eq!(fill("nothing", Writing::Plain), None);
@@ -170,6 +185,8 @@ mod tests {
         let body = fill(r#"{"a": "<{{secret:a}}>", "b": 1}"#, Writing::Json).unwrap();
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(body, serde_json::json!({"a": format!("<{value}>"), "b": 1}));
-        assert_eq!(super::fill(b"{{secret:a}}", Writing::Plain, |name| Err(name.to_owned())), Err("a".to_owned()));
+        let failed = |found: &Placeholder<'_>| Err((found.form, found.name.to_owned()));
+        assert_eq!(super::fill(b"{{secret:a}}", Writing::Plain, failed), Err((Form::Secret, "a".to_owned())));
+        assert_eq!(super::fill(b"{{basic:a}}", Writing::Plain, failed), Err((Form::Basic, "a".to_owned())));
     }
 }

@@ -9,13 +9,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
 use crate::clock::Timestamp;
-use crate::command::{Command, CommandError, NextSlot, Reloaded, Running, Status, TaskStatus};
+use crate::command::{
+    Acknowledged, AlertStatus, Command, CommandError, NextSlot, NextTelling, OpenAlerts, Reloaded, Running, Status,
+    TaskStatus, Tested, WrittenDigest,
+};
 use crate::event::Events;
 use crate::findings::identifier;
 use crate::outcome::Outcome;
+use crate::record::alert::{Acknowledgement, Alert};
 use crate::record::egress::{Egress, EgressResult};
 use crate::record::finding::{FindingState, Life};
-use crate::record::outbox::{EnqueueOutcome, Enqueued};
+use crate::record::outbox::{EnqueueOutcome, Enqueued, MessageLevel};
 use crate::record::{
     Finding, Level, LogRecord, Metric, MetricValue, Phase, Report, Run, RunId, Severity, Slot, SlotDecision, Step,
     StepPhase, Trigger,
@@ -316,11 +320,60 @@ async fn answer(mut questions: mpsc::Receiver<Command>, heard: Arc<Mutex<Vec<Str
                 hear(format!("drop {id} by={by}"));
                 drop(reply.send(Ok(id == message_id(1))));
             }
+            Command::Alerts(reply) => {
+                let next = Some(NextTelling { at: Timestamp(4_102_444_800_000), what: "reminded".into() });
+                let alerts = vec![AlertStatus { alert: alert(), next }];
+                drop(reply.send(OpenAlerts { told: true, alerts }));
+            }
+            Command::Acknowledge { key: Some(key), reply, .. } if key != "task/backup-app" => {
+                drop(reply.send(Err(CommandError::NoAlert { key, keys: Vec::new() })));
+            }
+            Command::Acknowledge { key, acknowledgement, reply } => {
+                let Acknowledgement { by, note, .. } = acknowledgement;
+                hear(format!("acknowledge {key:?} note={note:?} by={by}"));
+                drop(reply.send(Ok(Acknowledged { alerts: vec![alert()] })));
+            }
+            Command::TestAlert { by, reply } => {
+                hear(format!("test alerts by={by}"));
+                let channels = vec!["wecom".to_owned(), "mail".to_owned()];
+                drop(reply.send(Ok(vec![Tested { message: message_id(9), channels }])));
+            }
+            Command::Digest { reply, .. } => {
+                let (from, to) = (Timestamp(DUE), Timestamp(DUE + 86_400_000));
+                let text = "**All is well** on web-1, 2026-11-24 03:30 (UTC), for 1d\n\n**Runs** 24 succeeded".into();
+                drop(reply.send(Ok(WrittenDigest { from, to, verdict: "All is well".into(), text })));
+            }
             Command::Reload(reply) => {
                 let changed = vec!["backup-app".to_owned()];
                 drop(reply.send(Ok(Reloaded { changed, ..Reloaded::default() })));
             }
         }
+    }
+}
+
+fn alert() -> Alert {
+    let (opened, told) = (Timestamp(DUE + 2_000), Timestamp(DUE + 32_000));
+    Alert {
+        key: "task/backup-app".into(),
+        level: MessageLevel::Error,
+        title: "Task backup-app failed".into(),
+        detail: format!("failed: no space left on device (run {})", run_id(1)),
+        channels: Vec::new(),
+        opened,
+        closed: None,
+        told: Some(told),
+        tellings: 1,
+        times: 1,
+        flapping: false,
+        right_since: None,
+        acknowledged: None,
+        presses: true,
+        remind_at: Some(Timestamp(4_102_444_800_000)),
+        reminders: 0,
+        escalated: 0,
+        escalated_at: Some(told),
+        over_untold: false,
+        openings: vec![opened],
     }
 }
 

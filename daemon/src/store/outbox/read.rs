@@ -32,7 +32,10 @@ pub struct Next {
 }
 
 pub(super) const MESSAGE: &str = "id, origin, key, channels, position, priority, state, created, not_before, expires, due, \
-                                  attempts, ended, reason, content";
+     attempts, ended, reason, content, ifnull(since, created) AS since, \
+     CASE attempts WHEN 0 THEN 0 ELSE \
+         (SELECT count(*) FROM outbox_attempt WHERE message = number AND channel = outbox_message.channel AND at >= ifnull(since, 0)) \
+     END AS tries";
 
 pub(super) fn read_message(row: &SqliteRow) -> Result<Message, StoreError> {
     let time = |column| get::<Option<i64>>(row, column).map(|at| at.map(Timestamp));
@@ -47,10 +50,12 @@ pub(super) fn read_message(row: &SqliteRow) -> Result<Message, StoreError> {
         priority: priority.ok_or_else(|| StoreError::Nonsense(format!("the priority {place}")))?,
         state: row::name(get(row, "state")?)?,
         created: Timestamp(get(row, "created")?),
+        since: Timestamp(get(row, "since")?),
         not_before: time("not_before")?,
         expires: time("expires")?,
         due: Timestamp(get(row, "due")?),
         attempts: get(row, "attempts")?,
+        tries: get(row, "tries")?,
         ended: time("ended")?,
         reason: get(row, "reason")?,
         content: row::from_json(get(row, "content")?)?,

@@ -138,6 +138,7 @@ pub(super) async fn claim(
         if message.state == MessageState::Claimed {
             lost = true;
             message.attempts += 1;
+            message.tries += 1;
         }
         (message.state, message.due) = (MessageState::Claimed, until);
         claimed.messages.push(message);
@@ -191,9 +192,15 @@ struct Standing {
 
 impl Standing {
     /// Takes an outcome in. Whether the message was still lent to whoever says so, and the attempt as it is written down.
-    fn take(&mut self, settlement: &Settlement, now: Timestamp) -> (bool, [Value<'static>; 9]) {
+    fn take(&mut self, settlement: &Settlement, now: Timestamp) -> (bool, Option<[Value<'static>; 9]>) {
         let Settlement { lease, outcome, code, reason, took, .. } = settlement;
         let own = self.state == MessageState::Claimed && self.lease.as_deref() == Some(lease);
+        if let Outcome::Untried(at) = outcome {
+            if own {
+                (self.state, self.due) = (MessageState::Waiting, *at);
+            }
+            return (own, None);
+        }
         let channel = self.channels.get(self.position as usize).cloned().unwrap_or_default();
         let took = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         let began = match took {
@@ -204,7 +211,7 @@ impl Standing {
         self.attempts += 1;
         let (name, provider_id) = match outcome {
             Outcome::Sent { provider_id } => (AttemptOutcome::Sent, provider_id.clone()),
-            Outcome::Retry(_) => (AttemptOutcome::Retry, None),
+            Outcome::Retry(_) | Outcome::Untried(_) => (AttemptOutcome::Retry, None),
             Outcome::Refused | Outcome::Dead => (AttemptOutcome::Refused, None),
         };
         let attempt = [
@@ -225,7 +232,7 @@ impl Standing {
             }
             _ if !own => {}
             Outcome::Sent { .. } => {}
-            Outcome::Retry(at) => self.wait(self.position, *at, reason.as_ref()),
+            Outcome::Retry(at) | Outcome::Untried(at) => self.wait(self.position, *at, reason.as_ref()),
             Outcome::Refused if self.channels.len() > self.position as usize + 1 => {
                 self.wait(self.position + 1, now, reason.as_ref());
             }
@@ -233,7 +240,7 @@ impl Standing {
                 (self.state, self.ended, self.reason) = (MessageState::Dead, Some(now), reason.clone());
             }
         }
-        (own, attempt)
+        (own, Some(attempt))
     }
 
     fn wait(&mut self, position: u32, due: Timestamp, reason: Option<&String>) {
@@ -279,7 +286,7 @@ pub(super) async fn settle(
             continue;
         };
         let (own, attempt) = message.take(settlement, now);
-        attempts.push(attempt);
+        attempts.extend(attempt);
         settled.push(own);
     }
     execute(connection, &Statement::new(UPDATE, standing.values().map(Standing::columns))).await?;
@@ -344,11 +351,23 @@ pub(super) async fn resend(
         Resend::Dead(channel) => ("state = 'dead' AND (?2 IS NULL OR channel = ?2)", channel.as_ref()),
     };
     let sql = format!(
-        "UPDATE outbox_message SET state = 'waiting', position = 0, channel = channels ->> 0, due = ?1, lease = NULL, \
+        "UPDATE outbox_message SET state = 'waiting', position = 0, channel = channels ->> 0, since = ?1, due = ?1, lease = NULL, \
                                    ended = NULL, reason = NULL, expires = CASE WHEN expires > ?1 THEN expires END \
          WHERE {condition}"
     );
     let query = sqlx::query(AssertSqlSafe(sql)).bind(now.0).bind(value);
+    query.execute(connection).await.map(|done| done.rows_affected())
+}
+
+/// Ends leases before their time; without a list all that there are. Returns how many messages were lent under them.
+pub(super) async fn release(
+    connection: &mut SqliteConnection,
+    leases: Option<&[String]>,
+    now: Timestamp,
+) -> Result<u64, sqlx::Error> {
+    let sql = "UPDATE outbox_message SET due = ?1 WHERE ended IS NULL AND state = 'claimed' AND due > ?1 \
+               AND (?2 IS NULL OR lease IN (SELECT value FROM json_each(?2)))";
+    let query = sqlx::query(sql).bind(now.0).bind(leases.map(row::json));
     query.execute(connection).await.map(|done| done.rows_affected())
 }
 

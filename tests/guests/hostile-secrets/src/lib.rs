@@ -93,8 +93,8 @@ fn everything(config: &Attack) -> Vec<(String, Result<String>)> {
     }
     let bound = &config.bound;
     let echo = format!("{bound}/echo");
-    note("token header".to_owned(), ask(Request::get(&echo).header("x-key", token.as_str())));
-    note("token body".to_owned(), ask(Request::post(&echo, token.as_str())));
+    note("token in header".to_owned(), ask(Request::get(&echo).header("x-key", token.as_str())));
+    note("token in body".to_owned(), ask(Request::post(&echo, token.as_str())));
     note("token sign".to_owned(), shown(hmac(Algorithm::Sha256, &token, "x")));
     note("token path".to_owned(), ask(Request::get(format!("{bound}/{token}"))));
     for way in ["echo", "pieces", "header", "json", "base64", "broken", "garbled", "gzip", "stale", "rid"] {

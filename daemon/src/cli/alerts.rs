@@ -1,0 +1,179 @@
+//! `upkeep alerts`: what is wrong now, who was told, and what comes next.
+
+use std::io::{self, Write};
+
+use clap::{Args, Subcommand};
+
+use super::failure::Exit;
+use super::place::Place;
+use super::screen::{Ink, Screen, line};
+use super::table::{Cell, Table};
+use super::{stdout_screen, write_json};
+use crate::command::{AlertStatus, OpenAlerts};
+use crate::record::outbox::MessageLevel;
+
+/// List alerts that are open, those first that matter most; or send one on trial
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct AlertsArgs {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Send a message to all who would be told of an alert, to see whether it arrives
+    Test,
+}
+
+impl AlertsArgs {
+    pub(super) async fn run(self, place: &Place, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        let client = place.client()?;
+        match self.verb {
+            None => {
+                let open = client.alerts().await?;
+                match self.json {
+                    true => write_json(&open, out)?,
+                    false => write(&stdout_screen(), &open, out)?,
+                }
+            }
+            Some(Verb::Test) => {
+                let tested = client.test_alerts().await?;
+                if tested.messages.is_empty() {
+                    writeln!(out, "{NOBODY}")?;
+                }
+                for message in tested.messages {
+                    writeln!(out, "Enqueued {} for {}", message.message, message.channels.join(", then "))?;
+                }
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// How it is when nobody is told.
+const NOBODY: &str = "Nobody is told of alerts: name channels in [alerts] of upkeep.toml (docs/alerts.md).";
+
+fn write(screen: &Screen, open: &OpenAlerts, out: &mut dyn Write) -> io::Result<()> {
+    if !open.told {
+        return writeln!(out, "{NOBODY}");
+    }
+    if open.alerts.is_empty() {
+        return writeln!(out, "No alert is open.");
+    }
+    for (place, status) in open.alerts.iter().enumerate() {
+        if place > 0 {
+            writeln!(out)?;
+        }
+        write_one(screen, status, out)?;
+    }
+    Ok(())
+}
+
+fn write_one(screen: &Screen, status: &AlertStatus, out: &mut dyn Write) -> io::Result<()> {
+    let alert = &status.alert;
+    let (name, ink) = level(alert.level);
+    let title = line(&alert.title);
+    writeln!(out, "{} {}", screen.ink(ink, name), screen.ink(Ink::Bold, &title))?;
+    let since = format!("{} ({})", screen.minute(alert.opened), screen.relative(alert.opened));
+    let mut table = Table::new(["key", &alert.key], 1);
+    let mut pair = |key: &str, value: String| table.row([Cell::from(key), value.into()]);
+    match alert.closed {
+        Some(closed) => pair("since", format!("{since}, resolved {}", screen.relative(closed))),
+        None if alert.flapping => pair("since", format!("{since}, flapping")),
+        None => pair("since", since),
+    }
+    if !alert.detail.is_empty() {
+        pair("detail", alert.detail.clone());
+    }
+    pair(
+        "told",
+        match (alert.tellings, alert.times) {
+            (0, _) => "not yet".to_owned(),
+            (1, _) => "once".to_owned(),
+            (tellings, _) => format!("{tellings} times"),
+        },
+    );
+    if let Some(taken) = &alert.acknowledged {
+        let until = taken.until.map(|until| format!(" until {}", screen.minute(until))).unwrap_or_default();
+        let note = taken.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+        pair("taken on", format!("by {} {}{until}{note}", taken.by, screen.relative(taken.at)));
+    }
+    if let Some(next) = &status.next {
+        pair("next", format!("{} {}", next.what, screen.relative(next.at)));
+    }
+    table.write(screen, 2, out)
+}
+
+fn level(level: MessageLevel) -> (&'static str, Ink) {
+    match level {
+        MessageLevel::Info => ("info", Ink::None),
+        MessageLevel::Warn => ("warn", Ink::Yellow),
+        MessageLevel::Error => ("error", Ink::Red),
+        MessageLevel::Critical => ("critical", Ink::Red),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::policy::{self, Moment, Rules, Silence};
+    use crate::alert::signal::Signal;
+    use crate::cli::history::tests::id;
+    use crate::cli::screen::tests::terminal;
+    use crate::clock::Timestamp;
+    use crate::command::NextTelling;
+    use crate::config::alerts::{AlertSettings, TaskAlerts};
+    use crate::outcome::{Failure, Outcome};
+    use crate::record::alert::Acknowledgement;
+    use crate::record::{Run, Trigger};
+
+    fn shown(open: &OpenAlerts) -> String {
+        let mut out = Vec::new();
+        write(&terminal(), open, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn tells_what_is_wrong_who_was_told_and_what_comes_next() {
+        let now = terminal().now;
+        let ago = |minutes: i64| Timestamp(now.0 - minutes * 60_000);
+        let settings = AlertSettings { channels: vec!["mail".into()], ..AlertSettings::default() };
+        let rules = Rules::new(&settings, "web-1", chrono_tz::UTC).unwrap();
+        let mut alerts = policy::Alerts::new();
+        let failed = |task: &str, minutes| {
+            let run = Run::queued(id(1), task, Trigger::Schedule, ago(minutes), ago(minutes));
+            let message = "step `shop`: no space left on device while writing to /srv/backup/data/3f".to_owned();
+            let outcome = Outcome::Failed { failure: Failure::Permanent, message };
+            Signal::of_run(&run, &outcome, &TaskAlerts::default()).unwrap()
+        };
+        let taken = Acknowledgement {
+            by: "uid 0".into(),
+            at: ago(100),
+            until: Some(Timestamp(now.0 + 3_600_000)),
+            note: Some("the disk comes on Monday".into()),
+        };
+        for (minutes, signals) in [
+            (130, vec![failed("backup", 130)]),
+            (129, vec![]),
+            (100, vec![Signal::Acknowledged("task/backup".into(), taken)]),
+            (20, vec![failed("cleanup", 20)]),
+            (19, vec![]),
+        ] {
+            let moment = Moment { now: ago(minutes), silence: Silence::None };
+            policy::step(&rules, &moment, &alerts, signals).apply(&mut alerts);
+        }
+        let moment = Moment { now, silence: Silence::None };
+        let status = |alert: &crate::record::alert::Alert| AlertStatus {
+            next: policy::next_telling(&rules, &moment, alert)
+                .map(|(at, what)| NextTelling { at, what: what.to_owned() }),
+            alert: alert.clone(),
+        };
+        insta::assert_snapshot!(shown(&OpenAlerts { told: true, alerts: alerts.values().map(status).collect() }));
+        assert_eq!(shown(&OpenAlerts { told: true, alerts: Vec::new() }), "No alert is open.\n");
+        assert_eq!(shown(&OpenAlerts { told: false, alerts: Vec::new() }), format!("{NOBODY}\n"));
+    }
+}

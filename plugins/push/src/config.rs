@@ -1,0 +1,238 @@
+//! `[config]`: the channels, and how each is used.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, json_schema};
+use serde::Deserialize;
+use upkeep_channel::dingtalk::DingTalk;
+use upkeep_channel::feishu::Feishu;
+use upkeep_channel::ntfy::Ntfy;
+use upkeep_channel::webhook::Webhook;
+use upkeep_channel::wechat::{service, subscribe};
+use upkeep_channel::wecom::WeCom;
+use upkeep_channel::{Limit, Retry, Settings};
+use upkeep_plugin::config::Span;
+use upkeep_plugin::{Error, Result};
+
+/// Delivers messages.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Push {
+    /// The channels by the names that messages have for them, each a `[config.channels.NAME]`.
+    #[schemars(extend("minProperties" = 1))]
+    pub(crate) channels: BTreeMap<String, ChannelSettings>,
+    /// How long a run takes messages out; the next one goes on.
+    #[serde(default = "a_minute")]
+    pub(crate) longest_run: Span,
+}
+
+/// A channel: one key that says what it is, and how it is used.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(transform = of_one_kind)]
+pub(crate) struct ChannelSettings {
+    /// A robot of WeCom.
+    #[serde(default)]
+    wecom: Option<WeCom>,
+    /// A robot of DingTalk.
+    #[serde(default)]
+    dingtalk: Option<DingTalk>,
+    /// A robot of Feishu or Lark.
+    #[serde(default)]
+    feishu: Option<Feishu>,
+    /// A topic of ntfy.
+    #[serde(default)]
+    ntfy: Option<Ntfy>,
+    /// Any server that takes JSON.
+    #[serde(default)]
+    webhook: Option<Webhook>,
+    /// Subscribe messages of a mini-program of WeChat.
+    #[serde(default)]
+    wechat_subscribe: Option<subscribe::Subscribe>,
+    /// Customer-service messages of a mini-program of WeChat.
+    #[serde(default)]
+    wechat_service: Option<service::Service>,
+    /// Whether what is beyond the rate is merged into one message; by default for the robots of WeCom, DingTalk and Feishu.
+    #[serde(default)]
+    digest: Option<bool>,
+    /// How often it is used at the most, instead of what is known of the provider. An empty list: as often as may be.
+    #[serde(default)]
+    rate: Option<Vec<RateSettings>>,
+    /// How a message is tried again that was not taken this time.
+    #[serde(default)]
+    retry: RetrySettings,
+    /// Messages that are taken out of the outbox at once.
+    #[serde(default = "five_hundred")]
+    #[schemars(range(min = 1, max = 1_000))]
+    batch: u32,
+    /// Requests at the same time; by default 32, for robots and ntfy 4.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 128))]
+    concurrency: Option<u32>,
+    /// How long a provider may take for an answer.
+    #[serde(default = "ten_seconds")]
+    timeout: Span,
+    /// How long the channel is left alone when it does not work at all: a key that is wrong, a server that is down.
+    #[serde(default = "ten_minutes")]
+    pause: Span,
+}
+
+/// So many within any time of this length.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RateSettings {
+    /// How many.
+    #[schemars(range(min = 1, max = 10_000))]
+    count: u32,
+    /// Of what length: `1m`.
+    per: Span,
+}
+
+/// How a message is tried again.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct RetrySettings {
+    /// The wait behind the first try; each that follows is twice as long, and all are spread.
+    first: Span,
+    /// The longest wait.
+    longest: Span,
+    /// Tries of one message by this channel, the first one included.
+    #[schemars(range(min = 1, max = 1_000))]
+    tries: u32,
+    /// How long after it came a message is still worth trying again.
+    within: Span,
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        let Retry { first, longest, tries, within } = Retry::default();
+        Self { first: Span(first), longest: Span(longest), tries, within: Span(within) }
+    }
+}
+
+fn a_minute() -> Span {
+    Span(60_000)
+}
+
+fn ten_seconds() -> Span {
+    Span(10_000)
+}
+
+fn ten_minutes() -> Span {
+    Span(600_000)
+}
+
+fn five_hundred() -> u32 {
+    500
+}
+
+/// Keys of which each channel has one.
+const KINDS: [&str; 7] = ["wecom", "dingtalk", "feishu", "ntfy", "webhook", "wechat_subscribe", "wechat_service"];
+
+/// So that `upkeep check` tells, and `upkeep plugin inspect` shows what stands in each kind.
+fn of_one_kind(schema: &mut Schema) {
+    let properties = schema.get_mut("properties").and_then(|it| it.as_object_mut());
+    for (_, property) in properties.into_iter().flatten().filter(|(key, _)| KINDS.contains(&key.as_str())) {
+        let Ok(property) = <&mut Schema>::try_from(property) else { continue };
+        // A TOML file has no null: what is left out is not there.
+        property.remove("default");
+        if let Some(reference) = property.remove("anyOf").and_then(|it| it.get(0)?.get("$ref").cloned()) {
+            property.insert("$ref".to_owned(), reference);
+        }
+    }
+    let required: Vec<Schema> = KINDS.iter().map(|it| json_schema!({ "required": [it] })).collect();
+    let told = format!("a channel has exactly one of {}", KINDS.map(|it| format!("`{it}`")).join(", "));
+    // Not at the top: who prints the keys would take it for a choice between schemas.
+    let all = json_schema!({ "allOf": [{ "oneOf": required, "description": told }] });
+    if let Some(all) = all.get("allOf") {
+        schema.insert("allOf".to_owned(), all.clone());
+    }
+}
+
+/// A channel, ready to be used.
+#[derive(Debug, Clone)]
+pub(crate) struct Channel {
+    pub(crate) name: String,
+    pub(crate) settings: Settings,
+    /// Whether messages beyond the rate are merged.
+    pub(crate) digest: bool,
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) retry: Retry,
+    pub(crate) batch: u32,
+    pub(crate) concurrency: usize,
+    pub(crate) timeout: Duration,
+    /// Milliseconds.
+    pub(crate) pause: i64,
+}
+
+impl Push {
+    /// What the schema does not say.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.channels().map(drop)
+    }
+
+    /// The channels, by name.
+    pub(crate) fn channels(&self) -> Result<Vec<Channel>> {
+        if !(1_000..=1_800_000).contains(&self.longest_run.0) {
+            return Err(Error::config("`longest_run` is a second to half an hour"));
+        }
+        let channel = |(name, settings): (&String, &ChannelSettings)| {
+            settings.channel(name).map_err(|why| Error::config(format!("channel `{name}`: {why}")))
+        };
+        self.channels.iter().map(channel).collect()
+    }
+}
+
+impl ChannelSettings {
+    fn channel(&self, name: &str) -> Result<Channel, String> {
+        let can_be_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(can_be_name) {
+            return Err("a name has 1 to 64 small letters, digits, `-` and `_`".to_owned());
+        }
+        let kinds = [
+            self.wecom.clone().map(Settings::WeCom),
+            self.dingtalk.clone().map(Settings::DingTalk),
+            self.feishu.clone().map(Settings::Feishu),
+            self.ntfy.clone().map(Settings::Ntfy),
+            self.webhook.clone().map(Settings::Webhook),
+            self.wechat_subscribe.clone().map(Settings::WechatSubscribe),
+            self.wechat_service.clone().map(Settings::WechatService),
+        ];
+        let mut kinds: Vec<Settings> = kinds.into_iter().flatten().collect();
+        let (Some(settings), true) = (kinds.pop(), kinds.is_empty()) else {
+            return Err(format!("it has to have exactly one of {}", KINDS.map(|it| format!("`{it}`")).join(", ")));
+        };
+        let is_robot = matches!(settings, Settings::WeCom(_) | Settings::DingTalk(_) | Settings::Feishu(_));
+        let to_one = matches!(settings, Settings::WechatSubscribe(_) | Settings::WechatService(_));
+        if to_one && self.digest == Some(true) {
+            return Err("`digest` has no meaning for messages that go to one user each".to_owned());
+        }
+        let limits = match &self.rate {
+            Some(limits) => {
+                if let Some(wrong) = limits.iter().find(|it| it.count == 0 || it.per.0 < 1_000) {
+                    let (count, per) = (wrong.count, wrong.per);
+                    return Err(format!("`rate` is at least one message, and per a second or more, not {count} per {per}"));
+                }
+                limits.iter().map(|it| Limit { count: it.count, window: it.per.0 }).collect()
+            }
+            None => upkeep_channel::rate(&settings).limits.to_vec(),
+        };
+        if !(1_000..=600_000).contains(&self.timeout.0) {
+            return Err("`timeout` is a second to ten minutes".to_owned());
+        }
+        let RetrySettings { first, longest, tries, within } = &self.retry;
+        let few = if is_robot || matches!(settings, Settings::Ntfy(_)) { 4 } else { 32 };
+        Ok(Channel {
+            name: name.to_owned(),
+            settings,
+            digest: self.digest.unwrap_or(is_robot),
+            limits,
+            retry: Retry { first: first.0, longest: longest.0, tries: (*tries).max(1), within: within.0 },
+            batch: self.batch.clamp(1, 1_000),
+            concurrency: usize::try_from(self.concurrency.unwrap_or(few).clamp(1, 128)).unwrap_or(1),
+            timeout: Duration::from_millis(self.timeout.0.unsigned_abs()),
+            pause: self.pause.0.max(1_000),
+        })
+    }
+}

@@ -1,0 +1,402 @@
+//! The round of a run: claim, send, hear, settle.
+//!
+//! Nothing in it waits for one channel: requests of all are under way at the same time, and each goes round as soon as one of its
+//! own is over. What became of messages is written down in batches; what a run has heard and not written down when it is killed is
+//! sent again.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use upkeep_channel::{Answer, Fault, Outcome, outcome};
+use upkeep_plugin::http::{self, InFlight};
+use upkeep_plugin::outbox::{self, Claimed, Outcome as Became, Settlement};
+use upkeep_plugin::{HostError, HostResult, Result, clock, info, warn};
+
+use crate::Tallies;
+use crate::config::Push;
+use crate::lane::Lane;
+use crate::letter::{Letter, Unwritten};
+use crate::report;
+
+/// Bytes of an answer that are looked at.
+const MOST_OF_ANSWER: usize = 64 * 1024;
+/// Requests of all channels at the same time.
+const MOST_FLYING: usize = 256;
+/// Outcomes that are written down in one commit.
+const MOST_SETTLED: usize = 256;
+/// How long an outcome waits for others, to be written down with them.
+const SETTLE_WITHIN: Duration = Duration::from_millis(20);
+/// How long nothing is looked at while requests are under way.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a run waits for the next token, milliseconds. For longer the channel is paused, and the run can end.
+const SHORT_WAIT: i64 = 2_000;
+/// Failures in a row after which a server is taken to be down, and how long it is left alone then.
+const DOWN: (u32, i64) = (10, 30_000);
+/// How much longer than the run a lease lasts, beside the time for an answer.
+const LEASE_BEYOND: Duration = Duration::from_secs(60);
+
+/// A run on its way.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    lanes: Vec<Lane>,
+    flying: InFlight<Flying>,
+    settled: Vec<Settlement>,
+    lease: Duration,
+    /// Nothing is claimed from then on, milliseconds since 1970.
+    until: i64,
+}
+
+/// What is under way.
+#[derive(Debug)]
+struct Flying {
+    lane: usize,
+    letter: Letter,
+    /// The identifier of the one message that all of it is.
+    id: String,
+}
+
+impl Delivery {
+    pub(crate) fn new(push: &Push) -> Result<Self> {
+        let now = clock::now();
+        let channels = push.channels()?;
+        let slowest = channels.iter().map(|it| it.timeout).max().unwrap_or_default();
+        let lanes = channels.into_iter().map(|it| Lane::open(it, now)).collect::<HostResult<Vec<_>>>()?;
+        let span = Duration::from_millis(push.longest_run.0.unsigned_abs());
+        Ok(Self {
+            lanes,
+            flying: InFlight::new(MOST_OF_ANSWER),
+            settled: Vec::new(),
+            lease: span + slowest + LEASE_BEYOND,
+            until: now.saturating_add(push.longest_run.0),
+        })
+    }
+
+    /// Delivers what is due, and says what it did.
+    pub(crate) fn run(mut self) -> Result<Tallies> {
+        self.refuse_unknown()?;
+        loop {
+            let now = clock::now();
+            let is_open = now < self.until;
+            for lane in 0..self.lanes.len() {
+                if is_open {
+                    self.lanes[lane].claim(now, self.lease)?;
+                } else {
+                    self.put_back(lane, now);
+                }
+                self.send(lane)?;
+            }
+            let mut patience = if self.settled.is_empty() { PATIENCE } else { SETTLE_WITHIN };
+            if self.flying.is_empty() {
+                self.settle()?;
+                let next = if is_open { self.next(now)? } else { None };
+                let Some(next) = next else { break };
+                patience = Duration::from_millis(next.saturating_sub(now).unsigned_abs());
+            }
+            let heard = self.flying.wait(patience);
+            let is_quiet = heard.is_empty();
+            for (flying, answer) in heard {
+                self.hear(flying, answer)?;
+            }
+            if is_quiet || self.settled.len() >= MOST_SETTLED {
+                self.settle()?;
+            }
+        }
+        let mut tallies = BTreeMap::new();
+        for mut lane in self.lanes {
+            lane.allowance.keep()?;
+            report::measure(&lane.channel.name, &lane.tally)?;
+            tallies.insert(lane.channel.name, lane.tally);
+        }
+        Ok(tallies)
+    }
+
+    /// When there is more to do; nothing when the run can end. Nothing is under way.
+    fn next(&mut self, now: i64) -> Result<Option<i64>> {
+        let mut next: Option<i64> = None;
+        let mut strangers = false;
+        for counts in outbox::count()?.into_iter().filter(|it| it.due > 0 && it.paused_until.is_none()) {
+            let Some(at) = self.lanes.iter().position(|it| it.channel.name == counts.channel) else {
+                strangers = true;
+                continue;
+            };
+            let lane = &mut self.lanes[at];
+            if lane.closed.is_some() {
+                continue;
+            }
+            let from = match lane.allowance.free(now, 1) {
+                0 => lane.allowance.next(now),
+                _ => now,
+            };
+            if from > now + SHORT_WAIT || from >= self.until {
+                self.close(at, from, "as often used as may be, for now")?;
+                continue;
+            }
+            self.lanes[at].look = from;
+            next = Some(next.map_or(from, |it| it.min(from)));
+        }
+        if strangers {
+            self.refuse_unknown()?;
+            return Ok(Some(now));
+        }
+        Ok(next)
+    }
+
+    /// Messages for channels that there are not go down their chains.
+    fn refuse_unknown(&mut self) -> Result<()> {
+        let known: Vec<&str> = self.lanes.iter().map(|it| it.channel.name.as_str()).collect();
+        for counts in outbox::count()?.into_iter().filter(|it| it.due > 0 && !known.contains(&it.channel.as_str())) {
+            let reason = format!("there is no channel `{}`; there is {}", counts.channel, known.join(", "));
+            loop {
+                let claimed = outbox::claim(&counts.channel, 1_000, self.lease)?;
+                if claimed.is_empty() {
+                    break;
+                }
+                outbox::settle(claimed.iter().map(|it| it.settle(Became::Refused).reason(reason.as_str())))?;
+            }
+            warn!(channel = counts.channel, "{reason}");
+        }
+        Ok(())
+    }
+
+    /// Lets requests of a channel go, as many as may be under way.
+    fn send(&mut self, at: usize) -> Result<()> {
+        let now = clock::now();
+        let room = MOST_FLYING.saturating_sub(self.flying.len());
+        let lane = &mut self.lanes[at];
+        let most = lane.width.saturating_sub(lane.flying).min(room).min(lane.queue.len());
+        let mut written = Vec::with_capacity(most);
+        let mut unwritten = Vec::new();
+        for letter in lane.queue.drain(..most) {
+            match letter.write(&lane.channel, now) {
+                Ok((request, id)) => written.push((request, letter, id)),
+                Err(why) => unwritten.push((letter, why)),
+            }
+        }
+        // Durable before anything leaves.
+        let count = if written.is_empty() { 0 } else { lane.allowance.depart(now, written.len())? };
+        for (_, letter, _) in written.drain(count..).rev() {
+            lane.queue.push_front(letter);
+        }
+        lane.flying += count;
+        for (request, letter, id) in written {
+            self.flying.send(request, Flying { lane: at, letter: Letter { left: now, ..letter }, id });
+        }
+        for (letter, why) in unwritten {
+            match why {
+                Unwritten::Refused(refused) => {
+                    self.refuse(at, &letter, None, &refused.to_string(), now);
+                }
+                Unwritten::Channel(why) => self.fail(at, &letter, None, &why, now)?,
+                Unwritten::Later(why) => self.put_off(at, &letter, None, None, &why, now)?,
+            }
+        }
+        let lane = &mut self.lanes[at];
+        if lane.flying == 0 && !lane.queue.is_empty() && most > 0 && count == 0 {
+            // The clock was set back: nothing leaves for a while.
+            lane.look = lane.allowance.next(now);
+            self.put_back(at, now);
+        }
+        Ok(())
+    }
+
+    /// Takes in what became of a request.
+    fn hear(&mut self, flying: Flying, answer: HostResult<http::Answer>) -> Result<()> {
+        let now = clock::now();
+        let Flying { lane: at, mut letter, id } = flying;
+        let lane = &mut self.lanes[at];
+        lane.flying -= 1;
+        lane.allowance.arrive(now);
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(HostError::Denied(why)) => return self.fail(at, &letter, None, &why, now),
+            Err(HostError::Limit(why)) => {
+                // The next run may make more.
+                info!("{why}");
+                self.until = now;
+                self.settled.extend(letter.messages.iter().map(|it| it.settle(Became::Untried(now))));
+                return Ok(());
+            }
+            Err(HostError::Invalid(why)) => {
+                self.refuse(at, &letter, None, &why, now);
+                return Ok(());
+            }
+            Err(error) => return self.put_off(at, &letter, None, None, &error.to_string(), now),
+        };
+        let headers: Vec<(String, String)> = answer
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), String::from_utf8_lossy(value).into_owned()))
+            .collect();
+        let heard = Answer { status: answer.status, headers: &headers, body: &answer.body };
+        match outcome(&lane.channel.settings, &heard, now) {
+            Outcome::Accepted { id: theirs } => {
+                lane.widen();
+                let count = letter.messages.len() as u64;
+                lane.tally.sent += count;
+                lane.tally.digests += u64::from(count > 1);
+                let called = theirs.or((count > 1).then_some(id));
+                self.became(&letter, &Became::Sent(called), None, None, now);
+            }
+            Outcome::Permanent { fault: Fault::Channel, reason } => {
+                self.fail(at, &letter, reason.code, &reason.to_string(), now)?;
+            }
+            Outcome::Permanent { reason, .. } => {
+                lane.failures = 0;
+                self.refuse(at, &letter, reason.code, &reason.to_string(), now);
+            }
+            Outcome::Transient { wait, reason } => {
+                self.put_off(at, &letter, wait, reason.code, &reason.to_string(), now)?;
+            }
+            Outcome::Throttled { until, reason } => {
+                let count = letter.messages.len() as u64;
+                lane.tally.put_off += count;
+                let reason_text = reason.to_string();
+                self.became(&letter, &Became::Retry(until), reason.code, Some(&reason_text), now);
+                self.close(at, until, &reason_text)?;
+            }
+            Outcome::Credential { reason } if letter.again => {
+                self.put_off(at, &letter, None, reason.code, &reason.to_string(), now)?;
+            }
+            Outcome::Credential { .. } => {
+                letter.again = true;
+                lane.queue.push_front(letter);
+            }
+        }
+        Ok(())
+    }
+
+    /// The channel will never take it. Of several it is not known which: they are tried again, each by itself.
+    fn refuse(&mut self, at: usize, letter: &Letter, code: Option<i64>, reason: &str, now: i64) {
+        let lane = &mut self.lanes[at];
+        let count = letter.messages.len() as u64;
+        if count > 1 {
+            lane.tally.put_off += count;
+            let reason = format!("one of {count} messages in a digest: {reason}");
+            let again = now.saturating_add(lane.channel.retry.first);
+            self.became(letter, &Became::Retry(again), code, Some(&reason), now);
+            return;
+        }
+        lane.tally.refused += count;
+        self.became(letter, &Became::Refused, code, Some(reason), now);
+    }
+
+    /// The channel takes nothing until somebody changes something: this message goes down its chain, the others wait.
+    fn fail(&mut self, at: usize, letter: &Letter, code: Option<i64>, reason: &str, now: i64) -> Result<()> {
+        let lane = &mut self.lanes[at];
+        // One message shows that the channel does not work; those beside it need not be lost by that.
+        let is_first = lane.closed.is_none() && letter.messages.len() == 1;
+        let until = lane.closed.unwrap_or_else(|| now.saturating_add(lane.channel.pause));
+        for message in &letter.messages {
+            let became = if message.last && !is_first { Became::Retry(until) } else { Became::Refused };
+            match became {
+                Became::Refused => lane.tally.refused += 1,
+                _ => lane.tally.put_off += 1,
+            }
+            self.settled.push(settlement(message, became, code, Some(reason), letter.left, now));
+        }
+        self.close(at, until, reason)
+    }
+
+    /// Not this time.
+    fn put_off(
+        &mut self,
+        at: usize,
+        letter: &Letter,
+        wait: Option<i64>,
+        code: Option<i64>,
+        reason: &str,
+        now: i64,
+    ) -> Result<()> {
+        let lane = &mut self.lanes[at];
+        lane.narrow();
+        for message in &letter.messages {
+            let tried = message.tries + 1;
+            let random = spread(&message.id, message.attempts);
+            match lane.channel.retry.next(tried, wait, message.since, now, random) {
+                Some(again) => {
+                    lane.tally.put_off += 1;
+                    self.settled.push(settlement(message, Became::Retry(again), code, Some(reason), letter.left, now));
+                }
+                None => {
+                    lane.tally.refused += 1;
+                    let reason = format!("given up after {}: {reason}", tries(tried));
+                    self.settled.push(settlement(message, Became::Refused, code, Some(&reason), letter.left, now));
+                }
+            }
+        }
+        let (most, span) = DOWN;
+        if lane.failures >= most {
+            self.close(at, now + span, &format!("{most} requests in a row failed, the last with: {reason}"))?;
+        }
+        Ok(())
+    }
+
+    /// The same for all messages of a letter.
+    fn became(&mut self, letter: &Letter, became: &Became, code: Option<i64>, reason: Option<&str>, now: i64) {
+        let each = letter.messages.iter().map(|it| settlement(it, became.clone(), code, reason, letter.left, now));
+        self.settled.extend(each);
+    }
+
+    /// Leaves a channel alone.
+    fn close(&mut self, at: usize, until: i64, reason: &str) -> Result<()> {
+        let lane = &mut self.lanes[at];
+        if lane.closed.is_none_or(|it| it < until) {
+            lane.closed = Some(until);
+            lane.tally.paused = Some(reason.to_owned());
+            info!(channel = lane.channel.name, "paused: {reason}");
+            outbox::pause(&lane.channel.name, until, reason)?;
+        }
+        self.put_back(at, until);
+        Ok(())
+    }
+
+    /// What was claimed and not sent may be claimed again from then on.
+    fn put_back(&mut self, at: usize, from: i64) {
+        let queue = std::mem::take(&mut self.lanes[at].queue);
+        let messages = queue.iter().flat_map(|letter| &letter.messages);
+        self.settled.extend(messages.map(|it| it.settle(Became::Untried(from))));
+    }
+
+    /// Writes down what became of messages.
+    fn settle(&mut self) -> Result<()> {
+        if self.settled.is_empty() {
+            return Ok(());
+        }
+        let settled = std::mem::take(&mut self.settled);
+        if settled.iter().any(|it| matches!(it.outcome, Became::Refused)) {
+            // There may be more for other channels now.
+            self.lanes.iter_mut().for_each(|lane| lane.look = 0);
+        }
+        outbox::settle(settled)?;
+        Ok(())
+    }
+}
+
+fn settlement(
+    message: &Claimed,
+    became: Became,
+    code: Option<i64>,
+    reason: Option<&str>,
+    left: i64,
+    now: i64,
+) -> Settlement {
+    let mut settlement = message.settle(became);
+    settlement.code = code.map(|it| it.to_string());
+    settlement.reason = reason.map(str::to_owned);
+    if left > 0 {
+        settlement = settlement.took(Duration::from_millis(now.saturating_sub(left).max(0).unsigned_abs()));
+    }
+    settlement
+}
+
+/// A number that is another one for each try of each message: a guest has no random numbers, and needs none here.
+fn spread(id: &str, attempt: u32) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (id, attempt).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn tries(count: u32) -> String {
+    if count == 1 { "one try".to_owned() } else { format!("{count} tries") }
+}

@@ -1,0 +1,127 @@
+//! One channel in a run: what was claimed for it, what is under way, and whether it works.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use upkeep_plugin::outbox::{self, Claimed};
+use upkeep_plugin::HostResult;
+
+use crate::allowance::Allowance;
+use crate::config::Channel;
+use crate::letter::Letter;
+use crate::report::Tally;
+
+/// How long after there was nothing to claim it is looked again, milliseconds.
+const LOOK_AGAIN: i64 = 1_000;
+
+/// A channel, and what is done with it in this run.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) channel: Channel,
+    pub(crate) allowance: Allowance,
+    /// What is to be sent.
+    pub(crate) queue: VecDeque<Letter>,
+    /// Requests at the same time: one, until the channel has shown that it works.
+    pub(crate) width: usize,
+    /// Requests that are under way.
+    pub(crate) flying: usize,
+    /// Nothing is claimed before.
+    pub(crate) look: i64,
+    /// It is left alone until then, and by this run for good.
+    pub(crate) closed: Option<i64>,
+    /// Requests in a row that were not answered, or by an error that passes.
+    pub(crate) failures: u32,
+    pub(crate) tally: Tally,
+}
+
+impl Lane {
+    pub(crate) fn open(channel: Channel, now: i64) -> HostResult<Self> {
+        let allowance = Allowance::open(&channel.name, &channel.limits, now)?;
+        let (queue, tally) = (VecDeque::new(), Tally::default());
+        Ok(Self { channel, allowance, queue, width: 1, flying: 0, look: 0, closed: None, failures: 0, tally })
+    }
+
+    /// Claims as much as can be sent now; with a digest, more.
+    pub(crate) fn claim(&mut self, now: i64, lease: Duration) -> HostResult<()> {
+        if self.closed.is_some() || !self.queue.is_empty() || self.look > now {
+            return Ok(());
+        }
+        let batch = self.channel.batch;
+        let free = self.allowance.free(now, usize::try_from(batch).unwrap_or(usize::MAX));
+        if free == 0 {
+            self.look = self.allowance.next(now);
+            return Ok(());
+        }
+        let most = if self.channel.digest { batch } else { batch.min(u32::try_from(free).unwrap_or(u32::MAX)) };
+        let claimed = outbox::claim(&self.channel.name, most, lease)?;
+        if claimed.len() < usize::try_from(most).unwrap_or(usize::MAX) {
+            self.look = now + LOOK_AGAIN;
+        }
+        self.queue = arranged(claimed, free, self.channel.digest);
+        Ok(())
+    }
+
+    /// It works: more at the same time.
+    pub(crate) fn widen(&mut self) {
+        self.failures = 0;
+        self.width = (self.width * 2).min(self.channel.concurrency);
+    }
+
+    /// It may not work: fewer at the same time.
+    pub(crate) fn narrow(&mut self) {
+        self.failures += 1;
+        self.width = (self.width / 2).max(1);
+    }
+}
+
+/// Messages as what goes in one request each. With a digest, what is beyond so many requests goes in the last of them. A message
+/// that was tried before goes by itself, so that one which the provider does not take spoils no digest twice.
+fn arranged(claimed: Vec<Claimed>, free: usize, digest: bool) -> VecDeque<Letter> {
+    if !digest || claimed.len() <= free {
+        return claimed.into_iter().map(|message| Letter::new(vec![message])).collect();
+    }
+    let mut single: Vec<Claimed> = Vec::new();
+    let (tried, new): (Vec<Claimed>, Vec<Claimed>) = claimed.into_iter().partition(|it| it.tries > 0);
+    let mut rest: Vec<Claimed> = Vec::new();
+    for message in tried.into_iter().chain(new) {
+        if single.len() + 1 < free { single.push(message) } else { rest.push(message) }
+    }
+    let mut letters: VecDeque<Letter> = single.into_iter().map(|message| Letter::new(vec![message])).collect();
+    letters.push_back(Letter::new(rest));
+    letters
+}
+
+#[cfg(test)]
+mod tests {
+    use upkeep_plugin::outbox::Message;
+    use upkeep_plugin::test::Host;
+
+    use super::*;
+
+    fn claimed(count: usize, tried: &[usize]) -> Vec<Claimed> {
+        let _host = Host::new().outbox();
+        outbox::enqueue((0..count).map(|at| Message::to(["ops"]).title(format!("{at}")))).unwrap();
+        let mut claimed = outbox::claim("ops", 1_000, Duration::from_secs(1)).unwrap();
+        tried.iter().for_each(|at| claimed[*at].tries = 1);
+        claimed
+    }
+
+    fn titles(letters: &VecDeque<Letter>) -> Vec<String> {
+        let title = |it: &Letter| it.messages.iter().map(|it| it.content.title.as_str()).collect::<Vec<_>>().join("+");
+        letters.iter().map(title).collect()
+    }
+
+    #[test]
+    fn what_is_beyond_the_rate_is_one() {
+        for (count, tried, free, digest, expected) in [
+            (3, &[][..], 3, true, &["0", "1", "2"][..]),
+            (4, &[], 3, true, &["0", "1", "2+3"]),
+            (4, &[], 1, true, &["0+1+2+3"]),
+            (4, &[3], 3, true, &["3", "0", "1+2"]),
+            (4, &[], 2, false, &["0", "1", "2", "3"]),
+            (0, &[], 2, true, &[]),
+        ] {
+            assert_eq!(titles(&arranged(claimed(count, tried), free, digest)), expected);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What goes to a provider in one request: a message, or several as one.
+
+use upkeep_channel::part::{Piece, Signature};
+use upkeep_channel::{Message, Recipients, Refused, Template, WriteError, Written, merged, request};
+use upkeep_plugin::http::Request;
+use upkeep_plugin::outbox::{Claimed, Level};
+use upkeep_plugin::secrets::{Algorithm, Part, hmac_of};
+use upkeep_plugin::{HostError, HostResult};
+
+use crate::config::Channel;
+
+/// Messages that go in one request.
+#[derive(Debug)]
+pub(crate) struct Letter {
+    pub(crate) messages: Vec<Claimed>,
+    /// Whether the access token was not accepted before, and has been renewed.
+    pub(crate) again: bool,
+    /// When it left, milliseconds since 1970.
+    pub(crate) left: i64,
+}
+
+/// Why there is no request.
+#[derive(Debug)]
+pub(crate) enum Unwritten {
+    /// The message cannot be sent by this channel.
+    Refused(Refused),
+    /// The host does not sign, or the settings make no request.
+    Channel(String),
+    /// Not now.
+    Later(String),
+}
+
+impl Letter {
+    pub(crate) fn new(messages: Vec<Claimed>) -> Self {
+        Self { messages, again: false, left: 0 }
+    }
+
+    /// The request, and what the one message is called that all of them are.
+    pub(crate) fn write(&self, channel: &Channel, now: i64) -> Result<(Request, String), Unwritten> {
+        let messages = self.messages.iter().map(message).collect::<Result<Vec<_>, _>>().map_err(Unwritten::Refused)?;
+        let message = match &messages[..] {
+            [one] => one.clone(),
+            // A lane merges for channels alone that can.
+            several => merged(several, &channel.settings)
+                .ok_or_else(|| Unwritten::Channel("messages of this channel cannot be merged".to_owned()))?,
+        };
+        let asked = request(&message, &channel.settings, now).map_err(Unwritten::Refused)?;
+        let Written { method, url, headers, body } = asked.write(sign).map_err(|error| match error {
+            WriteError::Unsigned(HostError::Unavailable(why) | HostError::Limit(why)) => Unwritten::Later(why),
+            error => Unwritten::Channel(error.to_string()),
+        })?;
+        let mut request = Request::new(method, url).with_body(body).timeout(channel.timeout);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        Ok((request, message.id))
+    }
+}
+
+/// The code that a signature is written from.
+fn sign(signature: &Signature, body: &[u8]) -> HostResult<Vec<u8>> {
+    let parts = |pieces: &[Piece]| {
+        let part = |piece: &Piece| match piece {
+            Piece::Text(text) => Part::bytes(text.as_bytes()),
+            Piece::Secret(name) => Part::secret(name.as_str()),
+            Piece::Decoded(name) => Part::decoded(name.as_str()),
+            Piece::Body => Part::bytes(body),
+        };
+        pieces.iter().map(part).collect::<Vec<_>>()
+    };
+    hmac_of(Algorithm::Sha256, &parts(&signature.key), &parts(&signature.message))
+}
+
+/// A message of the outbox as channels know it.
+fn message(claimed: &Claimed) -> Result<Message, Refused> {
+    let content = &claimed.content;
+    let template = (content.template.is_some() || !content.fields.is_empty()).then(|| Template {
+        name: content.template.clone().unwrap_or_default(),
+        fields: content.fields.iter().cloned().collect(),
+        page: None,
+    });
+    Ok(Message {
+        id: claimed.idempotency_key().to_owned(),
+        group: content.group.clone().unwrap_or_default(),
+        level: match content.level {
+            Level::Info => upkeep_channel::Level::Info,
+            Level::Warn => upkeep_channel::Level::Warn,
+            Level::Error => upkeep_channel::Level::Error,
+            Level::Critical => upkeep_channel::Level::Critical,
+        },
+        title: content.title.clone(),
+        text: content.text.clone(),
+        link: content.link.clone(),
+        to: content.to.as_deref().map(Recipients::parse).transpose()?.unwrap_or_default(),
+        template,
+        at: claimed.created,
+    })
+}

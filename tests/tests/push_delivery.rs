@@ -1,0 +1,365 @@
+//! Messages on their way out: the plugin `push` and the real daemon, toward real and strange servers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use upkeep_tests::{Nginx, Received, Receiver, Reply, Site, eventually, within};
+
+/// A site whose task `push` delivers by these channels, to servers of this machine.
+fn site(ports: &[u16], channels: &str, more: &str) -> Site {
+    let site = Site::new(&[]);
+    site.shipped("push");
+    let allow: Vec<String> = ports.iter().map(|port| format!("\"http://127.0.0.1:{port}/\"")).collect();
+    site.task(
+        "push",
+        &format!(
+            "plugin = \"push\"\nschedule.outbox = true\n{channels}\n\
+             [grant]\nstate = true\nmetrics = true\n\
+             [grant.outbox]\naccess = [\"deliver\"]\n\
+             [grant.http]\nallow = [{}]\nnetworks = [\"127.0.0.0/8\"]\nmax_requests = 1000000\n{more}",
+            allow.join(", ")
+        ),
+    );
+    site
+}
+
+fn webhook(name: &str, url: &str, more: &str) -> String {
+    format!("[config.channels.{name}]\nwebhook = {{ url = \"{url}\" }}\n{more}\n")
+}
+
+/// Puts a message in, and gives its identifier.
+#[track_caller]
+fn send(site: &Site, channels: &[&str], title: &str) -> String {
+    let body = json!({ "channels": channels, "content": { "title": title } }).to_string();
+    let answer = site.api().ask("POST", "/v1/push", &body);
+    assert_eq!(answer.status, 202, "{answer:?}");
+    answer.body["id"].as_str().unwrap().to_owned()
+}
+
+fn message(site: &Site, id: &str) -> Value {
+    site.api().get(&format!("/v1/push/{id}"))
+}
+
+#[track_caller]
+fn until(site: &Site, id: &str, state: &str) -> Value {
+    eventually(&format!("the message to be {state}"), || {
+        Some(message(site, id)).filter(|it| it["message"]["state"] == state)
+    })
+}
+
+/// A secret in a file, and what grants it.
+fn secret(site: &Site, name: &str, value: &str, more: &str) -> String {
+    let path = site.path(name);
+    fs::write(&path, value).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    format!("[grant.secrets.{name}]\nfile = \"{}\"\n{more}\n", path.display())
+}
+
+/// The key of a robot.
+const KEY: &str = "693a91f6-7aaa-4bc4-97a0-0ec2f1fa5aaa";
+
+#[test]
+fn nginx_gets_each_message_with_its_key() {
+    let nginx = Nginx::start("location / { return 204; }");
+    let site = site(&[nginx.port()], &webhook("hook", &nginx.url("/in"), ""), "");
+    let _daemon = site.start();
+    let ids: BTreeSet<String> = (0..50).map(|at| send(&site, &["hook"], &format!("message {at}"))).collect();
+    ids.iter().for_each(|id| drop(until(&site, id, "sent")));
+    let keys = eventually("the log of nginx", || {
+        let lines = nginx.log();
+        assert!(lines.iter().all(|[status, path, _]| status == "204" && path == "/in"), "{lines:?}");
+        Some(lines.into_iter().map(|[_, _, key]| key).collect::<Vec<_>>()).filter(|keys| keys.len() >= 50)
+    });
+    assert_eq!(keys.iter().cloned().collect::<BTreeSet<_>>(), ids);
+    assert_eq!(keys.len(), 50, "each once");
+    let runs = eventually("the end of the runs", || {
+        Some(site.runs("push")).filter(|runs| !runs.is_empty() && runs.iter().all(|run| run["phase"] == "done"))
+    });
+    assert!(runs.iter().all(|run| run["outcome"]["outcome"] == "succeeded"), "{runs:?}");
+}
+
+#[test]
+fn a_chain_goes_on_where_a_channel_refuses_and_dead_letters_say_why() {
+    let nginx = Nginx::start("location /in { return 204; } location /bad { return 422; }");
+    let channels = webhook("bad", &nginx.url("/bad"), "") + &webhook("good", &nginx.url("/in"), "");
+    let site = site(&[nginx.port()], &channels, "");
+    let _daemon = site.start();
+    let chained = send(&site, &["bad", "good"], "one");
+    let sent = until(&site, &chained, "sent");
+    let tried: Vec<_> = sent["attempts"].as_array().unwrap().iter().map(|it| (&it["channel"], &it["outcome"])).collect();
+    assert_eq!(tried, [(&json!("bad"), &json!("refused")), (&json!("good"), &json!("sent"))], "{sent}");
+    let dead = send(&site, &["bad"], "two");
+    let told = until(&site, &dead, "dead");
+    let reason = told["message"]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("the server does not take this message") && reason.contains("(422)"), "{reason}");
+    let unknown = send(&site, &["pager", "good"], "three");
+    let told = until(&site, &unknown, "sent");
+    assert_eq!(told["attempts"][0]["reason"], "there is no channel `pager`; there is bad, good");
+
+    // Whoever mends it sends it again.
+    let mended = webhook("bad", &nginx.url("/in"), "") + &webhook("good", &nginx.url("/in"), "");
+    let text = fs::read_to_string(site.task_file("push")).unwrap();
+    site.task("push", &text.replace(&channels, &mended));
+    eventually("the new configuration", || {
+        let resent = site.cli(&["push", "resend", &dead]);
+        let is_sent = within(Duration::from_secs(5), "another outcome", || {
+            Some(message(&site, &dead)["message"]["state"].clone()).filter(|it| it == "sent" || it == "dead")
+        });
+        assert!(resent.code == 0 || is_sent == "sent", "{resent:?}");
+        (is_sent == "sent").then_some(())
+    });
+}
+
+#[test]
+fn retry_after_is_honoured() {
+    let times: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let noted = Arc::clone(&times);
+    let receiver = Receiver::start(move |_| {
+        let mut times = noted.lock().unwrap();
+        times.push(Instant::now());
+        if times.len() == 1 { Reply::new(503, "later").header("retry-after", 3) } else { Reply::new(200, r#"{"id":"r-1"}"#) }
+    });
+    let site = site(&[receiver.port()], &webhook("hook", &receiver.url("/"), "retry = { first = \"1s\" }"), "");
+    let _daemon = site.start();
+    let id = send(&site, &["hook"], "patience");
+    let sent = until(&site, &id, "sent");
+    let times = times.lock().unwrap();
+    let waited = times[1] - times[0];
+    assert!(times.len() == 2 && (Duration::from_secs(3)..Duration::from_secs(5)).contains(&waited), "{waited:?}");
+    assert_eq!((&sent["attempts"][0]["code"], &sent["attempts"][1]["provider_id"]), (&"503".into(), &"r-1".into()));
+}
+
+#[test]
+fn what_was_under_way_when_the_daemon_was_killed_comes_again_with_the_same_key() {
+    let keys: Arc<Mutex<Vec<String>>> = Arc::default();
+    let noted = Arc::clone(&keys);
+    let receiver = Receiver::start(move |request: &Received| {
+        let mut keys = noted.lock().unwrap();
+        keys.push(request.header("idempotency-key").unwrap_or_default().to_owned());
+        let is_first = keys.len() == 1;
+        drop(keys);
+        if is_first {
+            std::thread::sleep(Duration::from_secs(30));
+        }
+        Reply::new(204, "")
+    });
+    let site = site(&[receiver.port()], &webhook("hook", &receiver.url("/"), ""), "");
+    let daemon = site.start();
+    let id = send(&site, &["hook"], "twice");
+    eventually("the request", || (!keys.lock().unwrap().is_empty()).then_some(()));
+    daemon.kill();
+    let _daemon = site.start();
+    let sent = within(Duration::from_secs(10), "the second request", || {
+        Some(message(&site, &id)).filter(|it| it["message"]["state"] == "sent")
+    });
+    assert_eq!(*keys.lock().unwrap(), [id.clone(), id]);
+    assert_eq!((&sent["attempts"][0]["outcome"], &sent["attempts"][1]["outcome"]), (&"lost".into(), &"sent".into()));
+}
+
+#[test]
+fn a_slow_channel_holds_up_no_other() {
+    let receiver = Receiver::start(|request: &Received| {
+        if request.path == "/slow" {
+            std::thread::sleep(Duration::from_secs(4));
+        }
+        Reply::new(204, "")
+    });
+    let channels = webhook("slow", &receiver.url("/slow"), "") + &webhook("quick", &receiver.url("/"), "");
+    let site = site(&[receiver.port()], &channels, "");
+    let _daemon = site.start();
+    let slow = send(&site, &["slow"], "slow");
+    std::thread::sleep(Duration::from_millis(500));
+    // The run that waits for the slow one looks for more.
+    let quick = send(&site, &["quick"], "quick");
+    within(Duration::from_secs(3), "the quick one", || {
+        Some(message(&site, &quick)).filter(|it| it["message"]["state"] == "sent")
+    });
+    assert_eq!(message(&site, &slow)["message"]["state"], "claimed");
+    until(&site, &slow, "sent");
+}
+
+#[test]
+fn a_robot_is_not_asked_more_often_than_it_allows_and_the_rest_comes_as_one() {
+    let bodies: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
+    let noted = Arc::clone(&bodies);
+    let receiver = Receiver::start(move |request: &Received| {
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        noted.lock().unwrap().push((request.path.clone(), body));
+        Reply::new(200, r#"{"errcode":0,"errmsg":"ok"}"#)
+    });
+    let channel = format!(
+        "[config.channels.ops]\nwecom = {{ key = \"robot\", base = \"{}\" }}\n",
+        receiver.url("")
+    );
+    let site = site(&[receiver.port()], &channel, "");
+    let grant = secret(&site, "robot", KEY, &format!("hosts = [\"{}\"]", receiver.url("")));
+    let text = fs::read_to_string(site.task_file("push")).unwrap();
+    site.task("push", &format!("{text}\n{grant}"));
+    // All of them wait before anything is delivered.
+    let at = upkeep_tests::now() + 1_500;
+    let daemon = site.start();
+    let ids: Vec<String> = (0..100)
+        .map(|number| {
+            let content = json!({ "title": format!("message {number}"), "group": "orders" });
+            let body = json!({ "channels": ["ops"], "not_before": at, "content": content }).to_string();
+            site.api().ask("POST", "/v1/push", &body).body["id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    ids.iter().for_each(|id| drop(until(&site, id, "sent")));
+    let told = bodies.lock().unwrap().clone();
+    assert!(told.len() <= 20, "{} requests within a minute", told.len());
+    let digest = told.iter().find(|(_, body)| body.contains("messages: ")).map(|(_, body)| body.clone());
+    assert!(digest.is_some_and(|it| it.contains("**orders**")), "{told:?}");
+    assert!(told.iter().all(|(path, _)| *path == format!("/cgi-bin/webhook/send?key={KEY}")));
+    // The rate holds beyond the daemon's end.
+    daemon.kill();
+    let _daemon = site.start();
+    let late = send(&site, &["ops"], "late");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(bodies.lock().unwrap().len(), told.len());
+    assert_eq!(message(&site, &late)["message"]["state"], "waiting");
+    let paused = site.cli(&["push", "list", "--json"]).json();
+    assert_eq!(paused["channels"][0]["reason"], "as often used as may be, for now", "{paused}");
+
+    // The key went to the robot, and is nowhere else.
+    for entry in walk(&site.state()).into_iter().chain([site.path("daemon.log")]) {
+        let bytes = fs::read(&entry).unwrap_or_default();
+        assert!(!bytes.windows(KEY.len()).any(|it| it == KEY.as_bytes()), "{}", entry.display());
+    }
+    let ledger = site.cli(&["egress", "--json"]).stdout;
+    assert!(ledger.contains("/cgi-bin/webhook/send") && !ledger.contains(KEY), "{ledger}");
+}
+
+/// All files beneath a folder.
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
+    }
+    files
+}
+
+/// What the receiver of the torture saw of a message.
+#[derive(Debug, Default, Clone)]
+struct Seen {
+    accepted: u32,
+    repeated: u32,
+    refused: u32,
+    failed: u32,
+}
+
+/// Delivers so many messages, of which one in a hundred is refused and one in ten tried again, while the daemon is killed so
+/// often; and compares what the receiver saw with what upkeep says.
+fn torture(count: usize, kills: usize, rate: Option<usize>) {
+    let seen: Arc<Mutex<BTreeMap<String, Seen>>> = Arc::default();
+    let arrivals: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let (noted, times) = (Arc::clone(&seen), Arc::clone(&arrivals));
+    let receiver = Receiver::start(move |request: &Received| {
+        times.lock().unwrap().push(Instant::now());
+        let key = request.header("idempotency-key").unwrap_or_default().to_owned();
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let number: usize = body["title"].as_str().and_then(|it| it.parse().ok()).unwrap_or(0);
+        let mut seen = noted.lock().unwrap();
+        let it = seen.entry(key).or_default();
+        if number % 100 == 7 {
+            it.refused += 1;
+            return Reply::new(422, "never");
+        }
+        if number % 10 == 3 && it.failed == 0 {
+            it.failed += 1;
+            return Reply::new(503, "not now");
+        }
+        // What it has already, it does not take a second time.
+        if it.accepted > 0 {
+            it.repeated += 1;
+        } else {
+            it.accepted = 1;
+        }
+        Reply::new(204, "")
+    });
+    let limit = rate.map(|count| format!("rate = [{{ count = {count}, per = \"1s\" }}]\n")).unwrap_or_default();
+    let more = format!("retry = {{ first = \"1s\", longest = \"2s\" }}\n{limit}");
+    let site = site(&[receiver.port()], &webhook("hook", &receiver.url("/in"), &more), "[limits]\nmemory = \"256 MiB\"\n");
+    let mut daemon = Some(site.start());
+    enqueue(&site, count);
+    let began = Instant::now();
+    for kill in 1..=kills {
+        let goal = count * kill / (kills + 2);
+        within(Duration::from_secs(600), "progress", || (seen.lock().unwrap().len() >= goal).then_some(()));
+        daemon.take().unwrap().kill();
+        daemon = Some(site.start());
+    }
+    let open = "SELECT count(*) FROM outbox_message WHERE ended IS NULL";
+    within(Duration::from_secs(900), "all of them", || (site.journal().number(open) == 0).then_some(()));
+    let took = began.elapsed();
+    drop(daemon);
+
+    let seen = seen.lock().unwrap();
+    let dead = site.journal().rows("SELECT id, content ->> 'title' AS number, reason FROM outbox_message WHERE state = 'dead'");
+    assert_eq!(dead.len(), count / 100, "one in a hundred");
+    for row in &dead {
+        let number: usize = row["number"].as_str().unwrap().parse().unwrap();
+        assert!(number % 100 == 7 && row["reason"].as_str().unwrap().contains("(422)"), "{row:?}");
+        assert!(seen[row["id"].as_str().unwrap()].accepted == 0);
+    }
+    assert_eq!(site.journal().number("SELECT count(*) FROM outbox_message WHERE state = 'sent'"), (count - count / 100) as i64);
+    assert_eq!(seen.len(), count, "each came, under one key");
+    assert_eq!(seen.values().filter(|it| it.accepted == 1).count(), count - count / 100, "and was taken once");
+    if let Some(rate) = rate {
+        let arrivals = arrivals.lock().unwrap();
+        let most = (0..arrivals.len()).map(|from| {
+            arrivals[from..].iter().take_while(|it| **it - arrivals[from] < Duration::from_secs(1)).count()
+        });
+        let most = most.max().unwrap_or(0);
+        assert!(most <= rate, "{most} within a second");
+        println!("at most {most} within a second");
+    }
+    println!(
+        "{count} messages, {kills} kills, {:.1} s: {} requests, {} taken again, {} refused; {} attempts lost; {} connections",
+        took.as_secs_f64(),
+        arrivals.lock().unwrap().len(),
+        seen.values().map(|it| it.repeated).sum::<u32>(),
+        seen.values().map(|it| it.refused).sum::<u32>(),
+        site.journal().number("SELECT count(*) FROM outbox_attempt WHERE outcome = 'lost'"),
+        receiver.connections(),
+    );
+}
+
+/// Puts messages in that are called by their numbers.
+fn enqueue(site: &Site, count: usize) {
+    let threads = 8;
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            scope.spawn(move || {
+                let mut api = site.api();
+                for number in (thread..count).step_by(threads) {
+                    let content = json!({ "title": number.to_string(), "text": "Your order is on its way." });
+                    let answer = api.ask("POST", "/v1/push", &json!({ "channels": ["hook"], "content": content }).to_string());
+                    assert_eq!(answer.status, 202, "{answer:?}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_daemon_that_is_killed_again_and_again_delivers_each_message_once_per_key() {
+    torture(3_000, 3, None);
+}
+
+#[test]
+fn no_limit_is_exceeded_while_the_daemon_is_killed() {
+    torture(600, 3, Some(100));
+}
+
+/// `cargo test -p upkeep-tests --test push_delivery -- --ignored --nocapture`
+#[test]
+#[ignore = "it takes minutes"]
+fn a_hundred_thousand_messages_and_twenty_kills() {
+    torture(100_000, 20, Some(5_000));
+}
