@@ -82,7 +82,7 @@ deny:
 fuzz: setup-fuzz
 	tests/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
-## Measure sandbox and daemon, backups beside restic and borg, a million files and rows, the scan; our own crates are optimised for it
+## Measure sandbox and daemon, backups beside restic and borg, a million files and rows, the scan, messages; our own crates are optimised for it
 bench: export CARGO_PROFILE_DEV_OPT_LEVEL = 2
 bench: setup-bench plugins guests
 	cargo bench --locked --workspace --profile dev --bench '*'
@@ -96,6 +96,7 @@ bench: setup-bench plugins guests
 	UPKEEP=$(UPKEEP) tests/benches/stats.sh
 	tests/benches/secrets.sh
 	UPKEEP=$(UPKEEP) tests/benches/scan.sh
+	UPKEEP=$(UPKEEP) tests/benches/push.sh
 
 ## What is installed on a server, as dist/upkeep-VERSION.tar.gz
 package: plugins

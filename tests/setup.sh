@@ -23,7 +23,7 @@ test=("${build[@]}" /usr/sbin/logrotate:logrotate sqlite3:sqlite3 restic:restic 
     /lib/systemd/systemd-journal-remote:systemd-journal-remote /usr/sbin/nginx:nginx-light)
 # libFuzzer is in C++.
 fuzz=(c++:g++)
-bench=(rg:ripgrep goaccess:goaccess mawk:mawk zstd:zstd restic:restic borg:borgbackup python3:python3 sqlite3:sqlite3 tmpreaper:tmpreaper mkfs.ext4:e2fsprogs)
+bench=(/usr/sbin/nginx:nginx-light apprise:apprise rg:ripgrep goaccess:goaccess mawk:mawk zstd:zstd restic:restic borg:borgbackup python3:python3 sqlite3:sqlite3 tmpreaper:tmpreaper mkfs.ext4:e2fsprogs)
 
 fail() {
     printf 'setup: %s\n' "$@" >&2

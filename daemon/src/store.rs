@@ -152,6 +152,11 @@ impl Store {
         self.ask(|answer| Request::Remove { statement, answer }).await?
     }
 
+    /// Writes rows, in a commit and a statement that it shares with others.
+    async fn write(&self, statement: Statement<'static>) -> Result<(), StoreError> {
+        self.ask(|answer| Request::Write { statement, answer }).await?
+    }
+
     /// Runs SQL on the writer's connection.
     #[cfg(test)]
     pub(crate) async fn sql(&self, sql: &'static str) -> Result<u64, StoreError> {

@@ -14,7 +14,8 @@ pub(crate) use crate::bindings::upkeep::plugin::{
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::test::{
-    clock, drill, dump, files, http, journal, log, metrics, outbox, purge, removal, repository, secrets, sql, state, system,
+    clock, drill, dump, files, http, journal, log, metrics, outbox, purge, removal, repository, secrets, sql, state,
+    system,
 };
 
 pub use crate::bindings::upkeep::plugin::types::Error as HostError;

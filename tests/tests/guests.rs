@@ -785,7 +785,8 @@ mod outcome {
         }
         let names = ["token", "env", "systemd", "robot", "appsecret"];
         let values = names.map(|name| (name, format!("{name}-7Hq2vX9fLw83-value")));
-        for (name, value) in &values {
+        let login = [("login", "login:7Hq2vX9fLw83-value".to_owned())];
+        for (name, value) in values.iter().chain(&login) {
             fs::write(elsewhere.path().join(name), format!("{value}\n")).unwrap();
             fs::set_permissions(elsewhere.path().join(name), fs::Permissions::from_mode(0o600)).unwrap();
         }
@@ -816,11 +817,13 @@ mod outcome {
              [grant.secrets.token]\nfile = {:?}\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
              [grant.secrets.env]\nenv = \"UPKEEP_TEST_SECRET\"\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
              [grant.secrets.systemd]\ncredential = \"systemd\"\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
+             [grant.secrets.login]\nfile = {:?}\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
              [grant.secrets.robot]\nfile = {:?}\naccess = [\"sign\"]\n\
              [grant.secrets.wechat]\n\
              wechat = {{ appid = \"wx0123456789abcdef\", file = {:?}, api = \"http://127.0.0.1:{bound}\" }}\n",
             site.path("out"),
             secret("token"),
+            secret("login"),
             secret("robot"),
             secret("appsecret"),
         );
@@ -828,7 +831,7 @@ mod outcome {
         for end in ends {
             let config = format!(
                 "[config]\nend = \"{end}\"\nbound = \"http://127.0.0.1:{bound}\"\nothers = {others:?}\n\
-                 secrets = [\"token\", \"env\", \"systemd\"]\nsigning = \"robot\"\ntoken = \"wechat\"\n"
+                 secrets = [\"token\", \"env\", \"systemd\"]\nsigning = \"robot\"\nlogin = \"login\"\ntoken = \"wechat\"\n"
             );
             let limits = "[limits]\nlog = \"64 MiB\"\n";
             site.task(&format!("secrets-{end}"), &format!("plugin = \"hostile-secrets\"\n{config}{limits}{grants}"));
@@ -907,6 +910,14 @@ mod outcome {
             assert!(told("unknown").contains("is not let out") && told("send what signs").contains("is not let out"));
             assert!(told("sign").contains("reached, ") && !told("sign nothing").contains("reached"));
             assert!(traces.contains("is not for this server: `grant.secrets.token.hosts`"), "{traces}");
+            let basic = told("basic");
+            assert!(basic.contains("reached, 200") && basic.contains("Basic {{secret:login}}"), "{basic}");
+            for attempt in ["basic in a query", "basic in a body", "basic elsewhere"] {
+                assert!(told(attempt).contains("is not let out"), "{attempt}: {traces}");
+            }
+            assert!(told("basic of no login").contains("the secret `token` is no login"), "{traces}");
+            assert!(!told("sign decoded").contains("reached"), "{traces}");
+            assert!(told("sign no base64").contains("the secret `robot` is no base64"), "{traces}");
         }
 
         // It arrived, in each place where it was put.
@@ -918,8 +929,10 @@ mod outcome {
                 assert!(asked.contains(part), "{name}: {part} is missing: {asked}");
             }
         }
+        // login:7Hq2vX9fLw83-value
+        assert!(asked.contains("authorization: Basic bG9naW46N0hxMnZYOWZMdzgzLXZhbHVl"), "{asked}");
         // What only signs left nowhere; the application's secret went where tokens are given out, and those came.
-        assert!(!asked.contains(&values[3].1) && !asked.contains("{{secret:"), "{asked}");
+        assert!(!asked.contains(&values[3].1) && !asked.contains("{{"), "{asked}");
         assert!(asked.contains(&format!("\"secret\":\"{}\"", values[4].1)), "{asked}");
         for number in ["0", "1"] {
             assert!(asked.contains(&format!("GET /stale?key=wechat-7Hq2vX9fLw83-token-{number} HTTP/1.1")), "{asked}");

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use upkeep_tests::fake::{Fake, Fault, On};
-use upkeep_tests::{Daemon, Site, eventually};
+use upkeep_tests::{Daemon, Nginx, Site, eventually};
 
 const APP: &str = "wx0123456789abcdef";
 const SECRET: &str = "appsecret-7Hq2vX9fLw83-of-the-shop";
@@ -361,4 +362,55 @@ fn tasks_that_disagree_on_an_application_are_told() {
     for word in ["tasks.d/b.toml", "grant.secrets.shop-token.wechat", "the task a", APP, "name the same API"] {
         assert!(said.contains(word), "`{word}` is missing: {said}");
     }
+}
+
+/// An authority, and a certificate of it for `localhost` with its key.
+fn certificates(folder: &Path) {
+    let openssl = |arguments: &str| {
+        let ran = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output();
+        let ran = ran.expect("openssl can be started: apt-get install openssl");
+        assert!(ran.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&ran.stderr));
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+    openssl(&format!("req -x509 {key} -subj /CN=authority -keyout authority.key -out authority.pem"));
+    let names = "-addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE";
+    openssl(&format!(
+        "req -x509 {key} -subj /CN=server {names} -CA authority.pem -CAkey authority.key -keyout server.key -out server.pem"
+    ));
+}
+
+/// The keeper's own requests go through the gates of the task: its authority, and the addresses that it may connect to.
+#[test]
+fn a_token_comes_by_the_tasks_own_gates() {
+    let (fake, shop) = (fake(), Shop::new());
+    let folder = shop.site.path("tls");
+    fs::create_dir(&folder).unwrap();
+    certificates(&folder);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let at = folder.display();
+    let _nginx = Nginx::start(&format!(
+        "listen 127.0.0.1:{port} ssl; ssl_certificate {at}/server.pem; ssl_certificate_key {at}/server.key;\n\
+         location / {{ proxy_pass {}; }}",
+        fake.url("")
+    ));
+    let task = |name: &str, more: &str| {
+        shop.task(name, &fake, 1);
+        let text = fs::read_to_string(shop.site.task_file(name)).unwrap();
+        let text = text.replace(&fake.url(""), &format!("https://localhost:{port}"));
+        let (before, after) = text.split_once("networks = [\"127.0.0.1\"]").unwrap();
+        shop.site.task(name, &format!("{before}{more}{after}"));
+    };
+    let own = "networks = [\"127.0.0.1\", \"::1\"]";
+    task("trusting", &format!("{own}\nca = \"{at}/authority.pem\""));
+    task("strange", own);
+    task("private", &format!("ca = \"{at}/authority.pem\""));
+    let _daemon = started(&shop);
+    let (codes, logs) = shop.run("strange");
+    assert!(codes == only(-999, 1) && logs.contains("UnknownIssuer"), "{codes:?} {logs}");
+    sleep(Duration::from_millis(1_500));
+    let (codes, logs) = shop.run("private");
+    assert!(codes == only(-999, 1) && logs.contains("is no public address"), "{codes:?} {logs}");
+    assert_eq!(fake.wechat.tally().count().asked, 0, "nothing was sent");
+    sleep(Duration::from_millis(2_500));
+    assert_eq!((shop.run("trusting").0, fake.wechat.renewals(APP)), (only(0, 1), (1, 0)));
 }

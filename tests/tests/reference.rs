@@ -110,15 +110,46 @@ fn all_examples_are_right() {
             std::fs::create_dir_all(stage.path(folder)).expect("a folder");
         }
         stage.write(&format!("plugins/{plugin}.wasm"), &manifest);
-        let example = example
-            .replace("\"/srv/", "\"{root}/srv/")
-            .replace("\"/var/", "\"{root}/var/")
-            .replace("/etc/upkeep/secrets/backup\" }", "{root}/secrets/main\" }");
+        let example = example.replace("\"/srv/", "\"{root}/srv/").replace("\"/var/", "\"{root}/var/");
+        let example = with_secrets(&example);
         stage.write(&format!("etc/tasks.d/{task}.toml"), &example);
         assert_eq!(stage.examine().diagnostics.to_string(), "", "{name}");
         count += 1;
     }
     assert!(count > 0, "there are no examples");
+}
+
+/// Whole task files among the blocks of a page: those that name their plugin.
+#[test]
+fn documented_task_files_are_right() {
+    let page = text("docs/push.md");
+    let blocks = page.split("```toml\n").skip(1).filter_map(|it| it.split("```").next());
+    let mut count = 0;
+    for block in blocks.filter(|it| it.starts_with("plugin = ")) {
+        let plugin = block.split('"').nth(1).expect("a plugin");
+        let Some(manifest) = manifest_of(plugin) else {
+            assert!(std::env::var_os("CI").is_none(), "{plugin} is not built, and CI must not skip");
+            return eprintln!("SKIPPED: {plugin} is not built (make plugins); the page was not looked at");
+        };
+        let stage = Stage::new();
+        stage.write(&format!("plugins/{plugin}.wasm"), &manifest);
+        stage.write("etc/tasks.d/it.toml", &with_secrets(block));
+        assert_eq!(stage.examine().diagnostics.to_string(), "", "{block}");
+        count += 1;
+    }
+    assert!(count >= 8, "there are {count} task files");
+}
+
+/// Files of secrets as the stage has them.
+fn with_secrets(text: &str) -> String {
+    let mut parts = text.split("\"/etc/upkeep/secrets/");
+    let mut replaced = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.split_once('"').map_or("", |(_, rest)| rest);
+        replaced.push_str("\"{root}/secrets/main\"");
+        replaced.push_str(rest);
+    }
+    replaced
 }
 
 #[test]

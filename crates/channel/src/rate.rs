@@ -98,6 +98,11 @@ impl Bucket {
         }
     }
 
+    /// A request for which a token was taken never left.
+    pub fn stay(&mut self) {
+        self.away = self.away.saturating_sub(1);
+    }
+
     /// How many are under way.
     pub fn away(&self) -> usize {
         self.away

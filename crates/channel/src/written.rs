@@ -29,7 +29,9 @@ pub enum WriteError<E> {
     #[error("{0}")]
     Unsigned(E),
     /// A text that the host would take for a placeholder.
-    #[error("the {place} has what looks like a placeholder of a secret: leave `{{{{` out, or name the secret by its key")]
+    #[error(
+        "the {place} has what looks like a placeholder of a secret: leave `{{{{` out, or name the secret by its key"
+    )]
     Placeholder {
         /// Where it stands.
         place: &'static str,
@@ -196,10 +198,7 @@ mod tests {
             .header("authorization", vec!["Basic ".into(), Part::Basic("login".into())]);
         asked.path.push(Part::Secret("hook".into()));
         let written = written(&asked).unwrap();
-        assert_eq!(
-            written.url,
-            "https://a.example/base/x/{{secret:hook}}?key={{secret:ops}}&text=a%20b%26c%3D%C3%BC"
-        );
+        assert_eq!(written.url, "https://a.example/base/x/{{secret:hook}}?key={{secret:ops}}&text=a%20b%26c%3D%C3%BC");
         assert_eq!(written.headers, [("authorization".to_owned(), "Basic {{basic:login}}".to_owned())]);
     }
 

@@ -198,7 +198,8 @@ fn nobody_is_called_by_what_a_text_contains() {
 
 #[test]
 fn ntfy() {
-    let settings = json!({ "type": "ntfy", "topic": { "secret": "topic" }, "token": "tk", "base": "https://ntfy.example/sub" });
+    let settings =
+        json!({ "type": "ntfy", "topic": { "secret": "topic" }, "token": "tk", "base": "https://ntfy.example/sub" });
     let written = asked(&message(), settings).unwrap();
     assert_eq!(written.url, "https://ntfy.example/sub/{{secret:topic}}");
     assert_eq!(written.body, "The folder `/srv` is **gone**.".as_bytes());

@@ -22,7 +22,9 @@ fn written(request: &Request, secret: &str) -> Written {
     };
     let signed = request.write(|signature, body| {
         let mac = Hmac::<Sha256>::new_from_slice(&bytes(&signature.key, body))?;
-        Ok::<_, hmac::digest::InvalidLength>(mac.chain_update(bytes(&signature.message, body)).finalize().into_bytes().to_vec())
+        Ok::<_, hmac::digest::InvalidLength>(
+            mac.chain_update(bytes(&signature.message, body)).finalize().into_bytes().to_vec(),
+        )
     });
     signed.unwrap()
 }

@@ -45,7 +45,12 @@ pub enum What {
 pub fn content(tellings: &[Telling], now: Timestamp, zone: Tz, host: &str) -> Content {
     let mut sorted: Vec<&Telling> = tellings.iter().collect();
     sorted.sort_by(|a, b| {
-        (a.what, b.alert.level, a.alert.opened, &a.alert.key).cmp(&(b.what, a.alert.level, b.alert.opened, &b.alert.key))
+        (a.what, b.alert.level, a.alert.opened, &a.alert.key).cmp(&(
+            b.what,
+            a.alert.level,
+            b.alert.opened,
+            &b.alert.key,
+        ))
     });
     let title = match sorted.as_slice() {
         [one] => format!("[{host}] {}", headline(one, now)),

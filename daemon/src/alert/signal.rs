@@ -192,7 +192,9 @@ impl Condition {
             key: format!("outbox/{channel}"),
             level,
             title: format!("{messages} message{s} could not be delivered, {channel} was tried last"),
-            detail: format!("`upkeep push list --state dead` shows them, `upkeep push resend --dead` sends them again.{reason}"),
+            detail: format!(
+                "`upkeep push list --state dead` shows them, `upkeep push resend --dead` sends them again.{reason}"
+            ),
             channels: Vec::new(),
             presses: true,
             again: false,
@@ -206,7 +208,11 @@ impl Condition {
             key: DISK.to_owned(),
             level: MessageLevel::Critical,
             title: "The disk of upkeep's state is almost full".to_owned(),
-            detail: format!("{} of {} MiB are left for {place}. Runs wait when nothing is left.", mib(available), mib(total)),
+            detail: format!(
+                "{} of {} MiB are left for {place}. Runs wait when nothing is left.",
+                mib(available),
+                mib(total)
+            ),
             channels: Vec::new(),
             presses: true,
             again: false,

@@ -517,7 +517,8 @@ impl Dispatcher {
                     ..Content::default()
                 };
                 let (priority, key) = (Priority::High, None);
-                let message = NewMessage { key, channels: channels.clone(), priority, not_before: None, expires: None, content };
+                let message =
+                    NewMessage { key, channels: channels.clone(), priority, not_before: None, expires: None, content };
                 (channels, message)
             })
             .unzip();
@@ -525,7 +526,10 @@ impl Dispatcher {
         tokio::spawn(async move {
             let enqueued = store.outbox_enqueue(ORIGIN, messages, now).await;
             let tested = enqueued.map(|all| {
-                all.into_iter().zip(chains).map(|(message, channels)| Tested { message: message.id, channels }).collect()
+                all.into_iter()
+                    .zip(chains)
+                    .map(|(message, channels)| Tested { message: message.id, channels })
+                    .collect()
             });
             let tested = tested.map_err(|error| CommandError::Journal { message: error.to_string() });
             let _ = reply.send(tested);

@@ -33,7 +33,9 @@ pub(super) async fn acknowledge(
     let now = clock::now();
     let until = |ms: u64| i64::try_from(ms).ok().and_then(|ms| now.0.checked_add(ms)).map(Timestamp);
     let until = match for_ms {
-        Some(0) => return Err(bad("for no time at all nothing is acknowledged; leave `for_ms` out, or give a longer time")),
+        Some(0) => {
+            return Err(bad("for no time at all nothing is acknowledged; leave `for_ms` out, or give a longer time"));
+        }
         Some(ms) => Some(until(ms).ok_or_else(|| bad("`for_ms` is longer than there is time"))?),
         None => None,
     };

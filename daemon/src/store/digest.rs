@@ -107,8 +107,8 @@ impl Reader {
         let query = sqlx::query(
             "SELECT state, count(*) AS messages FROM outbox_message WHERE ended IS NOT NULL AND ended >= ?1 GROUP BY state",
         );
-        let rows =
-            self.all(query.bind(from.0), |row| Ok((row::name(get(row, "state")?)?, row::unsigned(get(row, "messages")?))));
+        let rows = self
+            .all(query.bind(from.0), |row| Ok((row::name(get(row, "state")?)?, row::unsigned(get(row, "messages")?))));
         Ok(rows.await?.into_iter().collect())
     }
 }

@@ -28,7 +28,7 @@ impl Store {
         const INSERT: &str = "\
             INSERT INTO egress (id, run, task, step, at, method, url, address, result, status, sent, received, took, reason) \
             SELECT * FROM (VALUES {rows}) WHERE EXISTS (SELECT 1 FROM runs WHERE runs.id = column2)";
-        self.remove(Statement::new(INSERT, [columns(request)].into_iter())).await.map(|_| ())
+        self.write(Statement::new(INSERT, [columns(request)].into_iter())).await
     }
 
     /// Writes down how it ended.
@@ -37,7 +37,7 @@ impl Store {
             UPDATE egress SET address = v.column8, result = v.column9, status = v.column10, sent = v.column11, \
                               received = v.column12, took = v.column13, reason = v.column14 \
             FROM (VALUES {rows}) v WHERE egress.id = v.column1";
-        self.remove(Statement::new(UPDATE, [columns(request)].into_iter())).await.map(|_| ())
+        self.write(Statement::new(UPDATE, [columns(request)].into_iter())).await
     }
 }
 

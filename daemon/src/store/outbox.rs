@@ -98,16 +98,47 @@ pub enum Resend {
 /// What the writer is asked to do with the outbox.
 #[derive(Debug)]
 pub(super) enum Ask {
-    Enqueue { origin: String, messages: Vec<NewMessage>, now: Timestamp },
-    Claim { channel: String, most: u32, until: Timestamp, now: Timestamp },
-    Settle { settlements: Vec<Settlement>, now: Timestamp },
-    Pause { channel: String, until: Timestamp, reason: String, now: Timestamp },
-    Resend { which: Resend, now: Timestamp },
-    Release { leases: Option<Vec<String>>, now: Timestamp },
-    Drop { id: String, now: Timestamp },
-    Expire { now: Timestamp },
+    Enqueue {
+        origin: String,
+        messages: Vec<NewMessage>,
+        now: Timestamp,
+    },
+    Claim {
+        channel: String,
+        most: u32,
+        until: Timestamp,
+        now: Timestamp,
+    },
+    Settle {
+        settlements: Vec<Settlement>,
+        now: Timestamp,
+    },
+    Pause {
+        channel: String,
+        until: Timestamp,
+        reason: String,
+        now: Timestamp,
+    },
+    Resend {
+        which: Resend,
+        now: Timestamp,
+    },
+    Release {
+        leases: Option<Vec<String>>,
+        now: Timestamp,
+    },
+    Drop {
+        id: String,
+        now: Timestamp,
+    },
+    Expire {
+        now: Timestamp,
+    },
     /// What was told of alerts goes with the messages that tell it.
-    Tell { record: AlertRecord, now: Timestamp },
+    Tell {
+        record: AlertRecord,
+        now: Timestamp,
+    },
 }
 
 /// What came of it.
@@ -146,9 +177,7 @@ impl Ask {
                 write::pause(connection, channel, *until, reason, *now).await.map(Told::Rows)
             }
             Self::Resend { which, now } => write::resend(connection, which, *now).await.map(Told::Rows),
-            Self::Release { leases, now } => {
-                write::release(connection, leases.as_deref(), *now).await.map(Told::Rows)
-            }
+            Self::Release { leases, now } => write::release(connection, leases.as_deref(), *now).await.map(Told::Rows),
             Self::Drop { id, now } => write::drop_one(connection, id, *now).await.map(Told::Rows),
             Self::Expire { now } => write::expire(connection, *now).await.map(Told::Rows),
             Self::Tell { record, now } => {

@@ -51,6 +51,22 @@ impl<'a> Statement<'a> {
         Self { template, width: N, values: rows.flatten().collect(), expects: None }
     }
 
+    /// Statements of one template as one each, in the order in which they come first.
+    pub(super) fn together<'s>(all: impl IntoIterator<Item = &'s Statement<'a>>) -> Vec<Self>
+    where
+        'a: 's,
+    {
+        let mut merged: Vec<Self> = Vec::new();
+        for statement in all {
+            let Self { template, width, values, .. } = statement;
+            match merged.iter_mut().find(|it| it.template == *template) {
+                Some(known) => known.values.extend_from_slice(values),
+                None => merged.push(Self { template, width: *width, values: values.clone(), expects: None }),
+            }
+        }
+        merged
+    }
+
     pub(super) fn rows(&self) -> usize {
         self.values.len() / self.width
     }

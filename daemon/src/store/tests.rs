@@ -1,5 +1,6 @@
 //! Tests against real files.
 
+mod alerts;
 mod crash;
 mod group;
 mod opening;

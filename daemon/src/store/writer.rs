@@ -52,6 +52,11 @@ pub(super) enum Request {
         statement: Statement<'static>,
         answer: Answer<u64>,
     },
+    /// Rows of whose number nobody wants to know: those of one statement go together.
+    Write {
+        statement: Statement<'static>,
+        answer: Answer<()>,
+    },
     Close {
         answer: oneshot::Sender<()>,
     },
@@ -198,6 +203,9 @@ impl Writer {
         for statement in statements(batch.iter().flat_map(Request::transitions)) {
             self.run_statement(&statement, None).await?;
         }
+        for statement in Statement::together(batch.iter().filter_map(Request::written)) {
+            self.run_statement(&statement, None).await?;
+        }
         let mut done = Vec::with_capacity(batch.len());
         for request in batch {
             done.push(self.other(request).await?);
@@ -245,6 +253,9 @@ impl Writer {
                 self.run_statement(&statement, Some(transition)).await?;
             }
         }
+        if let Some(statement) = request.written() {
+            self.run_statement(statement, None).await?;
+        }
         self.other(request).await
     }
 
@@ -291,7 +302,9 @@ impl Writer {
         }
         let connection = &mut self.connection;
         let done = match request {
-            Request::Commit { .. } | Request::Remove { .. } | Request::Close { .. } => Ok(Done::Rows(0)),
+            Request::Commit { .. } | Request::Remove { .. } | Request::Write { .. } | Request::Close { .. } => {
+                Ok(Done::Rows(0))
+            }
             Request::State { task, writes, limit_bytes, .. } => {
                 state::apply(connection, task, writes, *limit_bytes).await.map(Done::State)
             }
@@ -334,6 +347,13 @@ impl Request {
         }
     }
 
+    fn written(&self) -> Option<&Statement<'static>> {
+        match self {
+            Self::Write { statement, .. } => Some(statement),
+            _ => None,
+        }
+    }
+
     /// Answers, unless the caller has gone.
     fn answer(self, done: Result<Done, StoreError>) {
         let rows = |done: Result<Done, StoreError>| {
@@ -343,7 +363,7 @@ impl Request {
             })
         };
         let _gone = match self {
-            Self::Commit { answer, .. } => answer.send(done.map(|_| ())).is_err(),
+            Self::Commit { answer, .. } | Self::Write { answer, .. } => answer.send(done.map(|_| ())).is_err(),
             Self::State { answer, .. } => answer
                 .send(match done {
                     Ok(Done::State(done)) => done,

@@ -124,7 +124,7 @@ impl Flight {
 }
 
 /// Waits until something came for one of them, or the time is over. Gives the places of those that are to be
-/// [advanced](Flight::advance).
+/// [advanced](Flight::advance), in order, each once.
 pub(crate) fn wait(flights: &[&Flight], patience: Duration) -> Vec<usize> {
     let places = |is: &dyn Fn(&Flight) -> bool| {
         flights.iter().enumerate().filter(|(_, flight)| is(flight)).map(|(at, _)| at).collect::<Vec<_>>()
@@ -150,9 +150,9 @@ pub(crate) fn wait(flights: &[&Flight], patience: Duration) -> Vec<usize> {
         let now = monotonic_clock::now();
         found.retain(|at| *at != timer);
         found.extend(places(&|flight| flight.deadline <= now));
-        found.sort_unstable();
-        found.dedup();
     }
+    found.sort_unstable();
+    found.dedup();
     found
 }
 

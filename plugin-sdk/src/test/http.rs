@@ -48,7 +48,7 @@ impl Flight {
     }
 }
 
-/// With nothing under way, it is a sleep.
+/// With nothing under way, it is a sleep. Gives places in order, each once.
 pub(crate) fn wait(flights: &[&Flight], patience: Duration) -> Vec<usize> {
     if flights.is_empty() {
         clock::sleep(patience);

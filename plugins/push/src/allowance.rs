@@ -1,7 +1,8 @@
 //! How often a channel may be used, beyond one run: what was sent is in the task's state before it leaves.
 //!
 //! A run that is killed has sent some of what it wrote down. All of it counts, as if it had arrived when the next run began: the
-//! provider may have counted it up to then.
+//! provider may have counted it up to then. Where many are allowed, several tokens are written down at once, for requests that
+//! follow.
 
 use serde::{Deserialize, Serialize};
 use upkeep_channel::{Bucket, Limit, MARGIN};
@@ -21,8 +22,12 @@ struct Kept {
 pub(crate) struct Allowance {
     bucket: Bucket,
     key: String,
-    /// Tokens that are counted for each limit; nothing is kept where there is none.
+    /// Nothing is kept where nothing is limited.
     is_limited: bool,
+    /// Tokens that are taken at once.
+    block: usize,
+    /// Tokens that are taken, and for which nothing has left.
+    reserved: usize,
     /// Whether the state has something else.
     changed: bool,
 }
@@ -38,7 +43,9 @@ impl Allowance {
             bucket.recall(times.chain(std::iter::repeat_n(now, kept.away as usize)));
             changed = kept.away > 0;
         }
-        Ok(Self { bucket, key, is_limited, changed })
+        let least = limits.iter().map(|it| it.count).min().unwrap_or(0);
+        let block = usize::try_from(least / 10).unwrap_or(0).max(1);
+        Ok(Self { bucket, key, is_limited, block, reserved: 0, changed })
     }
 
     /// How many tokens there are now, up to `most`.
@@ -47,7 +54,8 @@ impl Allowance {
             return most;
         }
         let mut trial = self.bucket.clone();
-        (0..most).take_while(|_| trial.depart(now).is_ok()).count()
+        let more = (self.reserved..most).take_while(|_| trial.depart(now).is_ok()).count();
+        (self.reserved + more).min(most)
     }
 
     /// From when on there may be one.
@@ -60,12 +68,18 @@ impl Allowance {
         if !self.is_limited {
             return Ok(most);
         }
-        let taken = (0..most).take_while(|_| self.bucket.depart(now).is_ok()).count();
-        if taken > 0 {
-            self.changed = true;
-            self.keep()?;
+        if self.reserved < most {
+            let wanted = most.max(self.block);
+            let taken = (self.reserved..wanted).take_while(|_| self.bucket.depart(now).is_ok()).count();
+            if taken > 0 {
+                self.reserved += taken;
+                self.changed = true;
+                self.keep()?;
+            }
         }
-        Ok(taken)
+        let count = most.min(self.reserved);
+        self.reserved -= count;
+        Ok(count)
     }
 
     /// A request that left is over.
@@ -76,8 +90,15 @@ impl Allowance {
         }
     }
 
+    /// The run is over: what was taken and not used is free again.
+    pub(crate) fn close(mut self) -> HostResult<()> {
+        (0..self.reserved).for_each(|_| self.bucket.stay());
+        self.changed |= self.reserved > 0;
+        self.keep()
+    }
+
     /// Writes down what there is, if that has changed.
-    pub(crate) fn keep(&mut self) -> HostResult<()> {
+    fn keep(&mut self) -> HostResult<()> {
         if !std::mem::take(&mut self.changed) {
             return Ok(());
         }
@@ -114,10 +135,29 @@ mod tests {
         assert_eq!(second.next(12_000), 1_200 + 60_000 + MARGIN);
         assert_eq!(second.free(12_000 + 60_000 + MARGIN - 1, 10), 1);
         assert_eq!(second.free(12_000 + 60_000 + MARGIN, 10), 3);
-        second.keep().unwrap();
+        second.close().unwrap();
         // What the second one kept does not count as under way again.
         assert_eq!(Allowance::open("ops", &LIMITS, 50_000).unwrap().free(12_000 + 60_000 + MARGIN, 10), 3);
         assert_eq!(Allowance::open("other", &LIMITS, 12_000).unwrap().free(12_000, 10), 3);
+    }
+
+    #[test]
+    fn tokens_are_taken_in_blocks_and_given_back() {
+        let _host = Host::new();
+        let many = [Limit { count: 100, window: 60_000 }];
+        let mut first = Allowance::open("ops", &many, 0).unwrap();
+        assert_eq!((first.depart(0, 3).unwrap(), first.reserved), (3, 7));
+        let before = state::get_bytes("rate/ops").unwrap().unwrap().version;
+        assert_eq!((first.depart(0, 7).unwrap(), first.reserved), (7, 0));
+        assert_eq!(state::get_bytes("rate/ops").unwrap().unwrap().version, before, "they were written down before");
+        assert_eq!((first.free(0, 1_000), first.depart(0, 1_000).unwrap()), (90, 90));
+        (0..100).for_each(|_| first.arrive(5));
+        assert_eq!((first.free(5, 10), first.next(5)), (0, 5 + 60_000 + MARGIN));
+        let mut second = Allowance::open("other", &many, 0).unwrap();
+        assert_eq!(second.depart(0, 1).unwrap(), 1);
+        second.arrive(1);
+        second.close().unwrap();
+        assert_eq!(Allowance::open("other", &many, 9).unwrap().free(9, 1_000), 99);
     }
 
     #[test]
@@ -126,7 +166,7 @@ mod tests {
         let mut free = Allowance::open("hook", &[], 0).unwrap();
         assert_eq!((free.free(0, 7), free.depart(0, 9).unwrap()), (7, 9));
         free.arrive(1);
-        free.keep().unwrap();
+        free.close().unwrap();
         assert!(state::keys("").unwrap().is_empty());
     }
 }

@@ -62,8 +62,8 @@ pub(crate) struct ChannelSettings {
     /// How a message is tried again that was not taken this time.
     #[serde(default)]
     retry: RetrySettings,
-    /// Messages that are taken out of the outbox at once.
-    #[serde(default = "five_hundred")]
+    /// Messages that are taken out of the outbox at once. As many as are allowed to be as large as may be fit into `limits.call`.
+    #[serde(default = "two_hundred")]
     #[schemars(range(min = 1, max = 1_000))]
     batch: u32,
     /// Requests at the same time; by default 32, for robots and ntfy 4.
@@ -123,8 +123,8 @@ fn ten_minutes() -> Span {
     Span(600_000)
 }
 
-fn five_hundred() -> u32 {
-    500
+fn two_hundred() -> u32 {
+    200
 }
 
 /// Keys of which each channel has one.
@@ -212,7 +212,9 @@ impl ChannelSettings {
             Some(limits) => {
                 if let Some(wrong) = limits.iter().find(|it| it.count == 0 || it.per.0 < 1_000) {
                     let (count, per) = (wrong.count, wrong.per);
-                    return Err(format!("`rate` is at least one message, and per a second or more, not {count} per {per}"));
+                    return Err(format!(
+                        "`rate` is at least one message, and per a second or more, not {count} per {per}"
+                    ));
                 }
                 limits.iter().map(|it| Limit { count: it.count, window: it.per.0 }).collect()
             }

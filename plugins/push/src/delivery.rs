@@ -21,12 +21,12 @@ use crate::report;
 
 /// Bytes of an answer that are looked at.
 const MOST_OF_ANSWER: usize = 64 * 1024;
-/// Requests of all channels at the same time.
-const MOST_FLYING: usize = 256;
+/// Requests of all channels at the same time: an instance has a limit of handles, and each takes five.
+const MOST_FLYING: usize = 128;
 /// Outcomes that are written down in one commit.
 const MOST_SETTLED: usize = 256;
-/// How long an outcome waits for others, to be written down with them.
-const SETTLE_WITHIN: Duration = Duration::from_millis(20);
+/// How long an outcome waits for others, to be written down with them: while nothing else is heard, and at the most.
+const SETTLE_WITHIN: (Duration, i64) = (Duration::from_millis(20), 100);
 /// How long nothing is looked at while requests are under way.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long a run waits for the next token, milliseconds. For longer the channel is paused, and the run can end.
@@ -42,6 +42,8 @@ pub(crate) struct Delivery {
     lanes: Vec<Lane>,
     flying: InFlight<Flying>,
     settled: Vec<Settlement>,
+    /// When outcomes were written down last, milliseconds since 1970.
+    settled_at: i64,
     lease: Duration,
     /// Nothing is claimed from then on, milliseconds since 1970.
     until: i64,
@@ -67,6 +69,7 @@ impl Delivery {
             lanes,
             flying: InFlight::new(MOST_OF_ANSWER),
             settled: Vec::new(),
+            settled_at: now,
             lease: span + slowest + LEASE_BEYOND,
             until: now.saturating_add(push.longest_run.0),
         })
@@ -84,9 +87,9 @@ impl Delivery {
                 } else {
                     self.put_back(lane, now);
                 }
-                self.send(lane)?;
+                self.send(lane, now)?;
             }
-            let mut patience = if self.settled.is_empty() { PATIENCE } else { SETTLE_WITHIN };
+            let mut patience = if self.settled.is_empty() { PATIENCE } else { SETTLE_WITHIN.0 };
             if self.flying.is_empty() {
                 self.settle()?;
                 let next = if is_open { self.next(now)? } else { None };
@@ -95,16 +98,18 @@ impl Delivery {
             }
             let heard = self.flying.wait(patience);
             let is_quiet = heard.is_empty();
+            let now = clock::now();
             for (flying, answer) in heard {
-                self.hear(flying, answer)?;
+                self.hear(flying, answer, now)?;
             }
-            if is_quiet || self.settled.len() >= MOST_SETTLED {
+            if is_quiet || self.settled.len() >= MOST_SETTLED || now > self.settled_at + SETTLE_WITHIN.1 {
                 self.settle()?;
+                self.settled_at = now;
             }
         }
         let mut tallies = BTreeMap::new();
-        for mut lane in self.lanes {
-            lane.allowance.keep()?;
+        for lane in self.lanes {
+            lane.allowance.close()?;
             report::measure(&lane.channel.name, &lane.tally)?;
             tallies.insert(lane.channel.name, lane.tally);
         }
@@ -160,8 +165,7 @@ impl Delivery {
     }
 
     /// Lets requests of a channel go, as many as may be under way.
-    fn send(&mut self, at: usize) -> Result<()> {
-        let now = clock::now();
+    fn send(&mut self, at: usize, now: i64) -> Result<()> {
         let room = MOST_FLYING.saturating_sub(self.flying.len());
         let lane = &mut self.lanes[at];
         let most = lane.width.saturating_sub(lane.flying).min(room).min(lane.queue.len());
@@ -201,8 +205,7 @@ impl Delivery {
     }
 
     /// Takes in what became of a request.
-    fn hear(&mut self, flying: Flying, answer: HostResult<http::Answer>) -> Result<()> {
-        let now = clock::now();
+    fn hear(&mut self, flying: Flying, answer: HostResult<http::Answer>, now: i64) -> Result<()> {
         let Flying { lane: at, mut letter, id } = flying;
         let lane = &mut self.lanes[at];
         lane.flying -= 1;
@@ -221,7 +224,9 @@ impl Delivery {
                 self.refuse(at, &letter, None, &why, now);
                 return Ok(());
             }
-            Err(error) => return self.put_off(at, &letter, None, None, &error.to_string(), now),
+            Err(HostError::Unavailable(why) | HostError::NotFound(why) | HostError::Conflict(why)) => {
+                return self.put_off(at, &letter, None, None, &why, now);
+            }
         };
         let headers: Vec<(String, String)> = answer
             .headers

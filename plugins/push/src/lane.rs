@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use upkeep_plugin::outbox::{self, Claimed};
 use upkeep_plugin::HostResult;
+use upkeep_plugin::outbox::{self, Claimed};
 
 use crate::allowance::Allowance;
 use crate::config::Channel;

@@ -261,7 +261,7 @@ pub(crate) const DAEMON: &[Case] = cases! {
     "steps out of order": "etc/upkeep.toml" = "[alerts]\nchannels = [\"mail\"]\n[[alerts.escalate]]\nafter = \"1h\"\nchannels = [\"phone\"]\n[[alerts.escalate]]\nafter = \"30m\"\nchannels = []\n";
     "quiet hours of nowhere": "etc/upkeep.toml" = "[alerts]\nchannels = [\"mail\"]\nquiet = { hours = \"22:00\", timezone = \"Beijing\", weekdays = [\"monday\"] }\ndigest = { at = \"25:00\" }\n";
     "quiet hours in an unknown zone": "etc/upkeep.toml" = "[alerts]\nchannels = [\"mail\"]\nquiet = { hours = \"22:00-08:00\", timezone = \"Beijing\" }\n";
-    "alerts of a task that are off without a reason": "etc/upkeep.toml" = "", "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[alerts]\noff = \" \"\noverdue = \"1s\"\n";
+    "alerts of a task that are off without a reason": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[alerts]\noff = \" \"\noverdue = \"1s\"\n";
     "a history of minutes": "etc/upkeep.toml" = "keep_history = \"10m\"\nstop_deadline = \"1d\"\n";
 };
 

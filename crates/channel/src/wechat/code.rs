@@ -65,13 +65,18 @@ fn meaning(code: i64, message: &str, now: i64) -> Outcome {
         40002 => {
             channel("WeChat does not know this kind of grant", "report it: upkeep asks for client_credential alone")
         }
-        40013 => channel("WeChat does not know this appid", "correct the appid of the access token that the channel uses"),
+        40013 => {
+            channel("WeChat does not know this appid", "correct the appid of the access token that the channel uses")
+        }
         40125 => channel(
             "the application's secret is wrong",
             "set it anew from the console; it changes when somebody resets it there",
         ),
         40243 => channel("the application's secret is frozen", "unfreeze it in the console"),
-        41001 => channel("the access token is missing", "name the secret that is the access token with the channel's `token`"),
+        41001 => channel(
+            "the access token is missing",
+            "name the secret that is the access token with the channel's `token`",
+        ),
         43107 => channel("the application may not send subscribe messages any more", "see the notices in its console"),
         48001 => channel("the application is not allowed to call this API", "apply for it in the console"),
 
@@ -83,7 +88,9 @@ fn meaning(code: i64, message: &str, now: i64) -> Outcome {
         45015 => recipient("more than 48 hours have passed since the user wrote", "send a subscribe message instead"),
         45047 => recipient("five messages have been sent since the user wrote", "wait for the user to write again"),
 
-        40037 => this("WeChat does not know this template", "correct its id in the channel's settings, for this application"),
+        40037 => {
+            this("WeChat does not know this template", "correct its id in the channel's settings, for this application")
+        }
         45168 => this("the message has a word that WeChat does not allow", "write it differently"),
         47003 => this("a value is not as the template wants it", "correct the field that is named"),
         43002 | 44002 | 47001 => {

@@ -227,10 +227,12 @@ fn traffic(asked: &Asked) -> (Vec<TrafficFacts>, Vec<String>) {
                 let before = day.checked_sub_days(Days::new(7)).map(&figures_of).and_then(Result::ok);
                 let mut before: BTreeMap<String, Figures> = before.into_iter().flatten().collect();
                 let had_traffic = |figures: &Figures| figures.requests > 0;
-                traffic.extend(found.into_iter().filter(|(_, figures)| had_traffic(figures)).map(|(source, figures)| {
-                    let before = before.remove(&source).filter(had_traffic);
-                    TrafficFacts { source, day: day.to_string(), figures, before }
-                }));
+                traffic.extend(found.into_iter().filter(|(_, figures)| had_traffic(figures)).map(
+                    |(source, figures)| {
+                        let before = before.remove(&source).filter(had_traffic);
+                        TrafficFacts { source, day: day.to_string(), figures, before }
+                    },
+                ));
             }
             // Most tasks keep none.
             Err(stats::StatsError::None { .. }) => {}

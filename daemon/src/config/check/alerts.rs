@@ -117,8 +117,7 @@ pub(crate) fn tasks(
             None => "a task is named by its file's stem: `upkeep list` shows them".to_owned(),
         };
         let span = document.value_span(&key);
-        problems
-            .push(Diagnostic::error(source, key, format!("there is no task \"{name}\"")).at(span).help(help));
+        problems.push(Diagnostic::error(source, key, format!("there is no task \"{name}\"")).at(span).help(help));
     }
     let delivers = tasks.values().any(|task| task.enabled && task.triggers.outbox);
     // While task files are wrong, that none of the others delivers says nothing.
@@ -126,7 +125,8 @@ pub(crate) fn tasks(
     let is_told = !alerts.channels.is_empty() || digest.is_some();
     if is_told && !delivers && tasks.len() == names.len() {
         let section = KeyPath::of(["alerts"]);
-        let key = if alerts.channels.is_empty() { section.key("digest").key("channels") } else { section.key("channels") };
+        let key =
+            if alerts.channels.is_empty() { section.key("digest").key("channels") } else { section.key("channels") };
         let span = document.value_span(&key);
         let message = "nobody delivers what is told here: no task that is enabled has `schedule.outbox`";
         let help = "add a task that delivers, such as one of the plugin `push`: docs/push.md";

@@ -115,6 +115,66 @@ async fn the_urgent_go_first_and_then_those_that_have_waited_longest() {
 }
 
 #[tokio::test]
+async fn what_was_not_tried_leaves_no_trace() {
+    let fixture = Fixture::new().await;
+    let id = fixture.enqueue(vec![message("a")], 10).await.remove(0).id;
+    let claimed = fixture.claim("mail", 20, 100).await;
+    assert_eq!(fixture.settle(&claimed, &DeliveryOutcome::Untried(Timestamp(50)), 30).await, [true]);
+    let waits = fixture.message(&id).await;
+    assert_eq!((waits.state, waits.due, waits.attempts), (MessageState::Waiting, Timestamp(50), 0));
+    assert!(fixture.store.read().attempts(&id).await.unwrap().is_empty());
+    assert_eq!(fixture.titles("mail", 49, 100).await, [""; 0]);
+    let again = fixture.claim("mail", 50, 100).await;
+    assert_eq!(again.messages.len(), 1);
+    assert_eq!(fixture.settle(&claimed, &DeliveryOutcome::Untried(Timestamp(0)), 60).await, [false], "it is another's");
+    assert_eq!(fixture.message(&id).await.state, MessageState::Claimed);
+}
+
+#[tokio::test]
+async fn leases_end_with_whoever_had_them() {
+    let fixture = Fixture::new().await;
+    fixture.enqueue(vec![message("a")], 10).await;
+    let first = fixture.claim("mail", 20, 9_000).await;
+    fixture.enqueue(vec![message("b")], 11).await;
+    let second = fixture.claim("mail", 20, 9_000).await;
+    let release =
+        async |leases: Option<Vec<String>>| fixture.store.outbox_release(leases, Timestamp(30)).await.unwrap();
+    assert_eq!(release(Some(vec!["nobody's".into()])).await, 0);
+    assert_eq!(release(Some(vec![first.lease.clone()])).await, 1);
+    assert_eq!(fixture.titles("mail", 30, 8_000).await, ["a"]);
+    assert_eq!(fixture.message(&first.messages[0].id).await.attempts, 1, "the first claim is lost");
+    assert_eq!(release(None).await, 2);
+    assert_eq!(fixture.titles("mail", 30, 8_000).await, ["a", "b"]);
+    assert_eq!(fixture.settle(&second, &SENT, 40).await, [false]);
+    assert_eq!(fixture.message(&second.messages[0].id).await.state, MessageState::Sent, "it has arrived all the same");
+}
+
+#[tokio::test]
+async fn tries_are_those_of_one_channel_since_it_was_sent_again() {
+    let fixture = Fixture::new().await;
+    let chain = NewMessage { channels: vec!["mail".into(), "sms".into()], ..message("a") };
+    let id = fixture.enqueue(vec![chain], 10).await.remove(0).id;
+    let tries = async |channel: &str, at: i64| {
+        let claimed = fixture.claim(channel, at, at + 50).await;
+        (claimed.messages[0].tries, claimed.messages[0].attempts, claimed.messages[0].since, claimed)
+    };
+    let (none, _, since, claimed) = tries("mail", 100).await;
+    assert_eq!((none, since), (0, Timestamp(10)));
+    fixture.settle(&claimed, &DeliveryOutcome::Retry(Timestamp(200)), 110).await;
+    let (one, _, _, claimed) = tries("mail", 200).await;
+    assert_eq!(one, 1);
+    fixture.settle(&claimed, &DeliveryOutcome::Refused, 210).await;
+    let (none, attempts, _, claimed) = tries("sms", 300).await;
+    assert_eq!((none, attempts), (0, 2));
+    fixture.settle(&claimed, &DeliveryOutcome::Dead, 310).await;
+    assert_eq!(fixture.store.outbox_resend(Resend::One(id), Timestamp(400)).await.unwrap(), 1);
+    let (none, attempts, since, _) = tries("mail", 400).await;
+    assert_eq!((none, attempts, since), (0, 3, Timestamp(400)));
+    let (lost, ..) = tries("mail", 500).await;
+    assert_eq!(lost, 1, "a lease that ran out is a try");
+}
+
+#[tokio::test]
 async fn a_lease_that_ran_out_leaves_its_trace_and_its_holder_comes_too_late() {
     let fixture = Fixture::new().await;
     let id = fixture.enqueue(vec![message("a")], 10).await.remove(0).id;

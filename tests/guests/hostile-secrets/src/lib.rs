@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use upkeep_plugin::files::Root;
 use upkeep_plugin::http::Request;
-use upkeep_plugin::secrets::{Algorithm, Part, hmac, hmac_of, placeholder};
+use upkeep_plugin::secrets::{Algorithm, Part, basic, hmac, hmac_of, placeholder};
 use upkeep_plugin::{Context, Document, Error, Report, Result, Severity, Table, info, metrics, state};
 
 #[derive(Deserialize, JsonSchema)]
@@ -24,6 +24,8 @@ struct Attack {
     signing: String,
     /// An access token of WeChat, which goes into the URL only.
     token: String,
+    /// One that is a login, `user:password`.
+    login: String,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -105,6 +107,16 @@ fn everything(config: &Attack) -> Vec<(String, Result<String>)> {
     }
     let unknown = full(&format!("{}/echo", config.bound), "unknown");
     note("unknown".to_owned(), ask(unknown));
+    let (it, echo) = (basic(&config.login), format!("{}/echo", config.bound));
+    note("basic".to_owned(), ask(Request::get(&echo).header("authorization", format!("Basic {it}"))));
+    note("basic in a query".to_owned(), ask(Request::get(format!("{echo}?key={it}"))));
+    note("basic in a body".to_owned(), ask(Request::post(&echo, it.as_str())));
+    note("basic elsewhere".to_owned(), ask(Request::get(&config.others[0]).header("authorization", it)));
+    let no_login = basic(&config.secrets[0]);
+    note("basic of no login".to_owned(), ask(Request::get(&echo).header("authorization", no_login)));
+    let decoded = Part::decoded(&config.secrets[0]);
+    note("sign decoded".to_owned(), shown(hmac_of(Algorithm::Sha256, &[decoded], &[])));
+    note("sign no base64".to_owned(), shown(hmac_of(Algorithm::Sha256, &[Part::decoded(&config.signing)], &[])));
     let key = placeholder(&config.signing);
     note("sign nothing".to_owned(), shown(hmac_of(Algorithm::Sha256, &[Part::bytes(key.as_str())], &[])));
     note("sign unknown".to_owned(), shown(hmac(Algorithm::Sha256, "{{secret:unknown}}", &key)));
