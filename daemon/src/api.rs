@@ -14,6 +14,7 @@ use crate::record::egress::Egress;
 use crate::record::consent::{Consent, ConsentTemplate};
 use crate::record::finding::Life;
 use crate::record::outbox::{self, Attempt, ChannelCounts, Content, Message, Priority};
+use crate::record::token::KeptToken;
 use crate::record::{LogRecord, Metric, Report, Run, RunId, Slot, Step};
 use crate::store::{Hold, Reader, StoreError};
 
@@ -216,6 +217,13 @@ pub struct Messages {
     pub channels: Vec<ChannelCounts>,
     /// What to give as `before` to go on; none at the end.
     pub next: Option<String>,
+}
+
+/// Answer to `GET /v1/tokens`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeptTokens {
+    /// One for each application of WeChat that a task has needed since the daemon started, by appid.
+    pub tokens: Vec<KeptToken>,
 }
 
 /// Answer to `GET /v1/push/{id}`.

@@ -16,6 +16,7 @@ use crate::config::safeguards::Safeguards;
 use crate::event::Events;
 use crate::record::{Level, LogRecord, RunId};
 use crate::store::Store;
+use crate::tokens::Keepers;
 
 pub mod consents;
 pub mod drill;
@@ -103,6 +104,8 @@ pub struct Run {
     pub secrets: secrets::Secrets,
     /// Mail servers that were sent by.
     pub smtp: smtp::Servers,
+    /// Access tokens that are kept for all runs.
+    pub keepers: Keepers,
     /// Messages that it enqueued so far.
     pub outbox: outbox::Share,
     /// Metrics so far.
@@ -133,6 +136,7 @@ impl Run {
             ledger: egress::Ledger::default(),
             secrets: secrets::Secrets::default(),
             smtp: smtp::Servers::default(),
+            keepers: Keepers::default(),
             outbox: outbox::Share::default(),
             metrics: Mutex::new(metrics::Registry::new(limits.metrics)),
             limits,
@@ -157,6 +161,12 @@ impl Run {
     pub fn with_removals(mut self, state_dir: &std::path::Path, safeguards: Arc<Safeguards>) -> Self {
         self.removals = removal::Removals::new(state_dir, &self.id.0);
         self.safeguards = safeguards;
+        self
+    }
+
+    /// Shares the access tokens that are kept.
+    pub fn with_keepers(mut self, keepers: Keepers) -> Self {
+        self.keepers = keepers;
         self
     }
 

@@ -18,9 +18,9 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::api::{
-    AckRequest, Cancelling, Consents, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, LogLine, MessageDetail,
-    Messages, PushRequest, Queued, ReleaseRequest, Requests, ResendRequest, Resent, RunDetail, RunRequest, Runs, Slots,
-    Tasks, TestedAlerts, VERSION,
+    AckRequest, Cancelling, Consents, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, KeptTokens,
+    LogLine, MessageDetail, Messages, PushRequest, Queued, ReleaseRequest, Requests, ResendRequest, Resent, RunDetail,
+    RunRequest, Runs, Slots, Tasks, TestedAlerts, VERSION,
 };
 use crate::command::{Acknowledged, OpenAlerts, Reloaded, Status, WrittenDigest};
 use crate::event::Event;
@@ -227,6 +227,11 @@ impl Client {
     /// Heeds a finding again; gives it.
     pub async fn heed(&self, finding: &str) -> Result<Life, ClientError> {
         self.post("findings/heed", &HeedRequest { finding: finding.to_owned() }).await
+    }
+
+    /// Access tokens that are kept.
+    pub async fn tokens(&self) -> Result<KeptTokens, ClientError> {
+        self.get("tokens").await
     }
 
     /// Puts a message into the outbox. With a key, the same message given again changes nothing.

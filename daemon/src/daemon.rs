@@ -25,6 +25,7 @@ use crate::sandbox::Sandbox;
 use crate::server::listen::{self, ListenError, Listener};
 use crate::server::{self, ServerState, Socket, SocketError};
 use crate::store::{Store, StoreError, Transition};
+use crate::tokens::Keepers;
 
 mod alerts;
 mod answer;
@@ -96,6 +97,7 @@ pub async fn serve(config_dir: &Path, socket: Option<PathBuf>) -> Result<(), Dae
     let socket = Socket::bind(&socket.unwrap_or(settings.socket), settings.socket_group.as_deref())?;
     let (journal, events) = (runner.store.read().clone(), runner.events.clone());
     let state = ServerState::new(commands, journal, events, Arc::clone(&runner.state_dir));
+    let state = state.with_keepers(runner.keepers.clone());
     let mut listener = Listener::new(state.clone());
     let listening = listen::prepare(settings.listen.as_ref(), config_dir, None)?;
     let stop_serving = CancellationToken::new();
@@ -223,7 +225,8 @@ async fn bring_up(config_dir: &Path, events: Events) -> Result<(Loaded, Runner),
     crate::drill::clear(&settings.state_dir);
     removal::clear_incoming(&settings.state_dir);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Ok((loaded, Runner { sandbox, store, events, host: host.into(), state_dir: settings.state_dir.into() }))
+    let (host, state_dir, keepers) = (host.into(), settings.state_dir.into(), Keepers::default());
+    Ok((loaded, Runner { sandbox, store, events, host, state_dir, keepers }))
 }
 
 fn new_run(task: &str, trigger: Trigger, due: clock::Timestamp, dry_run: bool) -> Run {

@@ -14,6 +14,7 @@ pub mod consent;
 pub mod egress;
 pub mod finding;
 pub mod outbox;
+pub mod token;
 
 pub use finding::Finding;
 

@@ -38,6 +38,7 @@ mod runs;
 mod socket;
 mod stats;
 mod tasks;
+mod tokens;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ use crate::api::ErrorCode;
 use crate::command::Commands;
 use crate::event::Events;
 use crate::store::Reader;
+use crate::tokens::Keepers;
 
 pub use self::peer::Peer;
 pub use self::socket::{Socket, SocketError};
@@ -70,6 +72,7 @@ pub struct ServerState {
     events: Events,
     followers: Arc<Semaphore>,
     state_dir: Arc<Path>,
+    keepers: Keepers,
     /// Ends the streams, which would otherwise last as long as their runs.
     shutdown: CancellationToken,
 }
@@ -79,7 +82,13 @@ impl ServerState {
     /// kept in `state_dir`.
     pub fn new(commands: Commands, journal: Reader, events: Events, state_dir: Arc<Path>) -> Self {
         let followers = Arc::new(Semaphore::new(FOLLOWERS));
-        Self { commands, journal, events, followers, state_dir, shutdown: CancellationToken::new() }
+        let (keepers, shutdown) = (Keepers::default(), CancellationToken::new());
+        Self { commands, journal, events, followers, state_dir, keepers, shutdown }
+    }
+
+    /// Tells of the access tokens that are kept.
+    pub fn with_keepers(self, keepers: Keepers) -> Self {
+        Self { keepers, ..self }
     }
 }
 
@@ -123,6 +132,7 @@ fn router(state: ServerState) -> Router {
         .route("/alerts/test", post(alerts::test))
         .route("/digest", get(alerts::digest))
         .route("/egress", get(egress::list))
+        .route("/tokens", get(tokens::list))
         .route("/stats", get(stats::only))
         .route("/stats/{task}", get(stats::of_task))
         .route("/holds", get(holds::list))

@@ -179,7 +179,21 @@ fn giving_back() -> (u16, Arc<Mutex<Vec<String>>>) {
                 behind.and_then(|it| it.split(['&', ' ']).next()).unwrap_or_default()
             };
             let key = parameter("key");
+            let refused = |words: &str| serde_json::json!({ "errcode": 40001, "errmsg": words }).to_string();
             let (status, headers, body) = match path {
+                // A token for the application, another one each time; and whoever comes with it is refused.
+                "/cgi-bin/stable_token" => {
+                    let number = before.iter().filter(|it| it.contains("stable_token")).count();
+                    let token = format!("wechat-7Hq2vX9fLw83-token-{number}");
+                    let told = serde_json::json!({ "access_token": token, "expires_in": 7_200, "heard": request });
+                    ("200 OK", String::new(), told.to_string())
+                }
+                "/stale" => ("200 OK", String::new(), refused(&request)),
+                // WeChat tells whoever has a token what was sent to it, tokens and secrets included.
+                "/rid" => {
+                    let all: Vec<&String> = before.iter().filter(|it| it.contains("stable_token")).collect();
+                    ("200 OK", String::new(), serde_json::json!({ "request_body": all, "own": request }).to_string())
+                }
                 "/header" => {
                     ("200 OK", format!("x-echo: <{key}>\r\n{key}: name\r\netag: \"{key}\"\r\n"), String::new())
                 }
@@ -869,7 +883,8 @@ mod outcome {
         for folder in ["out", "cores", "control"] {
             fs::create_dir(site.path(folder)).unwrap();
         }
-        let values = ["token", "env", "systemd", "robot"].map(|name| (name, format!("{name}-7Hq2vX9fLw83-value")));
+        let names = ["token", "env", "systemd", "robot", "appsecret"];
+        let values = names.map(|name| (name, format!("{name}-7Hq2vX9fLw83-value")));
         let login = [("login", "login:7Hq2vX9fLw83-value".to_owned())];
         for (name, value) in values.iter().chain(&login) {
             fs::write(elsewhere.path().join(name), format!("{value}\n")).unwrap();
@@ -903,17 +918,20 @@ mod outcome {
              [grant.secrets.env]\nenv = \"UPKEEP_TEST_SECRET\"\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
              [grant.secrets.systemd]\ncredential = \"systemd\"\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
              [grant.secrets.login]\nfile = {:?}\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
-             [grant.secrets.robot]\nfile = {:?}\naccess = [\"sign\"]\n",
+             [grant.secrets.robot]\nfile = {:?}\naccess = [\"sign\"]\n\
+             [grant.secrets.wechat]\n\
+             wechat = {{ appid = \"wx0123456789abcdef\", file = {:?}, api = \"http://127.0.0.1:{bound}\" }}\n",
             site.path("out"),
             secret("token"),
             secret("login"),
             secret("robot"),
+            secret("appsecret"),
         );
         let ends = ["report", "failure", "panic"];
         for end in ends {
             let config = format!(
                 "[config]\nend = \"{end}\"\nbound = \"http://127.0.0.1:{bound}\"\nothers = {others:?}\n\
-                 secrets = [\"token\", \"env\", \"systemd\"]\nsigning = \"robot\"\nlogin = \"login\"\n"
+                 secrets = [\"token\", \"env\", \"systemd\"]\nsigning = \"robot\"\nlogin = \"login\"\ntoken = \"wechat\"\n"
             );
             let limits = "[limits]\nlog = \"64 MiB\"\n";
             site.task(&format!("secrets-{end}"), &format!("plugin = \"hostile-secrets\"\n{config}{limits}{grants}"));
@@ -943,6 +961,7 @@ mod outcome {
                 &["history", "--json"],
                 &["findings", "--json"],
                 &["egress", "--json", "-n", "1000"],
+                &["push", "tokens", "--json"],
             ] {
                 let ran = site.cli(command);
                 assert_eq!(ran.code, 0, "{command:?}: {ran:?}");
@@ -977,6 +996,17 @@ mod outcome {
                 let followed = format!("attempt redirect {name} to http://127.0.0.1:{other}/");
                 assert!(traces.lines().any(|it| it.contains(&followed) && it.contains("is not let out")), "{traces}");
             }
+            // The token of WeChat: in the URL, toward the API, and nowhere else; and nothing of it comes back.
+            for way in ["echo", "pieces", "json", "base64", "header", "stale", "rid"] {
+                let line = told(&format!("token {way}"));
+                assert!(line.contains("reached, 200") && line.contains("{{secret:wechat}}"), "{way}: {line}");
+            }
+            for attempt in ["in header", "in body", "sign"] {
+                assert!(!told(&format!("token {attempt}")).contains("reached"), "{attempt}: {traces}");
+            }
+            for url in &others {
+                assert!(told(&format!("token other {url}")).contains("is not let out"), "{traces}");
+            }
             assert!(told("unknown").contains("is not let out") && told("send what signs").contains("is not let out"));
             assert!(told("sign").contains("reached, ") && !told("sign nothing").contains("reached"));
             assert!(traces.contains("is not for this server: `grant.secrets.token.hosts`"), "{traces}");
@@ -1001,7 +1031,12 @@ mod outcome {
         }
         // login:7Hq2vX9fLw83-value
         assert!(asked.contains("authorization: Basic bG9naW46N0hxMnZYOWZMdzgzLXZhbHVl"), "{asked}");
+        // What only signs left nowhere; the application's secret went where tokens are given out, and those came.
         assert!(!asked.contains(&values[3].1) && !asked.contains("{{"), "{asked}");
+        assert!(asked.contains(&format!("\"secret\":\"{}\"", values[4].1)), "{asked}");
+        for number in ["0", "1"] {
+            assert!(asked.contains(&format!("GET /stale?key=wechat-7Hq2vX9fLw83-token-{number} HTTP/1.1")), "{asked}");
+        }
         assert!(!other_asked.lock().unwrap().iter().any(|request| request.contains("7Hq2")));
         // Those of the redirects, which were denied, are not among them either.
         assert!(other_asked.lock().unwrap().is_empty(), "{other_asked:?}");
@@ -1027,6 +1062,17 @@ mod outcome {
             );
         }
         assert_eq!(fs::read_dir(site.path("cores")).unwrap().count(), 0, "the daemon left a core file");
+    }
+
+    pub(super) fn asks() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let port = answering(move |line| seen.lock().unwrap().push(line.to_owned()));
+        let grant = format!("[grant.http]\nallow = [\"http://127.0.0.1:{port}/\"]\nnetworks = [\"127.0.0.1\"]\n");
+        let config = format!("config = {{ url = \"http://127.0.0.1:{port}/x\", steps = 3, times = 2 }}\n");
+        let run = ends("asks", &format!("{config}{grant}"));
+        assert_eq!(run["outcome"], "succeeded", "{run}");
+        assert_eq!(*asked.lock().unwrap(), ["GET /x HTTP/1.1"; 6]);
     }
 
     pub(super) fn ungranted() {

@@ -21,6 +21,11 @@ impl Ledger {
         self.0.close();
         self.0.wait().await;
     }
+
+    /// Lets work go on whose requests belong to the run, though nobody there waits for it any more.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(work);
+    }
 }
 
 /// The line of one request.
@@ -88,6 +93,11 @@ impl Entry {
         }
     }
 
+    /// What is to be said of it in the end, where its end has no reason of its own.
+    pub(crate) fn note(&mut self, reason: String) {
+        self.row.reason = Some(reason);
+    }
+
     /// Writes down how it ended, without waiting.
     pub(crate) fn end(mut self, result: EgressResult, reason: Option<String>) {
         self.end_now(result, reason);
@@ -96,7 +106,7 @@ impl Entry {
     fn end_now(&mut self, result: EgressResult, reason: Option<String>) {
         self.is_open = false;
         self.row.result = result;
-        self.row.reason = reason;
+        self.row.reason = reason.or(self.row.reason.take());
         self.row.took_ms = Some(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
         let (store, row) = (self.run.store.clone(), self.row.clone());
         self.run.ledger.0.spawn(async move {

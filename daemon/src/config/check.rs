@@ -22,6 +22,7 @@ pub(crate) mod settings;
 pub(crate) mod smtp;
 pub(crate) mod sql;
 pub(crate) mod timing;
+pub(crate) mod tokens;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -134,6 +134,7 @@ pub fn examine(dir: &Path, surroundings: &Surroundings<'_>) -> Examined {
         shared: Shared::default(),
         links: Vec::new(),
         requirements: Vec::new(),
+        tokens: Vec::new(),
     };
     let mut tasks = BTreeMap::new();
     for path in &paths {
@@ -150,7 +151,8 @@ pub fn examine(dir: &Path, surroundings: &Surroundings<'_>) -> Examined {
     let safeguards = Arc::new(Safeguards::of(tasks.values(), own));
     let chain = check::chain::problems(&reader.links, &names);
     let removal = check::removal::problems(&reader.requirements, &names, &tasks, &safeguards);
-    for (name, problem) in chain.into_iter().chain(removal) {
+    let tokens = check::tokens::problems(&reader.tokens);
+    for (name, problem) in chain.into_iter().chain(removal).chain(tokens) {
         if problem.severity == Severity::Error {
             tasks.remove(&name);
         }
@@ -181,6 +183,7 @@ struct Reader<'a> {
     shared: Shared,
     links: Vec<Link>,
     requirements: Vec<Requirement>,
+    tokens: Vec<check::tokens::Named>,
 }
 
 impl Reader<'_> {
@@ -208,6 +211,7 @@ impl Reader<'_> {
         self.links.extend(check::chain::links(&file));
         if file.is_sound("grant") {
             self.requirements.extend(check::removal::check(&mut file));
+            self.tokens.extend(check::tokens::named(&file));
         }
         Some(self.shared.task(path.name.clone(), settings, plugin?, schedule?, &json, self.site.settings))
     }

@@ -68,7 +68,8 @@ pub(crate) fn holds_secret(path: &KeyPath) -> bool {
     if let ["grant", "secrets", _, "file" | "env" | "credential" | "hosts" | "access" | "places"] = names[..] {
         return false;
     }
-    if let ["listen", "client", _, "channels" | "max_message" | "priority"]
+    if let ["grant", "secrets", _, "wechat", "appid" | "file" | "env" | "credential" | "api"]
+    | ["listen", "client", _, "channels" | "max_message" | "priority"]
     | ["listen", "wechat", _, "appid" | "path" | "long_term"] = names[..]
     {
         return false;
@@ -135,6 +136,10 @@ mod tests {
             (
                 "[grant.secrets.token]\nfile = \"/etc/t\"\nhosts = [\"https://a.example\"]\n",
                 "[grant.secrets.token]\nfile = \"/etc/t\"\nhosts = [\"https://a.example\"]\n",
+            ),
+            (
+                "[grant.secrets.token]\nwechat = { appid = \"wx1\", file = \"/etc/t\", secret = \"hunter2\" }\n",
+                "[grant.secrets.token]\nwechat = { appid = \"wx1\", file = \"/etc/t\", secret = \"*******\" }\n",
             ),
             ("[grant.secrets.robot]\nvalue = \"hunter2\"\n", "[grant.secrets.robot]\nvalue = \"*******\"\n"),
             ("[grant.secrets]\nrobot = \"hunter2\"\n", "[grant.secrets]\nrobot = \"*******\"\n"),

@@ -12,7 +12,7 @@ use upkeep_plugin::HostResult;
 use upkeep_plugin::consents::{self, Ask, Taking};
 use upkeep_plugin::outbox::Claimed;
 
-use crate::config::Channel;
+use crate::config::{Channel, Kind};
 
 /// WeChat's code for a user who has given no consent, or has none left.
 const USED_UP: i64 = 43101;

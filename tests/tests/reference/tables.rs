@@ -30,6 +30,7 @@ pub(crate) fn all(daemon: &Value, task: &Value) -> Vec<(&'static str, String)> {
         ("require_backup", table(task, definition("BackupRequirement"))),
         ("http", table(task, definition("HttpGrant"))),
         ("secrets", table(task, definition("SecretGrant"))),
+        ("access-token", table(task, definition("AccessToken"))),
         ("smtp", table(task, definition("SmtpGrant"))),
         ("journal", table(task, definition("JournalGrant"))),
         ("outbox", table(task, definition("OutboxGrant"))),

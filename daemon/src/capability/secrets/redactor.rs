@@ -115,6 +115,11 @@ impl Stream {
         Self { redactor, held: Held::default() }
     }
 
+    /// Looks for more from now on, also in what was kept back. What comes instead has to look for all that was looked for before.
+    pub(crate) fn look_for(&mut self, redactor: Arc<Redactor>) {
+        self.redactor = redactor;
+    }
+
     /// Takes a piece; gives what is certain not to belong to a value, and may be empty.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Vec<u8> {
         self.held.text.extend_from_slice(piece);
@@ -278,6 +283,17 @@ mod tests {
                 assert_eq!(String::from_utf8(found).unwrap(), clean, "{text} by {length}");
             }
         }
+    }
+
+    #[test]
+    fn a_value_that_becomes_known_on_the_way_is_replaced() {
+        let mut stream = Stream::new(Arc::new(plain(&["other"])));
+        assert_eq!(stream.push(b"12345678 "), b"12345678 ");
+        stream.look_for(Arc::new(plain(&["other", "12345678"])));
+        assert_eq!(stream.push(b"12345678 123"), b"<1> ");
+        stream.look_for(Arc::new(plain(&["other", "12345678", "123abc"])));
+        assert_eq!(stream.push(b"abc 12345678"), b"<2> <1>");
+        assert_eq!(stream.finish(), b"");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::config::check::{Site, Surroundings, TaskFile, Telling};
 use crate::config::files::in_words;
 use crate::config::grant::{FilesAccess, FilesGrant};
 use crate::config::secret::Secret;
-use crate::config::secrets::{SecretAccess, SecretGrant};
+use crate::config::secrets::{AccessToken, SecretAccess, SecretGrant, SecretPlace};
 use crate::config::source::KeyPath;
 
 pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
@@ -52,12 +52,13 @@ pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
 /// A secret that is filled in or signed with.
 fn check_granted(file: &mut TaskFile<'_>, site: &Site<'_>, name: &str, grant: &SecretGrant) {
     let key = KeyPath::of(["grant", "secrets", name]);
-    let SecretGrant { file: path, env: _, credential: _, hosts: _, insecure: _, access, places: _ } = grant;
+    let SecretGrant { file: path, env: _, credential: _, wechat, hosts: _, insecure: _, access, places: _ } = grant;
     if !SecretGrant::is_name(name) {
         let help = "use letters, digits, `_`, `-` and `.`: plugins write `{{secret:NAME}}`";
         file.error_at_key(key.clone(), "no placeholder could name this secret", help);
     }
     match &grant.sources()[..] {
+        _ if wechat.is_some() => {}
         [] => {
             let help =
                 format!("add `file = \"/etc/upkeep/secrets/{name}\"`, `env = \"NAME\"` or `credential = \"NAME\"`");
@@ -65,13 +66,19 @@ fn check_granted(file: &mut TaskFile<'_>, site: &Site<'_>, name: &str, grant: &S
         }
         [source] => check_secret(&mut file.telling(), site.surroundings, key.clone(), source, Purpose::Credentials),
         [_, second, ..] => {
-            let second = if matches!(second, Secret::Env(_)) { "env" } else { "credential" };
-            file.error_at_key(key.key(second), "more than one source is given: which is meant?", "keep one of them");
+            file.error_at_key(
+                key.key(word(second)),
+                "more than one source is given: which is meant?",
+                "keep one of them",
+            );
         }
     }
     if let Some(path) = path {
         check_length(file, &key.key("file"), path, access);
         check_is_apart(file, &key.key("file"), path);
+    }
+    if let Some(token) = wechat {
+        check_token(file, site, &key, grant, token);
     }
     if access.is_empty() {
         let help = "write `access = [\"fill\"]`, or remove the grant";
@@ -92,17 +99,69 @@ fn check_granted(file: &mut TaskFile<'_>, site: &Site<'_>, name: &str, grant: &S
     }
 }
 
+/// An access token of WeChat.
+fn check_token(file: &mut TaskFile<'_>, site: &Site<'_>, key: &KeyPath, grant: &SecretGrant, token: &AccessToken) {
+    let own = key.key("wechat");
+    for source in grant.sources() {
+        let help = "keep one of them: `wechat` has a source of its own, for the application's secret";
+        file.error_at_key(key.key(word(&source)), "an access token comes from WeChat and from nowhere else", help);
+    }
+    if !AccessToken::is_appid(&token.appid) {
+        let help = "copy it from the console of the mini-program: `wx` and 16 letters and digits";
+        file.error(own.key("appid"), "this is no appid", help);
+    }
+    match &token.sources()[..] {
+        [] => {
+            let help = "add `file = \"/etc/upkeep/secrets/NAME\"`, `env = \"NAME\"` or `credential = \"NAME\"`";
+            let message = "where is the application's secret? Neither `file`, `env` nor `credential` is given";
+            file.error(own.clone(), message, help);
+        }
+        [source] => check_secret(file, site, own.clone(), source, Purpose::Credentials),
+        [_, second, ..] => {
+            let message = "more than one source is given: which is meant?";
+            file.error_at_key(own.key(word(second)), message, "keep one of them");
+        }
+    }
+    if let Some(path) = &token.file {
+        check_length(file, &own.key("file"), path, &[]);
+        check_is_apart(file, &own.key("file"), path);
+    }
+    if !token.api.is_https() && !token.api.is_this_machine() {
+        let help = "write `https://`: the application's secret is sent there";
+        file.error(own.key("api"), "the secret could be read on the way to this server", help);
+    }
+    if grant.may(SecretAccess::Sign) {
+        let help = "write `access = [\"fill\"]`, or leave the key out";
+        file.error(key.key("access"), "nothing is signed with an access token", help);
+    }
+    let places = key.key("places");
+    if file.document.has(&places) && grant.places != [SecretPlace::Url] {
+        let help = "write `places = [\"url\"]`, or leave the key out";
+        file.error(places, "WeChat takes an access token in the URL and nowhere else", help);
+    }
+}
+
+/// The key that names a source.
+fn word(source: &Secret) -> &'static str {
+    match source {
+        Secret::File(_) => "file",
+        Secret::Env(_) => "env",
+        Secret::Credential(_) => "credential",
+    }
+}
+
 /// Where a secret may go.
 fn check_hosts(file: &mut TaskFile<'_>, key: &KeyPath, grant: &SecretGrant) {
-    if grant.hosts.is_empty() {
+    if grant.servers().is_empty() {
         let help = "name the servers that it is for: `hosts = [\"https://api.example.com\"]`";
         let at = if file.document.has(&key.key("hosts")) { key.key("hosts") } else { key.clone() };
         file.error(at, "it may be filled in, but into no request: no server is named", help);
     }
     let http = file.settings.grant.http.as_deref();
-    for (index, server) in grant.hosts.iter().enumerate() {
-        let at = key.key("hosts").index(index);
-        if !server.is_https() && !server.is_this_machine() && !grant.insecure {
+    for (index, server) in grant.servers().iter().enumerate() {
+        // The API of a token is looked at where it is named.
+        let at = if grant.hosts.is_empty() { key.key("wechat") } else { key.key("hosts").index(index) };
+        if !server.is_https() && !server.is_this_machine() && !grant.insecure && !grant.hosts.is_empty() {
             let help = "write `https://`, or, if the server knows no TLS and you accept that, `insecure = true`";
             file.error(at.clone(), "it could be read on the way to this server", help);
         }
