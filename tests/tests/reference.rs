@@ -146,7 +146,7 @@ fn with_secrets(text: &str) -> String {
     let mut replaced = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let rest = part.split_once('"').map_or("", |(_, rest)| rest);
-        replaced.push_str("\"{root}/secrets/main\"");
+        replaced.push_str("\"{root}/secrets/token\"");
         replaced.push_str(rest);
     }
     replaced
