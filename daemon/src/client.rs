@@ -18,9 +18,9 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::api::{
-    AckRequest, Cancelling, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, LogLine, MessageDetail,
-    Messages, PushRequest, Queued, ReleaseRequest, Requests, ResendRequest, Resent, RunDetail, RunRequest, Runs, Slots,
-    Tasks, TestedAlerts, VERSION,
+    AckRequest, Cancelling, Consents, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, KeptTokens,
+    LogLine, MessageDetail, Messages, PushRequest, Queued, ReleaseRequest, Requests, ResendRequest, Resent, RunDetail,
+    RunRequest, Runs, Slots, Tasks, TestedAlerts, VERSION,
 };
 use crate::command::{Acknowledged, OpenAlerts, Reloaded, Status, WrittenDigest};
 use crate::event::Event;
@@ -99,6 +99,19 @@ pub struct MessageQuery {
     pub limit: Option<u32>,
     /// Only those before this one.
     pub before: Option<String>,
+}
+
+/// Whose consents [`Client::consents`] asks for. The default is what changed last of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConsentQuery {
+    /// Only of this account.
+    pub account: Option<String>,
+    /// Only of this user.
+    pub user: Option<String>,
+    /// Only to this template.
+    pub template: Option<String>,
+    /// At most so many.
+    pub limit: Option<u32>,
 }
 
 /// Asks the daemon that listens on a socket.
@@ -216,6 +229,11 @@ impl Client {
         self.post("findings/heed", &HeedRequest { finding: finding.to_owned() }).await
     }
 
+    /// Access tokens that are kept.
+    pub async fn tokens(&self) -> Result<KeptTokens, ClientError> {
+        self.get("tokens").await
+    }
+
     /// Puts a message into the outbox. With a key, the same message given again changes nothing.
     pub async fn push(&self, request: &PushRequest, key: Option<&str>) -> Result<Enqueued, ClientError> {
         let body = serde_json::to_vec(request).map_err(|error| ClientError::Nonsense(error.to_string()))?;
@@ -234,6 +252,14 @@ impl Client {
     /// A message and its attempts. `message` may be the beginning of an identifier.
     pub async fn message(&self, message: &str) -> Result<MessageDetail, ClientError> {
         self.get(&format!("push/{}", escape(message))).await
+    }
+
+    /// Users' consents to messages, what changed last first.
+    pub async fn consents(&self, query: &ConsentQuery) -> Result<Consents, ClientError> {
+        let ConsentQuery { account, user, template, limit } = query;
+        let limit = limit.map(|limit| limit.to_string());
+        let pairs = [("account", account), ("user", user), ("template", template), ("limit", &limit)];
+        self.get(&format!("push/consents?{}", query_string(&pairs))).await
     }
 
     /// Sends a message again that is dead or expired; gives it as it was.

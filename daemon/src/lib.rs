@@ -37,3 +37,4 @@ pub mod stats;
 pub mod storage;
 pub mod store;
 pub mod telemetry;
+pub mod tokens;

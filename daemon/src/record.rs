@@ -10,9 +10,11 @@ use crate::clock::Timestamp;
 use crate::outcome::Outcome;
 
 pub mod alert;
+pub mod consent;
 pub mod egress;
 pub mod finding;
 pub mod outbox;
+pub mod token;
 
 pub use finding::Finding;
 

@@ -14,6 +14,7 @@
 //! | `tasks`   | status, tasks, slots, reload                               |
 //! | `egress`  | requests to other servers                                  |
 //! | `holds`   | what must stay in backup repositories                      |
+//! | [`listen`] | what is asked over TCP: messages alone, with a token       |
 //! | `plans`   | what is to be removed, and what was moved aside            |
 //! | `push`    | messages of the outbox                                     |
 //! | `runs`    | runs: start, cancel, list, show                            |
@@ -28,6 +29,7 @@ mod egress;
 mod findings;
 mod follow;
 mod holds;
+pub mod listen;
 mod peer;
 mod plans;
 mod push;
@@ -36,6 +38,7 @@ mod runs;
 mod socket;
 mod stats;
 mod tasks;
+mod tokens;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -50,6 +53,7 @@ use crate::api::ErrorCode;
 use crate::command::Commands;
 use crate::event::Events;
 use crate::store::Reader;
+use crate::tokens::Keepers;
 
 pub use self::peer::Peer;
 pub use self::socket::{Socket, SocketError};
@@ -68,6 +72,7 @@ pub struct ServerState {
     events: Events,
     followers: Arc<Semaphore>,
     state_dir: Arc<Path>,
+    keepers: Keepers,
     /// Ends the streams, which would otherwise last as long as their runs.
     shutdown: CancellationToken,
 }
@@ -77,7 +82,13 @@ impl ServerState {
     /// kept in `state_dir`.
     pub fn new(commands: Commands, journal: Reader, events: Events, state_dir: Arc<Path>) -> Self {
         let followers = Arc::new(Semaphore::new(FOLLOWERS));
-        Self { commands, journal, events, followers, state_dir, shutdown: CancellationToken::new() }
+        let (keepers, shutdown) = (Keepers::default(), CancellationToken::new());
+        Self { commands, journal, events, followers, state_dir, keepers, shutdown }
+    }
+
+    /// Tells of the access tokens that are kept.
+    pub fn with_keepers(self, keepers: Keepers) -> Self {
+        Self { keepers, ..self }
     }
 }
 
@@ -111,6 +122,7 @@ fn router(state: ServerState) -> Router {
         .route("/findings/ignore", post(findings::ignore))
         .route("/findings/heed", post(findings::heed))
         .route("/push", get(push::list).post(push::send))
+        .route("/push/consents", get(push::consents))
         .route("/push/resend", post(push::resend_dead))
         .route("/push/{id}", get(push::show))
         .route("/push/{id}/resend", post(push::resend))
@@ -120,6 +132,7 @@ fn router(state: ServerState) -> Router {
         .route("/alerts/test", post(alerts::test))
         .route("/digest", get(alerts::digest))
         .route("/egress", get(egress::list))
+        .route("/tokens", get(tokens::list))
         .route("/stats", get(stats::only))
         .route("/stats/{task}", get(stats::of_task))
         .route("/holds", get(holds::list))

@@ -245,3 +245,41 @@ fn nobody_is_told_anything_unless_it_is_configured() {
     reload(&site);
     assert_eq!(told_so_many(&site, 1), ["Task job failed"]);
 }
+
+#[test]
+fn once_a_day_it_is_told_how_things_are() {
+    let site = site("resolved = false\n[alerts.digest]\nat = \"00:00\"\nchannels = [\"ops\"]\n");
+    site.task("other", SUCCEEDS);
+    let daemon = site.start();
+    site.run("job");
+    (0..3).for_each(|_| drop(site.run("other")));
+    told_so_many(&site, 1);
+    let digest = site.cli(&["digest", "--all"]);
+    let lines: Vec<&str> = digest.stdout.lines().collect();
+    assert!(digest.code == 0 && lines[0].starts_with("**1 thing needs a look** on "), "{digest:?}");
+    assert!(lines[2].starts_with("- Task job failed, since "), "{digest:?}");
+    assert!(lines.contains(&"**Runs** 3 succeeded, 1 failed") && lines.contains(&"- job: 1 failed"), "{digest:?}");
+    assert!(lines.iter().any(|line| line.starts_with("- other: 3 succeeded, ")), "{digest:?}");
+    let json = site.cli(&["digest", "--since", "1ms", "--json"]).json();
+    assert_eq!(json["verdict"], "1 thing needs a look");
+    daemon.kill();
+
+    // The daemon was not there when it was due: it is sent when it is back, and once.
+    let yesterday = (upkeep_tests::now() - 26 * 3_600) * 1_000;
+    let journal = rusqlite::Connection::open(site.state().join("upkeep.db")).unwrap();
+    journal.execute("INSERT INTO digests (at, facts) VALUES (?1, '{}')", [yesterday]).unwrap();
+    drop(journal);
+    for _ in 0..3 {
+        let daemon = site.start();
+        eventually("the digest", || told(&site).into_iter().find(|message| message["channels"][0] == "ops"));
+        sleep(Duration::from_millis(700));
+        daemon.kill();
+    }
+    let _daemon = site.start();
+    let digests: Vec<Value> = told(&site).into_iter().filter(|message| message["channels"][0] == "ops").collect();
+    assert_eq!(digests.len(), 1, "{digests:?}");
+    assert!(digests[0]["key"].as_str().unwrap().starts_with("digest/20"), "{digests:?}");
+    let title = digests[0]["content"]["title"].as_str().unwrap();
+    assert!(title.ends_with("] Digest: 1 thing needs a look"), "{title}");
+    assert_eq!(site.journal().number("SELECT count(*) FROM digests"), 2);
+}

@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use upkeep_channel::wechat::callback::{Callback, Choice, Event, Query, Sent, Status};
+use upkeep_tests::fake::callback::{Shape, Teller};
 use upkeep_tests::fake::{Client, Fake, Fault, Heard, On, RetryAfter, Setup, Template, When};
 
 const APP: &str = "wx0123456789abcdef";
@@ -538,4 +540,50 @@ fn a_webhook_counts_what_comes_by_many_connections() {
     println!("{rate:.0} messages a second");
     let count = tally.count();
     assert_eq!((count.accepted, tally.keys().len()), (20_000, 20_000));
+}
+
+/// What the fake tells by itself is what the reader of such messages understands, who knows the official examples.
+#[test]
+fn what_wechat_tells_can_be_read_in_each_of_its_shapes() {
+    let key = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
+    let at = 1_714_112_445;
+    let choice = |id: &str, status| Choice { template: id.to_owned(), status };
+    let mut nonce = 0;
+    for (is_safe, is_xml) in [(false, false), (false, true), (true, false), (true, true)] {
+        let key = is_safe.then_some(key);
+        let teller = Teller { is_xml, key: key.map(str::to_owned), ..Teller::new("token-of-push", "", APP) };
+        let endpoint = Callback::new("token-of-push", key, APP).unwrap();
+        let now = at * 1_000;
+        let greeting = teller.greeting("4375120948345356249", at, 7);
+        assert_eq!(endpoint.greet(&Query::parse(&greeting.query), now).as_deref(), Ok("4375120948345356249"));
+        for shape in [Shape::Array, Shape::Object] {
+            for (message, event) in [
+                (teller.popup(USER, at, &[("t-1", true)], shape), Event::Popup(vec![choice("t-1", Status::Accept)])),
+                (
+                    teller.popup(USER, at, &[("t-1", true), ("t-2", false)], shape),
+                    Event::Popup(vec![choice("t-1", Status::Accept), choice("t-2", Status::Reject)]),
+                ),
+                (teller.change(USER, at, &[("t-1", false)], shape), Event::Change(vec![choice("t-1", Status::Reject)])),
+                (
+                    teller.sent(USER, at, "t-1", "1700", 0, shape),
+                    Event::Sent(vec![Sent {
+                        template: "t-1".into(),
+                        message: "1700".into(),
+                        code: Some(0),
+                        status: "success".into(),
+                    }]),
+                ),
+                (teller.wrote(USER, at, 23, "hello"), Event::Wrote { id: Some("23".to_owned()) }),
+            ] {
+                nonce += 1;
+                let told = teller.told(&message, at, nonce);
+                let push = endpoint.open(&Query::parse(&told.query), told.body.as_bytes(), now);
+                let push = push.unwrap_or_else(|error| panic!("{error}: {told:?}"));
+                assert_eq!((push.openid.as_str(), push.created, push.event), (USER, at, event), "{told:?}");
+            }
+        }
+    }
+    let told = Teller::new("token-of-push", key, APP).told(&json!({ "FromUserName": USER }), at, 1);
+    let other = Callback::new("token-of-push", Some(key), "wx-other").unwrap();
+    assert!(other.open(&Query::parse(&told.query), told.body.as_bytes(), at * 1_000).is_err());
 }

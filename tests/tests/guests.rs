@@ -115,6 +115,37 @@ fn answering(tell: impl Fn(&str) + Send + 'static) -> u16 {
     port
 }
 
+/// A mail server on this machine that takes whatever comes. Gives its port, and each line that it was told: `| ` stands in front of
+/// those of a mail.
+fn taking_mail() -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let heard = Arc::new(Mutex::new(Vec::<String>::new()));
+    let told = Arc::clone(&heard);
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let told = Arc::clone(&told);
+            std::thread::spawn(move || {
+                let say = |reply: &str| (&connection).write_all(format!("{reply}\r\n").as_bytes());
+                let (mut is_mail, _) = (false, say("220 here"));
+                for line in BufReader::new(&connection).lines().map_while(Result::ok) {
+                    let is_content = is_mail && line != ".";
+                    told.lock().unwrap().push(if is_content { format!("| {line}") } else { line.clone() });
+                    let reply = match line.as_str() {
+                        "." => "250 taken",
+                        _ if is_mail => continue,
+                        "DATA" => "354 go on",
+                        _ => "250 fine",
+                    };
+                    is_mail = line == "DATA";
+                    let _ = say(reply);
+                }
+            });
+        }
+    });
+    (port, heard)
+}
+
 /// A web server on all addresses of this machine that gives back what it is sent, as the path says. Gives its port, and all the
 /// requests that came.
 fn giving_back() -> (u16, Arc<Mutex<Vec<String>>>) {
@@ -148,7 +179,21 @@ fn giving_back() -> (u16, Arc<Mutex<Vec<String>>>) {
                 behind.and_then(|it| it.split(['&', ' ']).next()).unwrap_or_default()
             };
             let key = parameter("key");
+            let refused = |words: &str| serde_json::json!({ "errcode": 40001, "errmsg": words }).to_string();
             let (status, headers, body) = match path {
+                // A token for the application, another one each time; and whoever comes with it is refused.
+                "/cgi-bin/stable_token" => {
+                    let number = before.iter().filter(|it| it.contains("stable_token")).count();
+                    let token = format!("wechat-7Hq2vX9fLw83-token-{number}");
+                    let told = serde_json::json!({ "access_token": token, "expires_in": 7_200, "heard": request });
+                    ("200 OK", String::new(), told.to_string())
+                }
+                "/stale" => ("200 OK", String::new(), refused(&request)),
+                // WeChat tells whoever has a token what was sent to it, tokens and secrets included.
+                "/rid" => {
+                    let all: Vec<&String> = before.iter().filter(|it| it.contains("stable_token")).collect();
+                    ("200 OK", String::new(), serde_json::json!({ "request_body": all, "own": request }).to_string())
+                }
                 "/header" => {
                     ("200 OK", format!("x-echo: <{key}>\r\n{key}: name\r\netag: \"{key}\"\r\n"), String::new())
                 }
@@ -340,6 +385,68 @@ mod outcome {
         exceeds("recurse", "", "stack");
     }
 
+    /// Mails of others, to others, with headers of the guest's own, too many and too large: none of them leaves.
+    pub(super) fn smtp() {
+        let site = Site::new(&["smtp", "noop"]);
+        let (port, heard) = taking_mail();
+        let mail = |server: &str, from: &str, to: &str, subject: &str, more: &str| {
+            format!(
+                "[[config.mails]]\nserver = \"{server}\"\nfrom = \"{from}\"\nto = [\"{to}\"]\nsubject = \"{subject}\"\n\
+                 text = \"text\"\n{more}\n"
+            )
+        };
+        let (own, ops) = ("upkeep@example.org", "ops@example.org");
+        let ends = "x\\r\\n.\\r\\nMAIL FROM:<evil@evil.test>";
+        let mails = [
+            (mail("main", own, ops, "fine", ""), "accepted: 250 taken"),
+            (mail("other", own, ops, "evil", ""), "`grant.smtp.other`"),
+            (mail("main", "root@example.org", ops, "evil", ""), "`grant.smtp.main.from`"),
+            (mail("main", "upkeep@example.org.evil.test", ops, "evil", ""), "`grant.smtp.main.from`"),
+            (mail("main", own, "evil@evil.test", "evil", ""), "`grant.smtp.main.to`"),
+            (mail("main", own, "ops@example.org\", \"evil@evil.test", "evil", ""), "`grant.smtp.main.to`"),
+            (mail("main", own, "ops@example.org, evil@evil.test", "evil", ""), "is no address"),
+            (mail("main", own, "ops@example.org>\\r\\nRCPT TO:<evil@evil.test", "evil", ""), "is no address"),
+            (mail("main", "upkeep@example.org> BODY=8BITMIME", ops, "evil", ""), "is no address"),
+            (mail("main", own, ops, "evil\\r\\nBcc: evil@evil.test", ""), "`subject`: a control character"),
+            (mail("main", own, ops, "evil\\nBcc: evil@evil.test", ""), "`subject`: a control character"),
+            (
+                mail("main", own, ops, "evil", "name = \"x\\r\\nBcc: evil@evil.test\""),
+                "`from.name`: a control character",
+            ),
+            (mail("main", own, ops, "evil", "more = 5000"), "grant.smtp.main.max_message"),
+            (mail("main", own, ops, "fine", "").replace("\"text\"", &format!("\"{ends}\"")), "accepted: 250 taken"),
+            (mail("main", own, ops, "fine", "times = 3"), "grant.smtp.main.max_messages"),
+        ];
+        let config: String = mails.iter().map(|(mail, _)| mail.as_str()).collect();
+        let grant = format!(
+            "[grant.smtp.main]\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"none\"\nfrom = [\"{own}\"]\n\
+             to = [\"*@example.org\"]\nmax_message = \"4 KiB\"\nmax_messages = 4\n"
+        );
+        site.task("smtp", &format!("plugin = \"smtp\"\n{config}{grant}"));
+        site.task("bystander", "plugin = \"noop\"");
+        let _daemon = site.start();
+        let run = run(&site, "smtp");
+        assert_eq!(run["outcome"]["outcome"], "denied", "{run}");
+        let traces = traces(&site, &run);
+        for (at, (_, told)) in mails.iter().enumerate() {
+            let line = traces.lines().find(|line| line.contains(&format!("attempt {at}: ")));
+            assert!(line.is_some_and(|line| line.contains(told)), "{at} {told}: {line:?} {traces}");
+        }
+        let heard = heard.lock().unwrap().clone();
+        let with = |start: &str| heard.iter().filter(|line| line.starts_with(start)).cloned().collect::<Vec<_>>();
+        assert_eq!(with("MAIL"), vec![format!("MAIL FROM:<{own}>"); 4], "{heard:#?}");
+        assert_eq!(with("RCPT"), vec![format!("RCPT TO:<{ops}>"); 4]);
+        assert_eq!((with("EHLO").len(), with("DATA").len()), (with("QUIT").len(), 4));
+        // What looks like the end of a mail is a line of it.
+        assert!(heard.contains(&"| ..".to_owned()), "{heard:#?}");
+        assert!(!heard.iter().any(|line| line.contains("Bcc")), "{heard:#?}");
+        let rows = site.cli(&["egress", "smtp", "--json", "-n", "100"]).json();
+        let rows = rows["requests"].as_array().unwrap();
+        let with = |result: &str| rows.iter().filter(|it| it["result"] == result).count();
+        assert_eq!((with("denied"), with("answered"), rows.len()), (4, 4, 8), "{rows:#?}");
+        assert!(!serde_json::to_string(rows).unwrap().contains("fine"), "a subject is in the ledger");
+    }
+
     pub(super) fn outbox() {
         let grant = "[grant.outbox]\naccess = [\"enqueue\", \"deliver\"]\n";
         let (site, _daemon) =
@@ -351,6 +458,13 @@ mod outcome {
         let journal = site.journal();
         assert_eq!(journal.number("SELECT count(*) FROM outbox_message WHERE state = 'sent' AND origin = 'outbox'"), 7);
         assert_eq!(journal.number("SELECT count(*) FROM outbox_attempt WHERE outcome = 'sent'"), 7);
+    }
+
+    pub(super) fn consents() {
+        let config = "config = { account = \"wx1\", template = \"paid\", user = \"oA1\", messages = [\"a\", \"b\"] }";
+        let (site, _daemon) = site("consents", &format!("{config}\n[grant.consents]\naccounts = [\"wx1\"]\n"));
+        let run = run(&site, "consents");
+        assert_eq!(run["report"]["summary"], "a: Unknown; b: Unknown; unknown", "nobody tells of any: {run}");
     }
 
     pub(super) fn open_handles() {
@@ -769,7 +883,8 @@ mod outcome {
         for folder in ["out", "cores", "control"] {
             fs::create_dir(site.path(folder)).unwrap();
         }
-        let values = ["token", "env", "systemd", "robot"].map(|name| (name, format!("{name}-7Hq2vX9fLw83-value")));
+        let names = ["token", "env", "systemd", "robot", "appsecret"];
+        let values = names.map(|name| (name, format!("{name}-7Hq2vX9fLw83-value")));
         let login = [("login", "login:7Hq2vX9fLw83-value".to_owned())];
         for (name, value) in values.iter().chain(&login) {
             fs::write(elsewhere.path().join(name), format!("{value}\n")).unwrap();
@@ -803,17 +918,20 @@ mod outcome {
              [grant.secrets.env]\nenv = \"UPKEEP_TEST_SECRET\"\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
              [grant.secrets.systemd]\ncredential = \"systemd\"\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
              [grant.secrets.login]\nfile = {:?}\n{hosts}\nplaces = [\"url\", \"header\", \"body\"]\n\
-             [grant.secrets.robot]\nfile = {:?}\naccess = [\"sign\"]\n",
+             [grant.secrets.robot]\nfile = {:?}\naccess = [\"sign\"]\n\
+             [grant.secrets.wechat]\n\
+             wechat = {{ appid = \"wx0123456789abcdef\", file = {:?}, api = \"http://127.0.0.1:{bound}\" }}\n",
             site.path("out"),
             secret("token"),
             secret("login"),
             secret("robot"),
+            secret("appsecret"),
         );
         let ends = ["report", "failure", "panic"];
         for end in ends {
             let config = format!(
                 "[config]\nend = \"{end}\"\nbound = \"http://127.0.0.1:{bound}\"\nothers = {others:?}\n\
-                 secrets = [\"token\", \"env\", \"systemd\"]\nsigning = \"robot\"\nlogin = \"login\"\n"
+                 secrets = [\"token\", \"env\", \"systemd\"]\nsigning = \"robot\"\nlogin = \"login\"\ntoken = \"wechat\"\n"
             );
             let limits = "[limits]\nlog = \"64 MiB\"\n";
             site.task(&format!("secrets-{end}"), &format!("plugin = \"hostile-secrets\"\n{config}{limits}{grants}"));
@@ -843,6 +961,7 @@ mod outcome {
                 &["history", "--json"],
                 &["findings", "--json"],
                 &["egress", "--json", "-n", "1000"],
+                &["push", "tokens", "--json"],
             ] {
                 let ran = site.cli(command);
                 assert_eq!(ran.code, 0, "{command:?}: {ran:?}");
@@ -877,6 +996,17 @@ mod outcome {
                 let followed = format!("attempt redirect {name} to http://127.0.0.1:{other}/");
                 assert!(traces.lines().any(|it| it.contains(&followed) && it.contains("is not let out")), "{traces}");
             }
+            // The token of WeChat: in the URL, toward the API, and nowhere else; and nothing of it comes back.
+            for way in ["echo", "pieces", "json", "base64", "header", "stale", "rid"] {
+                let line = told(&format!("token {way}"));
+                assert!(line.contains("reached, 200") && line.contains("{{secret:wechat}}"), "{way}: {line}");
+            }
+            for attempt in ["in header", "in body", "sign"] {
+                assert!(!told(&format!("token {attempt}")).contains("reached"), "{attempt}: {traces}");
+            }
+            for url in &others {
+                assert!(told(&format!("token other {url}")).contains("is not let out"), "{traces}");
+            }
             assert!(told("unknown").contains("is not let out") && told("send what signs").contains("is not let out"));
             assert!(told("sign").contains("reached, ") && !told("sign nothing").contains("reached"));
             assert!(traces.contains("is not for this server: `grant.secrets.token.hosts`"), "{traces}");
@@ -901,7 +1031,12 @@ mod outcome {
         }
         // login:7Hq2vX9fLw83-value
         assert!(asked.contains("authorization: Basic bG9naW46N0hxMnZYOWZMdzgzLXZhbHVl"), "{asked}");
+        // What only signs left nowhere; the application's secret went where tokens are given out, and those came.
         assert!(!asked.contains(&values[3].1) && !asked.contains("{{"), "{asked}");
+        assert!(asked.contains(&format!("\"secret\":\"{}\"", values[4].1)), "{asked}");
+        for number in ["0", "1"] {
+            assert!(asked.contains(&format!("GET /stale?key=wechat-7Hq2vX9fLw83-token-{number} HTTP/1.1")), "{asked}");
+        }
         assert!(!other_asked.lock().unwrap().iter().any(|request| request.contains("7Hq2")));
         // Those of the redirects, which were denied, are not among them either.
         assert!(other_asked.lock().unwrap().is_empty(), "{other_asked:?}");
@@ -927,6 +1062,17 @@ mod outcome {
             );
         }
         assert_eq!(fs::read_dir(site.path("cores")).unwrap().count(), 0, "the daemon left a core file");
+    }
+
+    pub(super) fn asks() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let port = answering(move |line| seen.lock().unwrap().push(line.to_owned()));
+        let grant = format!("[grant.http]\nallow = [\"http://127.0.0.1:{port}/\"]\nnetworks = [\"127.0.0.1\"]\n");
+        let config = format!("config = {{ url = \"http://127.0.0.1:{port}/x\", steps = 3, times = 2 }}\n");
+        let run = ends("asks", &format!("{config}{grant}"));
+        assert_eq!(run["outcome"], "succeeded", "{run}");
+        assert_eq!(*asked.lock().unwrap(), ["GET /x HTTP/1.1"; 6]);
     }
 
     pub(super) fn ungranted() {

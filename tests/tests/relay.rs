@@ -70,6 +70,8 @@ fn orders(count: u32, begin: &str, sleep: &str) -> String {
 /// Two servers take what an application commits, and are killed again and again meanwhile.
 fn each_once(grant: &str, insert: impl FnOnce() + Send, number: impl Fn(&str) -> i64) {
     let sites = [site(grant, 100_000), site(grant, 100_000)];
+    // The first run compiles the plugin.
+    sites.iter().for_each(|site| drop(summary(site)));
     let over = AtomicBool::new(false);
     let kills: u64 = std::thread::scope(|scope| {
         let over = &over;
@@ -87,7 +89,7 @@ fn each_once(grant: &str, insert: impl FnOnce() + Send, number: impl Fn(&str) ->
                 kills += u64::from(child.try_wait().unwrap().is_none());
                 let _ended = child.kill();
                 child.wait().unwrap();
-                pause = 100 + (pause * 7 + 13) % 900;
+                pause = 100 + (pause * 7 + 13) % 1_700;
             }
             kills
         };
@@ -114,6 +116,7 @@ fn each_once(grant: &str, insert: impl FnOnce() + Send, number: impl Fn(&str) ->
 /// A run passes over what another transaction has locked.
 fn locked_rows_wait(grant: &str, lock: impl FnOnce() + Send, insert: impl Fn(&str)) {
     let site = site(grant, 25);
+    summary(&site);
     for number in 1..=30 {
         insert(&format!("INSERT INTO upkeep_outbox (message) VALUES ('{{\"content\": {{\"title\": \"{number}\"}}}}')"));
     }
@@ -140,11 +143,17 @@ fn messages_of_postgresql_are_taken_once() {
     let live = Live::postgresql();
     live.psql("postgres", "CREATE DATABASE shop");
     live.psql("shop", &format!("CREATE TABLE shop_order (number int PRIMARY KEY); {}", table("PostgreSQL")));
-    live.psql("shop", "CREATE USER upkeep; GRANT SELECT, UPDATE, DELETE ON upkeep_outbox TO upkeep");
+    live.psql(
+        "shop",
+        "CREATE USER upkeep PASSWORD 'between us'; GRANT SELECT, UPDATE, DELETE ON upkeep_outbox TO upkeep",
+    );
+    let password = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&password, "between us").unwrap();
     let grant = format!(
-        "postgresql = {{ database = \"shop\", socket = {:?}, port = {}, user = \"upkeep\" }}\n",
+        "postgresql = {{ database = \"shop\", socket = {:?}, port = {}, user = \"upkeep\", password = {{ file = {:?} }} }}\n",
         live.folder.path(),
-        live.port
+        live.port,
+        password.path()
     );
     each_once(
         &grant,

@@ -8,7 +8,12 @@
 //! Secrets are filled in last, into a copy: what is written down and told of a request knows placeholders only. They are taken
 //! out of the answer before the guest gets any of it ([`crate::capability::secrets`]).
 //!
+//! A request may carry an access token of WeChat, which the host keeps: `token` has what is particular about that.
+//!
 //! The grant's limits on sizes and time hold for each request, the number of requests for the run.
+
+mod source;
+mod token;
 
 use std::error::Error as _;
 use std::net::{IpAddr, SocketAddr};
@@ -16,38 +21,33 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use reqwest::Client;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio_util::task::TaskTracker;
-use ulid::Ulid;
 use url::{Host as UrlHost, Url};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
-use crate::capability::secrets::{Opened, Stream, Unfilled};
+use self::source::Source;
+use self::token::Without;
+use crate::capability::egress::Entry;
+use crate::capability::secrets::{Opened, Stream, Tokens, Unfilled};
 use crate::capability::{Call, Host, HostError, Run};
-use crate::clock;
 use crate::config::http::HttpGrant;
-use crate::record::egress::{Egress, EgressResult};
+use crate::record::egress::EgressResult;
 
 /// What all instances of a run share: the client, and how many requests there were.
 #[derive(Debug, Default)]
 pub struct Outgoing {
     client: OnceLock<Result<Client, String>>,
     requests: AtomicU32,
-    /// Ends that are being written down.
-    endings: TaskTracker,
 }
 
 impl Outgoing {
-    /// Waits until the ledger knows how each request ended. Nobody makes one any more.
-    pub async fn settle(&self) {
-        self.endings.close();
-        self.endings.wait().await;
+    fn client(&self, grant: &Arc<HttpGrant>) -> Result<Client, String> {
+        self.client.get_or_init(|| client(grant)).clone()
     }
 }
 
@@ -119,7 +119,7 @@ async fn send(
     options: RequestOptions,
 ) -> Result<http::Response<WasiBody>, Error> {
     let url = Url::parse(&request.uri().to_string()).map_err(|_| Error::HttpRequestUriInvalid)?;
-    let mut entry = Entry::new(Arc::clone(&run), call, &request, &url);
+    let mut entry = Entry::new(Arc::clone(&run), call, request.method().to_string(), shown(&url));
     let grant = match permission(&run, &url) {
         Ok(grant) => grant,
         Err(Forbidden { reason, error }) => {
@@ -127,23 +127,17 @@ async fn send(
             return Err(error);
         }
     };
-    entry.open().await?;
-    let secrets = match run.secrets.open(&run.grants).await {
+    entry.open().await.map_err(|reason| Error::InternalError(Some(reason)))?;
+    let secrets = match run.secrets.open(&run).await {
         Ok(secrets) => secrets,
         Err(HostError::Trap(error)) => return Err(Error::InternalError(Some(error.to_string()))),
         Err(HostError::Guest(error)) => return Err(Error::InternalError(Some(error.to_string()))),
     };
     let sent = match collect(request, grant.max_request.bytes()).await {
-        Ok(request) => match secrets.fill(&run, &url, request) {
-            Ok((filled, request)) => {
-                entry.row.sent = request.body().len() as u64;
-                exchange(&run, &grant, &url, filled, request, options).await
-            }
-            Err(refusal) => Err(unfilled(&url, refusal)),
-        },
+        Ok(request) => fill_and_send(&run, call, &grant, &secrets, &url, request, options, &mut entry).await,
         Err(refusal) => Err(refusal),
     };
-    match sent.and_then(|response| answer(&secrets, &url, response, &mut entry)) {
+    match sent.and_then(|(head, body)| answer(&secrets, &url, head, body)) {
         Err(Refusal::Denied(reason)) => {
             entry.deny(secrets.redacted(reason)).await;
             Err(Error::HttpRequestDenied)
@@ -161,17 +155,71 @@ async fn send(
     }
 }
 
+/// The head of an answer, and its body as it comes.
+type Came = (http::response::Parts, Source);
+
+/// Makes a request with all that it names; once more, when WeChat does not accept the token in it and there is another.
+#[expect(clippy::too_many_arguments, reason = "each is of a type of its own")]
+async fn fill_and_send(
+    run: &Arc<Run>,
+    call: Call,
+    grant: &Arc<HttpGrant>,
+    secrets: &Opened,
+    url: &Url,
+    request: http::Request<Bytes>,
+    options: RequestOptions,
+    entry: &mut Entry,
+) -> Result<Came, Refusal> {
+    let mut before: Option<(Came, i64)> = None;
+    let mut refused = Tokens::new();
+    loop {
+        let tokens = match token::obtain(run, call, grant, secrets, url, &refused).await {
+            Ok(tokens) => tokens,
+            Err(Without::Unfilled(refusal)) => return Err(unfilled(url, refusal)),
+            Err(Without::Trouble(trouble)) => {
+                let reason = secrets.redacted(trouble.reason);
+                run.secrets.tell_of_token(run, &reason);
+                entry.note(format!("WeChat gives no access token: {reason}"));
+                return match (trouble.answer, before) {
+                    // The guest is told what WeChat says, as if it had been asked by the guest.
+                    (Some((status, body)), _) => Ok(token::told(status, body)),
+                    (None, Some((came, _))) => Ok(came),
+                    (None, None) => Err(Refusal::Failed(format!("{}: no access token: {reason}", shown(url)))),
+                };
+            }
+        };
+        if let Some((_, code)) = &before {
+            let reason = format!("WeChat did not accept the access token ({code}); once more with another one");
+            let next = Entry::new(Arc::clone(run), call, request.method().to_string(), shown(url));
+            std::mem::replace(entry, next).end(EgressResult::Answered, Some(reason));
+            entry.open().await.map_err(Refusal::Failed)?;
+        }
+        let (filled, full) =
+            secrets.fill(run, url, request.clone(), &tokens).map_err(|refusal| unfilled(url, refusal))?;
+        entry.row.sent = full.body().len() as u64;
+        let response = exchange(run, grant, url, filled, full, options).await?;
+        entry.row.status = Some(response.status().as_u16());
+        entry.row.address = response.remote_addr().map(|address| address.to_string());
+        let (head, body) = http::Response::<reqwest::Body>::from(response).into_parts();
+        let mut came = (head, Source::new(body));
+        if before.is_none()
+            && !tokens.is_empty()
+            && let Some(code) = token::refused(&came.0, &mut came.1, grant.timeout).await
+        {
+            (before, refused) = (Some((came, code)), tokens);
+            continue;
+        }
+        return Ok(came);
+    }
+}
+
 /// The head of an answer as the guest may see it, its body, and what looks for secrets in that.
 fn answer(
     secrets: &Opened,
     url: &Url,
-    response: reqwest::Response,
-    entry: &mut Entry,
-) -> Result<(http::response::Parts, reqwest::Body, Option<Stream>), Refusal> {
-    entry.row.status = Some(response.status().as_u16());
-    entry.row.address = response.remote_addr().map(|address| address.to_string());
-    let response: http::Response<reqwest::Body> = response.into();
-    let (mut head, body) = response.into_parts();
+    mut head: http::response::Parts,
+    body: Source,
+) -> Result<(http::response::Parts, Source, Option<Stream>), Refusal> {
     let guarded = secrets.guard(url, &mut head);
     let stream = guarded.map_err(|reason| Refusal::Failed(format!("{}: {reason}", shown(url))))?;
     Ok((head, body, stream))
@@ -203,16 +251,20 @@ fn permission(run: &Run, url: &Url) -> Result<Arc<HttpGrant>, Forbidden> {
         // The next run may make it: whoever has more to do leaves the rest to that.
         return Err(Forbidden { reason, error: Error::ConnectionLimitReached });
     }
-    // A name is looked at when it is resolved.
+    match denied_literal(grant, url) {
+        Some(reason) => Err(Forbidden::new(format!("{}: {reason}", shown(url)))),
+        None => Ok(Arc::clone(grant)),
+    }
+}
+
+/// Why an address that is written as numbers may not be connected to. A name is looked at when it is resolved.
+fn denied_literal(grant: &HttpGrant, url: &Url) -> Option<String> {
     let literal = match url.host() {
         Some(UrlHost::Ipv4(address)) => Some(IpAddr::V4(address)),
         Some(UrlHost::Ipv6(address)) => Some(IpAddr::V6(address)),
         _ => None,
     };
-    match literal.filter(|address| !grant.may_connect(*address)) {
-        Some(address) => Err(Forbidden::new(format!("{}: {}", shown(url), not_public(address)))),
-        None => Ok(Arc::clone(grant)),
-    }
+    literal.filter(|address| !grant.may_connect(*address)).map(not_public)
 }
 
 fn not_public(address: IpAddr) -> String {
@@ -257,7 +309,7 @@ async fn exchange(
     request: http::Request<Bytes>,
     options: RequestOptions,
 ) -> Result<reqwest::Response, Refusal> {
-    let client = run.outgoing.client.get_or_init(|| client(grant)).clone().map_err(Refusal::Failed)?;
+    let client = run.outgoing.client(grant).map_err(Refusal::Failed)?;
     let (mut parts, body) = request.into_parts();
     // The client writes its own, from the address that was checked.
     parts.headers.remove(http::header::HOST);
@@ -340,90 +392,9 @@ impl Resolve for Resolver {
     }
 }
 
-/// The request's line in the ledger.
-struct Entry {
-    run: Arc<Run>,
-    began: Instant,
-    row: Egress,
-    /// Whether the ledger has it, and not yet its end.
-    is_open: bool,
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        if self.is_open {
-            self.end_now(EgressResult::Failed, Some("the plugin did not wait for the answer".to_owned()));
-        }
-    }
-}
-
-impl Entry {
-    fn new(run: Arc<Run>, call: Call, request: &http::Request<WasiBody>, url: &Url) -> Self {
-        let at = clock::now();
-        let row = Egress {
-            id: Ulid::from_datetime(std::time::UNIX_EPOCH + Duration::from_millis(at.0.try_into().unwrap_or(0)))
-                .to_string(),
-            run: run.id.clone(),
-            task: run.task.to_string(),
-            step: call.step(),
-            at,
-            method: request.method().to_string(),
-            url: shown(url),
-            address: None,
-            result: EgressResult::Open,
-            status: None,
-            sent: 0,
-            received: 0,
-            took_ms: None,
-            reason: None,
-        };
-        Self { run, began: Instant::now(), row, is_open: false }
-    }
-
-    /// Writes down that it is about to leave.
-    async fn open(&mut self) -> Result<(), Error> {
-        self.is_open = true;
-        let written = self.run.store.egress(&self.row).await;
-        written
-            .map_err(|error| Error::InternalError(Some(format!("the ledger of requests cannot be written: {error}"))))
-    }
-
-    /// It is not let out: the run remembers it, and so does the ledger.
-    async fn deny(mut self, reason: String) {
-        self.run.deny(&format!("{} {reason}", self.row.method));
-        self.row.result = EgressResult::Denied;
-        self.row.reason = Some(reason);
-        self.row.took_ms = Some(0);
-        let store = &self.run.store;
-        let was_open = std::mem::take(&mut self.is_open);
-        let written = if was_open { store.egress_ended(&self.row).await } else { store.egress(&self.row).await };
-        if let Err(error) = written {
-            tracing::warn!(%error, "the ledger of requests could not be written");
-        }
-    }
-
-    /// Writes down how it ended, without waiting.
-    fn end(mut self, result: EgressResult, reason: Option<String>) {
-        self.end_now(result, reason);
-    }
-
-    fn end_now(&mut self, result: EgressResult, reason: Option<String>) {
-        self.is_open = false;
-        self.row.result = result;
-        self.row.reason = reason;
-        self.row.took_ms = Some(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let (store, row) = (self.run.store.clone(), self.row.clone());
-        self.run.outgoing.endings.spawn(async move {
-            if let Err(error) = store.egress_ended(&row).await {
-                tracing::warn!(%error, "the ledger of requests could not be written");
-            }
-        });
-    }
-}
-
 /// The body of an answer, within the limit, and without secrets.
 struct Answer {
-    body: reqwest::Body,
+    body: Source,
     most: u64,
     /// Looks for secrets; none where the task has none.
     stream: Option<Stream>,
@@ -442,18 +413,18 @@ impl Answer {
     }
 
     /// What may go on to the guest of a piece that came; none when all of it is kept back for now.
-    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
-        let Some(stream) = &mut self.stream else { return Some(frame) };
-        match frame.into_data() {
+    fn pass(&mut self, frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, String> {
+        let Some(stream) = &mut self.stream else { return Ok(Some(frame)) };
+        self.secrets.guard_more(stream)?;
+        Ok(match frame.into_data() {
             Ok(data) => {
                 Some(stream.push(&data)).filter(|clean| !clean.is_empty()).map(|clean| Frame::data(clean.into()))
             }
             Err(frame) => {
-                let trailers = frame.into_trailers().ok()?;
-                self.trailers = Some(Frame::trailers(self.secrets.trailers(trailers)));
+                self.trailers = frame.into_trailers().ok().map(|it| Frame::trailers(self.secrets.trailers(it)));
                 None
             }
-        }
+        })
     }
 
     /// What is left when nothing comes any more: what was kept back, then the trailers.
@@ -480,20 +451,22 @@ impl Body for Answer {
                     self.is_over = true;
                     continue;
                 }
-                Some(Err(error)) => error.source().map_or_else(|| error.to_string(), ToString::to_string),
+                Some(Err(error)) => error,
                 Some(Ok(frame)) => {
                     let length = frame.data_ref().map_or(0, Bytes::len) as u64;
                     let received = self.entry.as_mut().map_or(0, |entry| {
                         entry.row.received += length;
                         entry.row.received
                     });
-                    if received <= most {
+                    if received > most {
+                        format!("the answer has more than {most} bytes (grant.http.max_response)")
+                    } else {
                         match self.pass(frame) {
-                            Some(frame) => return Poll::Ready(Some(Ok(frame))),
-                            None => continue,
+                            Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                            Ok(None) => continue,
+                            Err(reason) => reason,
                         }
                     }
-                    format!("the answer has more than {most} bytes (grant.http.max_response)")
                 }
             };
             // What was kept back stays back: it may be the beginning of a secret.

@@ -8,15 +8,18 @@
 //! What no host can see through is a server that changes what it gives back: cuts it, compresses it, encrypts it. So toward
 //! servers that a secret is bound to, requests for parts of an answer are denied, and answers that are encoded are refused.
 //!
-//! Values are read at the first use in a run, and stay the same for as long as it lasts.
+//! Values are read at the first use in a run, and stay the same for as long as it lasts. Access tokens of WeChat do not: they are
+//! [kept](crate::tokens) for all runs, and change while one lasts. So what is looked for in answers grows with them, and the
+//! secrets of their applications are among it: they are in no request of a guest, but WeChat tells whoever has a token what was
+//! sent to it ("rid").
 
-mod redactor;
+pub(super) mod redactor;
 mod template;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -36,9 +39,10 @@ use crate::abi::secrets as abi;
 use crate::capability::{Host, HostError, Run, blocking};
 use crate::clock;
 use crate::config::grant::Grants;
-use crate::config::secret::SecretValue;
-use crate::config::secrets::{SecretAccess, SecretGrant, SecretPlace};
+use crate::config::secret::{Secret, SecretValue};
+use crate::config::secrets::{AccessToken, SecretAccess, SecretGrant, SecretPlace};
 use crate::record::Level;
+use crate::tokens::{Keeper, Keepers, Token};
 
 /// Signatures of a run that makes no requests.
 const MOST_SIGNATURES: u32 = 1_000;
@@ -52,6 +56,8 @@ pub struct Secrets {
     signatures: AtomicU32,
     /// Whether it was said that a placeholder in a body stays as it is.
     told_of_body: AtomicBool,
+    /// Whether it was said that there is no access token.
+    told_of_token: AtomicBool,
 }
 
 /// What was read.
@@ -60,8 +66,28 @@ pub(crate) struct Opened {
     grants: Arc<Grants>,
     /// By name; the error says why there is none.
     values: BTreeMap<String, Result<SecretValue, String>>,
-    redactor: Option<Arc<Redactor>>,
+    /// Access tokens, by the names of their secrets.
+    tokens: BTreeMap<String, Kept>,
+    current: RwLock<Current>,
 }
+
+/// An access token that is kept elsewhere.
+#[derive(Debug)]
+struct Kept {
+    keeper: Arc<Keeper>,
+    /// The application's secret, as it was when the run began to use secrets.
+    secret: Option<SecretValue>,
+}
+
+/// What is looked for in answers, and how many values the keepers had shown when it was made.
+#[derive(Debug)]
+struct Current {
+    redactor: Result<Option<Arc<Redactor>>, String>,
+    seen: u64,
+}
+
+/// Access tokens for one request, by the names of their secrets.
+pub(crate) type Tokens = BTreeMap<String, Token>;
 
 /// Why a request cannot carry what it names.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,69 +100,137 @@ pub(crate) enum Unfilled {
 
 impl Secrets {
     /// The secrets of the run, read now if they were not before.
-    pub(crate) async fn open(&self, grants: &Arc<Grants>) -> Result<Arc<Opened>, HostError> {
+    pub(crate) async fn open(&self, run: &Run) -> Result<Arc<Opened>, HostError> {
         let read = || {
-            let grants = Arc::clone(grants);
+            let (grants, keepers) = (Arc::clone(&run.grants), run.keepers.clone());
             async move {
                 // Most runs have none.
                 if grants.secrets.is_empty() {
-                    Ok(Arc::new(Opened::read(grants)))
+                    Ok(Arc::new(Opened::read(grants, &keepers)))
                 } else {
-                    blocking(|| Arc::new(Opened::read(grants))).await
+                    blocking(move || Arc::new(Opened::read(grants, &keepers))).await
                 }
             }
         };
         self.opened.get_or_try_init(read).await.cloned()
     }
+
+    /// Says once in the run's log why there is no access token.
+    pub(crate) fn tell_of_token(&self, run: &Run, reason: &str) {
+        if !self.told_of_token.swap(true, Ordering::Relaxed) {
+            run.say(clock::now(), Level::Warn, format!("WeChat gives no access token: {reason}"));
+        }
+    }
 }
 
 impl Opened {
-    fn read(grants: Arc<Grants>) -> Self {
-        let mut values: BTreeMap<_, _> =
-            grants.secrets.iter().map(|(name, grant)| (name.clone(), read_value(name, grant))).collect();
-        let known = values.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_ref().ok()?.reveal())));
-        let redactor = match Redactor::new(known) {
-            Ok(redactor) => redactor.map(Arc::new),
-            // What could not be taken out of an answer is not sent.
-            Err(error) => {
-                let reason = format!("the secrets could not be looked for in answers: {error}");
-                values.values_mut().for_each(|value| *value = Err(reason.clone()));
-                None
+    fn read(grants: Arc<Grants>, keepers: &Keepers) -> Self {
+        let (mut values, mut tokens) = (BTreeMap::new(), BTreeMap::new());
+        for (name, grant) in &grants.secrets {
+            match &grant.wechat {
+                None => _ = values.insert(name.clone(), read_value(name, grant)),
+                Some(token) => {
+                    let secret = read_secret(token).ok();
+                    tokens.insert(name.clone(), Kept { keeper: keepers.of(token), secret });
+                }
             }
-        };
-        Self { grants, values, redactor }
+        }
+        let opened = Self { grants, values, tokens, current: RwLock::new(Current { redactor: Ok(None), seen: 0 }) };
+        // What is wrong is told where it is asked for.
+        let _ = opened.look_again(opened.seen());
+        opened
     }
 
-    fn value(&self, name: &str) -> Result<&str, Unfilled> {
-        match self.values.get(name) {
-            Some(Ok(value)) => Ok(value.reveal()),
-            Some(Err(reason)) => Err(Unfilled::Failed(reason.clone())),
-            None => Err(Unfilled::Denied(format!("the task file has no `grant.secrets.{}`", shown(name)))),
+    /// How many values the keepers of this run have shown.
+    fn seen(&self) -> u64 {
+        self.tokens.values().map(|kept| kept.keeper.seen()).sum()
+    }
+
+    /// Makes what looks for all values that there are now.
+    fn look_again(&self, seen: u64) -> Result<Option<Arc<Redactor>>, String> {
+        let past: Vec<_> = self.tokens.iter().map(|(name, kept)| (name, kept.keeper.past())).collect();
+        let tokens = past.iter().flat_map(|(name, past)| past.iter().map(|value| (name.as_str(), value.reveal())));
+        let secrets =
+            self.tokens.iter().filter_map(|(name, kept)| Some((name.as_str(), kept.secret.as_ref()?.reveal())));
+        let known = self.values.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_ref().ok()?.reveal())));
+        // What could not be taken out of an answer is not sent.
+        let wrong = |error| format!("the secrets could not be looked for in answers: {error}");
+        let redactor = Redactor::new(known.chain(secrets).chain(tokens)).map(|it| it.map(Arc::new)).map_err(wrong);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current { redactor: redactor.clone(), seen };
+        redactor
+    }
+
+    /// What looks for all values in answers. None where there are no values.
+    fn redactor(&self) -> Result<Option<Arc<Redactor>>, String> {
+        let seen = self.seen();
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        if current.seen == seen {
+            return current.redactor.clone();
+        }
+        drop(current);
+        self.look_again(seen)
+    }
+
+    fn value<'s>(&'s self, name: &str, tokens: &'s Tokens) -> Result<&'s str, Unfilled> {
+        match (self.values.get(name), tokens.get(name)) {
+            (Some(Ok(value)), _) => Ok(value.reveal()),
+            (Some(Err(reason)), _) => Err(Unfilled::Failed(reason.clone())),
+            (None, Some(token)) => Ok(token.value.reveal()),
+            (None, None) => Err(Unfilled::Denied(format!("the task file has no `grant.secrets.{}`", shown(name)))),
         }
     }
 
-    /// The value for a place in a request to this address.
-    fn value_for(&self, name: &str, url: &Url, place: SecretPlace) -> Result<&str, Unfilled> {
+    /// Whether a secret may stand at a place in a request to this address.
+    fn may_fill(&self, name: &str, url: &Url, place: SecretPlace) -> Result<(), Unfilled> {
         let denied = |why: String| Err(Unfilled::Denied(why));
-        let Some(grant) = self.grants.secrets.get(name) else { return self.value(name) };
+        let Some(grant) = self.grants.secrets.get(name) else {
+            return denied(format!("the task file has no `grant.secrets.{}`", shown(name)));
+        };
         if !grant.may(SecretAccess::Fill) {
             return denied(format!("`grant.secrets.{name}.access` has no \"fill\""));
         }
         if !grant.is_bound_to(url) {
             return denied(format!("the secret `{name}` is not for this server: `grant.secrets.{name}.hosts`"));
         }
-        if !grant.places.contains(&place) {
+        if !grant.places().contains(&place) {
             let place = word(place);
             return denied(format!(
                 "the secret `{name}` is not for this place: `grant.secrets.{name}.places` has no \"{place}\""
             ));
         }
-        self.value(name)
+        Ok(())
+    }
+
+    /// The access tokens that a request to this address names, and may have.
+    pub(crate) fn tokens_in(&self, url: &Url) -> Result<BTreeMap<&str, (&Arc<Keeper>, &AccessToken)>, Unfilled> {
+        let mut named = BTreeMap::new();
+        // Tokens stand in the path or in the query, where they stand at all.
+        for text in [url.path(), url.query().unwrap_or_default()].into_iter().filter(|_| !self.tokens.is_empty()) {
+            let mut at = 0;
+            while let Some(found) = template::find(text.as_bytes(), at, Writing::Percent) {
+                at = found.end;
+                let grant = self.grants.secrets.get_key_value(found.name);
+                if let (Some(kept), Some((name, SecretGrant { wechat: Some(token), .. }))) =
+                    (self.tokens.get(found.name), grant)
+                {
+                    self.may_fill(name, url, SecretPlace::Url)?;
+                    named.insert(name.as_str(), (&kept.keeper, token));
+                }
+            }
+        }
+        Ok(named)
     }
 
     /// What comes for a placeholder in a place of a request to this address.
-    fn filling(&self, found: &Placeholder<'_>, url: &Url, place: SecretPlace) -> Result<Cow<'_, str>, Unfilled> {
-        let value = self.value_for(found.name, url, place)?;
+    fn filling<'s>(
+        &'s self,
+        found: &Placeholder<'_>,
+        url: &Url,
+        place: SecretPlace,
+        tokens: &'s Tokens,
+    ) -> Result<Cow<'s, str>, Unfilled> {
+        self.may_fill(found.name, url, place)?;
+        let value = self.value(found.name, tokens)?;
         match (found.form, place) {
             (Form::Secret, _) => Ok(Cow::Borrowed(value)),
             (Form::Basic, SecretPlace::Header) if value.contains(':') => Ok(Cow::Owned(STANDARD.encode(value))),
@@ -154,7 +248,7 @@ impl Opened {
 
     /// The bytes that a secret is the base64 of.
     fn decoded(&self, name: &str) -> Result<Text, Unfilled> {
-        let value = self.value(name)?;
+        let value = self.value(name, &NO_TOKENS)?;
         let bytes = STANDARD.decode(value.strip_prefix("whsec_").unwrap_or(value)).map_err(|_| {
             let name = shown(name);
             Unfilled::Failed(format!(
@@ -169,16 +263,18 @@ impl Opened {
         self.grants.secrets.values().any(|grant| grant.is_bound_to(url))
     }
 
-    /// The address and the request with all placeholders filled in.
+    /// The address and the request with all placeholders filled in. `tokens` are those that it [names](Self::tokens_in).
     pub(crate) fn fill(
         &self,
         run: &Run,
         url: &Url,
         request: http::Request<Bytes>,
+        tokens: &Tokens,
     ) -> Result<(Url, http::Request<Bytes>), Unfilled> {
+        self.redactor().map_err(Unfilled::Failed)?;
         let (mut parts, mut body) = request.into_parts();
         let mut filled = url.clone();
-        let value = |found: &Placeholder<'_>| self.filling(found, url, SecretPlace::Url);
+        let value = |found: &Placeholder<'_>| self.filling(found, url, SecretPlace::Url, tokens);
         if let Some(path) = template::fill(url.path().as_bytes(), Writing::Percent, value)? {
             filled.set_path(&String::from_utf8_lossy(&path));
         }
@@ -188,7 +284,7 @@ impl Opened {
             filled.set_query(Some(&String::from_utf8_lossy(&query)));
         }
         for (name, header) in &mut parts.headers {
-            let value = |found: &Placeholder<'_>| self.filling(found, url, SecretPlace::Header);
+            let value = |found: &Placeholder<'_>| self.filling(found, url, SecretPlace::Header, tokens);
             if let Some(filled) = template::fill(header.as_bytes(), Writing::Plain, value)? {
                 *header = HeaderValue::from_bytes(&filled).map_err(|_| {
                     Unfilled::Failed(format!(
@@ -208,8 +304,8 @@ impl Opened {
             parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             parts.headers.remove(header::TE);
         }
-        if self.grants.secrets.values().any(|grant| grant.places.contains(&SecretPlace::Body)) {
-            let value = |found: &Placeholder<'_>| self.filling(found, url, SecretPlace::Body);
+        if self.grants.secrets.values().any(|grant| grant.places().contains(&SecretPlace::Body)) {
+            let value = |found: &Placeholder<'_>| self.filling(found, url, SecretPlace::Body, tokens);
             if let Some(filled) = template::fill(&body, writing_of(&parts.headers, &body), value)? {
                 body = filled.into();
                 // The client counts again.
@@ -229,9 +325,10 @@ impl Opened {
 
     /// A text for people without what may be secret in it.
     pub(crate) fn redacted(&self, text: String) -> String {
-        match &self.redactor {
-            Some(redactor) => redactor.text(&text),
-            None => text,
+        match self.redactor() {
+            Ok(Some(redactor)) => redactor.text(&text),
+            Ok(None) => text,
+            Err(reason) => reason,
         }
     }
 
@@ -240,7 +337,7 @@ impl Opened {
     /// # Errors
     /// When they could not be found in the body.
     pub(crate) fn guard(&self, url: &Url, head: &mut http::response::Parts) -> Result<Option<Stream>, String> {
-        let Some(redactor) = &self.redactor else { return Ok(None) };
+        let Some(redactor) = self.redactor()? else { return Ok(None) };
         if self.is_bound_to(url) {
             for (name, plain) in [(header::CONTENT_ENCODING, "identity"), (header::TRANSFER_ENCODING, "chunked")] {
                 let mut coded = head.headers.get_all(&name).iter();
@@ -253,17 +350,31 @@ impl Opened {
             }
         }
         head.extensions.clear();
-        head.headers = clean(redactor, &head.headers);
+        head.headers = clean(&redactor, &head.headers);
         // A placeholder has another length.
         head.headers.remove(header::CONTENT_LENGTH);
-        Ok(Some(Stream::new(Arc::clone(redactor))))
+        Ok(Some(Stream::new(redactor)))
+    }
+
+    /// Lets a body that is on its way be searched for what has become known since.
+    ///
+    /// # Errors
+    /// When that could not be looked for.
+    pub(crate) fn guard_more(&self, stream: &mut Stream) -> Result<(), String> {
+        if !self.tokens.is_empty()
+            && let Some(redactor) = self.redactor()?
+        {
+            stream.look_for(redactor);
+        }
+        Ok(())
     }
 
     /// Takes all values out of the headers that end a body.
     pub(crate) fn trailers(&self, trailers: HeaderMap) -> HeaderMap {
-        match &self.redactor {
-            Some(redactor) => clean(redactor, &trailers),
-            None => trailers,
+        match self.redactor() {
+            Ok(Some(redactor)) => clean(&redactor, &trailers),
+            Ok(None) => trailers,
+            Err(_) => HeaderMap::new(),
         }
     }
 }
@@ -309,17 +420,32 @@ fn read_value(name: &str, grant: &SecretGrant) -> Result<SecretValue, String> {
     let [source] = &grant.sources()[..] else {
         return Err(format!("the secret `{name}` has not exactly one source"));
     };
+    read_source(&format!("the secret `{name}`"), source)
+}
+
+/// Reads a secret that has to be found in what comes back; `what` is how it is called when it cannot be.
+pub(super) fn read_source(what: &str, source: &Secret) -> Result<SecretValue, String> {
     let value = source.read().map_err(|error| error.to_string())?;
     match value.reveal().len() {
         length if length < SecretGrant::SHORTEST => {
-            Err(format!("the secret `{name}` is shorter than {} bytes; take a longer one", SecretGrant::SHORTEST))
+            Err(format!("{what} is shorter than {} bytes; take a longer one", SecretGrant::SHORTEST))
         }
-        length if length > SecretGrant::LONGEST => {
-            Err(format!("the secret `{name}` is longer than {} bytes", SecretGrant::LONGEST))
-        }
+        length if length > SecretGrant::LONGEST => Err(format!("{what} is longer than {} bytes", SecretGrant::LONGEST)),
         _ => Ok(value),
     }
 }
+
+/// Reads the secret of an application.
+pub(super) fn read_secret(token: &AccessToken) -> Result<SecretValue, String> {
+    let AccessToken { appid, .. } = token;
+    let [source] = &token.sources()[..] else {
+        return Err(format!("the secret of {appid} has not exactly one source"));
+    };
+    read_source(&format!("the secret of {appid}"), source)
+}
+
+/// Nothing is signed with access tokens.
+static NO_TOKENS: Tokens = Tokens::new();
 
 /// What was put together is gone when this is.
 type Text = Zeroizing<Vec<u8>>;
@@ -342,7 +468,9 @@ impl Host {
     fn assemble(&self, opened: &Opened, parts: Vec<abi::Part>) -> Result<Text, HostError> {
         let piece = |part: &'_ abi::Part| match part {
             abi::Part::Bytes(bytes) => Ok(Zeroizing::new(bytes.clone())),
-            abi::Part::Secret(name) => opened.value(name).map(|value| Zeroizing::new(value.as_bytes().to_vec())),
+            abi::Part::Secret(name) => {
+                opened.value(name, &NO_TOKENS).map(|value| Zeroizing::new(value.as_bytes().to_vec()))
+            }
             abi::Part::Decoded(name) => opened.decoded(name),
         };
         let pieces = match parts.iter().map(piece).collect::<Result<Vec<Text>, _>>() {
@@ -388,7 +516,7 @@ impl abi::Host for Host {
         if self.run.secrets.signatures.fetch_add(1, Ordering::Relaxed) >= most {
             return self.deny(format!("to sign (this run has signed {most} times: `grant.http.max_requests`)"));
         }
-        let opened = self.run.secrets.open(&grants).await?;
+        let opened = self.run.secrets.open(&self.run).await?;
         let (key, message) = (self.assemble(&opened, key)?, self.assemble(&opened, message)?);
         blocking(move || hmac(algorithm, &key, &message)).await
     }

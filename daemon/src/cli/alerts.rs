@@ -7,7 +7,6 @@ use clap::{Args, Subcommand};
 use super::failure::Exit;
 use super::place::Place;
 use super::screen::{Ink, Screen, line};
-use super::table::{Cell, Table};
 use super::{stdout_screen, write_json};
 use crate::command::{AlertStatus, OpenAlerts};
 use crate::record::outbox::MessageLevel;
@@ -79,8 +78,8 @@ fn write_one(screen: &Screen, status: &AlertStatus, out: &mut dyn Write) -> io::
     let title = line(&alert.title);
     writeln!(out, "{} {}", screen.ink(ink, name), screen.ink(Ink::Bold, &title))?;
     let since = format!("{} ({})", screen.minute(alert.opened), screen.relative(alert.opened));
-    let mut table = Table::new(["key", &alert.key], 1);
-    let mut pair = |key: &str, value: String| table.row([Cell::from(key), value.into()]);
+    let mut pairs: Vec<(&str, String)> = vec![("key", alert.key.clone())];
+    let mut pair = |key: &'static str, value: String| pairs.push((key, value));
     match alert.closed {
         Some(closed) => pair("since", format!("{since}, resolved {}", screen.relative(closed))),
         None if alert.flapping => pair("since", format!("{since}, flapping")),
@@ -105,8 +104,19 @@ fn write_one(screen: &Screen, status: &AlertStatus, out: &mut dyn Write) -> io::
     if let Some(next) = &status.next {
         pair("next", format!("{} {}", next.what, screen.relative(next.at)));
     }
-    table.write(screen, 2, out)
+    for (key, value) in pairs {
+        let room = screen.width.map_or(usize::MAX, |width| width.saturating_sub(INDENT));
+        let room = textwrap::Options::new(room).word_splitter(textwrap::WordSplitter::NoHyphenation);
+        for (place, part) in textwrap::wrap(&line(&value), room).iter().enumerate() {
+            let key = if place == 0 { key } else { "" };
+            writeln!(out, "  {} {part}", screen.ink(Ink::Dim, &format!("{key:<8}")))?;
+        }
+    }
+    Ok(())
 }
+
+/// Columns before what is told.
+const INDENT: usize = 11;
 
 fn level(level: MessageLevel) -> (&'static str, Ink) {
     match level {

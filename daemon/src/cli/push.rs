@@ -2,16 +2,21 @@
 //!
 //! | module | holds                                    |
 //! |--------|------------------------------------------|
+//! | `consents` | which messages users still accept |
 //! | `send` | a message out of arguments and input     |
 //! | `show` | lists, and one message with its attempts |
+//! | `tokens` | WeChat's access tokens that the host keeps |
 
+mod consents;
 mod send;
 mod show;
+mod tokens;
 
 use std::io::Write;
 
 use clap::{Args, Subcommand};
 
+use self::consents::ConsentsArgs;
 use self::send::SendArgs;
 use self::show::ListArgs;
 use super::failure::Exit;
@@ -51,6 +56,13 @@ enum Verb {
         #[arg(long, requires = "dead", value_name = "CHANNEL")]
         channel: Option<String>,
     },
+    Consents(ConsentsArgs),
+    /// Show the access tokens of WeChat that the host keeps: how old they are, and what is wrong with them
+    Tokens {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove a message, whatever became of it; its idempotency key is free again
     Drop {
         /// The message, or the beginning of its identifier
@@ -64,6 +76,7 @@ impl PushArgs {
         match self.verb {
             Verb::Send(args) => args.run(&client, out).await?,
             Verb::List(args) => args.run(&client, out).await?,
+            Verb::Consents(args) => args.run(&client, out).await?,
             Verb::Show { id, json } => {
                 let detail = client.message(&id).await?;
                 match json {
@@ -80,6 +93,13 @@ impl PushArgs {
                 1 => writeln!(out, "1 message waits again.")?,
                 messages => writeln!(out, "{messages} messages wait again.")?,
             },
+            Verb::Tokens { json } => {
+                let kept = client.tokens().await?;
+                match json {
+                    true => write_json(&kept, out)?,
+                    false => tokens::write(&stdout_screen(), &kept, out)?,
+                }
+            }
             Verb::Drop { id } => {
                 let message = client.drop_message(&id).await?;
                 writeln!(out, "Dropped: {} {}", message.id, headline(&message))?;

@@ -195,6 +195,20 @@ impl std::fmt::Display for Origin {
 pub struct Server(Origin);
 
 impl Server {
+    /// The server of this name, by TLS.
+    pub(crate) fn https(name: &'static str) -> Self {
+        let url = Url::parse(&format!("https://{name}/"));
+        #[expect(clippy::expect_used, reason = "the names are constants of this program")]
+        Self(Origin(url.expect("a name of a server")))
+    }
+
+    /// The address of a path on it: `/` and so on.
+    pub(crate) fn at(&self, path: &str) -> Url {
+        let mut url = self.0.0.clone();
+        url.set_path(path);
+        url
+    }
+
     /// Whether `url` is an address of this server, without an account in it.
     pub fn covers(&self, url: &Url) -> bool {
         self.0.covers(url)
@@ -335,6 +349,8 @@ macro_rules! as_text {
         }
     };
 }
+
+pub(crate) use as_text;
 
 as_text!(Origin, "Origin", schema::ORIGIN, ["https://api.example.com/v1/"]);
 as_text!(Server, "Server", schema::SERVER, ["https://api.example.com"]);

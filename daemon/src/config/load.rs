@@ -122,7 +122,7 @@ pub fn load(dir: &Path, surroundings: &Surroundings<'_>) -> Result<Config, Diagn
 pub fn examine(dir: &Path, surroundings: &Surroundings<'_>) -> Examined {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let mut problems = Vec::new();
-    let read::Daemon { settings, knows_plugins, document: upkeep } = read::daemon(&dir, &mut problems);
+    let read::Daemon { settings, knows_plugins, document: upkeep } = read::daemon(&dir, surroundings, &mut problems);
     let paths = if dir.is_dir() { files::tasks(&dir, &mut problems) } else { Vec::new() };
     let names: BTreeSet<Arc<str>> = paths.iter().map(|path| path.name.clone()).collect();
 
@@ -134,6 +134,7 @@ pub fn examine(dir: &Path, surroundings: &Surroundings<'_>) -> Examined {
         shared: Shared::default(),
         links: Vec::new(),
         requirements: Vec::new(),
+        tokens: Vec::new(),
     };
     let mut tasks = BTreeMap::new();
     for path in &paths {
@@ -150,7 +151,8 @@ pub fn examine(dir: &Path, surroundings: &Surroundings<'_>) -> Examined {
     let safeguards = Arc::new(Safeguards::of(tasks.values(), own));
     let chain = check::chain::problems(&reader.links, &names);
     let removal = check::removal::problems(&reader.requirements, &names, &tasks, &safeguards);
-    for (name, problem) in chain.into_iter().chain(removal) {
+    let tokens = check::tokens::problems(&reader.tokens);
+    for (name, problem) in chain.into_iter().chain(removal).chain(tokens) {
         if problem.severity == Severity::Error {
             tasks.remove(&name);
         }
@@ -181,6 +183,7 @@ struct Reader<'a> {
     shared: Shared,
     links: Vec<Link>,
     requirements: Vec<Requirement>,
+    tokens: Vec<check::tokens::Named>,
 }
 
 impl Reader<'_> {
@@ -208,6 +211,7 @@ impl Reader<'_> {
         self.links.extend(check::chain::links(&file));
         if file.is_sound("grant") {
             self.requirements.extend(check::removal::check(&mut file));
+            self.tokens.extend(check::tokens::named(&file));
         }
         Some(self.shared.task(path.name.clone(), settings, plugin?, schedule?, &json, self.site.settings))
     }

@@ -24,6 +24,11 @@ pub enum Secret {
 pub struct SecretValue(Zeroizing<String>);
 
 impl SecretValue {
+    /// A secret that came in some other way than from a [`Secret`].
+    pub(crate) fn new(value: Zeroizing<String>) -> Self {
+        Self(value)
+    }
+
     /// The value, for the place that needs it.
     pub fn reveal(&self) -> &str {
         &self.0

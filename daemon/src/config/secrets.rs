@@ -2,8 +2,11 @@
 //!
 //! The plugin writes a placeholder, `{{secret:NAME}}`, into a request, and the host fills the value in where the server, and the
 //! place in the request, are among those named here; or the plugin has a message signed with it.
+//!
+//! One kind of secret is nowhere to be read: an access token of WeChat, which the host fetches and keeps ([`crate::tokens`]).
 
 use std::path::PathBuf;
+use std::slice::from_ref;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,8 +25,11 @@ pub struct SecretGrant {
     pub env: Option<String>,
     /// Or a credential of systemd (`LoadCredential=`), by its name.
     pub credential: Option<String>,
+    /// Or the access token of a WeChat application, which the host fetches with the application's secret, keeps for all tasks, and
+    /// renews: `wechat = { appid = "wx0123456789abcdef", file = "/etc/upkeep/secrets/shop" }`.
+    pub wechat: Option<AccessToken>,
     /// Servers that it may be sent to: scheme, host and port, such as `https://api.example.com`. `grant.http.allow` has to reach
-    /// them too.
+    /// them too. An access token of WeChat is for its `api` when nothing else is said.
     #[serde(default)]
     pub hosts: Vec<Server>,
     /// Whether `hosts` may also name other machines that are asked without TLS, where it can be read on the way.
@@ -33,9 +39,50 @@ pub struct SecretGrant {
     #[serde(default = "fill")]
     pub access: Vec<SecretAccess>,
     /// Where in a request it may be filled in. A body often holds what others wrote: name `body` only for a plugin that puts
-    /// nothing of that kind into the same request.
+    /// nothing of that kind into the same request. An access token of WeChat belongs into the `url`, and goes nowhere else.
     #[serde(default = "url_and_header")]
     pub places: Vec<SecretPlace>,
+}
+
+/// An application of WeChat, whose access token the host keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{ "appid": "wx0123456789abcdef", "file": "/etc/upkeep/secrets/shop" }]))]
+pub struct AccessToken {
+    /// The appid, from the console of the mini-program.
+    pub appid: String,
+    /// Where the application's secret (AppSecret) is: a file that only its owner can read; absolute.
+    pub file: Option<PathBuf>,
+    /// Or an environment variable of the daemon.
+    pub env: Option<String>,
+    /// Or a credential of systemd (`LoadCredential=`), by its name.
+    pub credential: Option<String>,
+    /// Where WeChat's API is. All tasks that name the appid have to name the same API and the same secret: a token is kept once.
+    #[serde(default = "wechat_api")]
+    pub api: Server,
+}
+
+fn wechat_api() -> Server {
+    Server::https("api.weixin.qq.com")
+}
+
+impl AccessToken {
+    /// The sources of the application's secret that are given; exactly one in a configuration that is valid.
+    pub fn sources(&self) -> Vec<Secret> {
+        sources(&self.file, &self.env, &self.credential)
+    }
+
+    /// Whether a text can be an appid: `wx` and 16 letters and digits, or whatever WeChat may make of it.
+    pub fn is_appid(text: &str) -> bool {
+        (4..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    }
+}
+
+fn sources(file: &Option<PathBuf>, env: &Option<String>, credential: &Option<String>) -> Vec<Secret> {
+    let file = file.clone().map(Secret::File);
+    let env = env.clone().map(Secret::Env);
+    let credential = credential.clone().map(Secret::Credential);
+    [file, env, credential].into_iter().flatten().collect()
 }
 
 /// A right on a secret.
@@ -80,6 +127,7 @@ impl SecretGrant {
             file: Some(file.into()),
             env: None,
             credential: None,
+            wechat: None,
             hosts,
             insecure: false,
             access: fill(),
@@ -87,12 +135,22 @@ impl SecretGrant {
         }
     }
 
-    /// The sources that are given; exactly one in a configuration that is valid.
+    /// The sources that are given; exactly one in a configuration that is valid, and none for an access token.
     pub fn sources(&self) -> Vec<Secret> {
-        let file = self.file.clone().map(Secret::File);
-        let env = self.env.clone().map(Secret::Env);
-        let credential = self.credential.clone().map(Secret::Credential);
-        [file, env, credential].into_iter().flatten().collect()
+        sources(&self.file, &self.env, &self.credential)
+    }
+
+    /// Servers that it may be sent to.
+    pub fn servers(&self) -> &[Server] {
+        match &self.wechat {
+            Some(token) if self.hosts.is_empty() => from_ref(&token.api),
+            _ => &self.hosts,
+        }
+    }
+
+    /// Where in a request it may be filled in.
+    pub fn places(&self) -> &[SecretPlace] {
+        if self.wechat.is_some() { &[SecretPlace::Url] } else { &self.places }
     }
 
     /// Whether it has this right.
@@ -102,7 +160,7 @@ impl SecretGrant {
 
     /// Whether a request to this address may carry it.
     pub fn is_bound_to(&self, url: &Url) -> bool {
-        self.may(SecretAccess::Fill) && self.hosts.iter().any(|server| server.covers(url))
+        self.may(SecretAccess::Fill) && self.servers().iter().any(|server| server.covers(url))
     }
 
     /// Whether a placeholder can name it: letters, digits, `_`, `-` and `.`.

@@ -24,6 +24,7 @@ use crate::run::planned;
 use crate::sandbox::call::Context;
 use crate::sandbox::{Plugin, Sandbox};
 use crate::store::{Store, StoreError, Transition};
+use crate::tokens::Keepers;
 
 /// What all runs of a daemon share.
 #[derive(Clone)]
@@ -38,6 +39,8 @@ pub struct Runner {
     pub host: Arc<str>,
     /// The state directory.
     pub state_dir: Arc<std::path::Path>,
+    /// Access tokens that are kept.
+    pub keepers: Keepers,
 }
 
 /// A run that has its permit.
@@ -103,7 +106,8 @@ impl Runner {
                 self.events.clone(),
             )
             .with_private(self.state_dir.join("private"))
-            .with_removals(&self.state_dir, Arc::clone(&job.task.safeguards)),
+            .with_removals(&self.state_dir, Arc::clone(&job.task.safeguards))
+            .with_keepers(self.keepers.clone()),
         );
         let timeout = job.task.timeout;
         let conclusion = tokio::select! {
@@ -121,7 +125,8 @@ impl Runner {
                 (Outcome::Interrupted { message: format!("the journal could not be written: {error}") }, None)
             })),
         };
-        shared.outgoing.settle().await;
+        shared.smtp.close().await;
+        shared.ledger.settle().await;
         shared.outbox.release(&self.store).await;
         // What is missing was not made, or is somebody's open file that goes with its last handle.
         let _ = std::fs::remove_dir_all(&scratch);

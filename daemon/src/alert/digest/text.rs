@@ -39,11 +39,17 @@ struct Line {
 struct Section {
     heading: String,
     lines: Vec<Line>,
+    /// Whether the heading says something by itself.
+    alone: bool,
 }
 
 impl Section {
     fn new(heading: impl Into<String>) -> Self {
-        Self { heading: heading.into(), lines: Vec::new() }
+        Self { heading: heading.into(), lines: Vec::new(), alone: false }
+    }
+
+    fn alone(heading: impl Into<String>) -> Self {
+        Self { alone: true, ..Self::new(heading) }
     }
 
     fn line(&mut self, rank: u8, text: impl Into<String>) {
@@ -103,7 +109,7 @@ fn fit(head: &str, mut sections: Vec<Section>, most: usize) -> String {
 
 fn written(head: &str, sections: &[Section], left_out: usize) -> String {
     let mut text = format!("{head}\n");
-    for Section { heading, lines } in sections.iter().filter(|it| !it.lines.is_empty() || it.heading.contains(' ')) {
+    for Section { heading, lines, .. } in sections.iter().filter(|it| it.alone || !it.lines.is_empty()) {
         if !heading.is_empty() {
             let _ = write!(text, "\n{heading}");
         }
@@ -151,10 +157,15 @@ fn problems(facts: &Facts) -> Vec<String> {
     for disk in facts.disks.iter().filter(|disk| needs_a_look(disk)) {
         problems.push(format!("The disk at {}", disk_text(disk)));
     }
-    let grave = [Severity::Critical, Severity::High].map(|it| facts.findings.open.get(&it).copied().unwrap_or(0));
+    let grave = [Severity::Critical, Severity::High].map(|it| (it, facts.findings.open.get(&it).copied().unwrap_or(0)));
     let told = facts.alerts.iter().filter(|alert| alert.key.starts_with("finding/")).count() as u64;
-    if grave.iter().sum::<u64>() > told {
-        problems.push(format!("{} critical and {} high findings are open: `upkeep findings`", grave[0], grave[1]));
+    let many: u64 = grave.iter().map(|(_, many)| many).sum();
+    if many > told {
+        let parts = grave.iter().filter(|(_, many)| *many > 0);
+        let parts: Vec<String> =
+            parts.map(|(severity, many)| format!("{} {}", grouped(*many), severity.name())).collect();
+        let findings = if many == 1 { "finding is" } else { "findings are" };
+        problems.push(format!("{} {findings} open: `upkeep findings`", parts.join(" and ")));
     }
     problems
 }
@@ -172,7 +183,7 @@ fn runs(facts: &Facts) -> Section {
     if all == 0 && facts.missed.is_empty() {
         return Section::new("");
     }
-    let mut section = Section::new(format!("**Runs** {}", outcomes(&total)));
+    let mut section = Section::alone(format!("**Runs** {}", outcomes(&total)));
     for task in facts.tasks.iter().filter(|task| !task.outcomes.is_empty()) {
         let is_well = task.outcomes.keys().all(|outcome| outcome == "succeeded");
         let (mut text, mut rank) = (format!("{}: {}", task.task, outcomes(task)), if is_well { 2 } else { 6 });
@@ -253,7 +264,7 @@ fn findings(facts: &Facts) -> Section {
     }
     let open = if open.is_empty() { "none open".to_owned() } else { format!("{} open", open.join(", ")) };
     let mut section =
-        Section::new(format!("**Findings** {open}; {} new, {} fixed", found.new.len(), grouped(found.fixed)));
+        Section::alone(format!("**Findings** {open}; {} new, {} fixed", found.new.len(), grouped(found.fixed)));
     for (severity, title, task) in &found.new {
         let rank = if *severity >= Severity::High { 6 } else { 1 };
         section.line(rank, format!("new, {}: {} ({task})", severity.name(), one_line(title, LONGEST)));
@@ -296,7 +307,10 @@ fn messages(facts: &Facts) -> Section {
     let parts = [(sent.sent, "sent"), (sent.dead, "dead"), (sent.expired, "expired"), (sent.waiting, "waiting")];
     let parts = parts.into_iter().filter(|(many, _)| *many > 0);
     let parts: Vec<String> = parts.map(|(many, what)| format!("{} {what}", grouped(many))).collect();
-    Section::new(if parts.is_empty() { String::new() } else { format!("**Messages** {}", parts.join(", ")) })
+    if parts.is_empty() {
+        return Section::new("");
+    }
+    Section::alone(format!("**Messages** {}", parts.join(", ")))
 }
 
 fn alerts(facts: &Facts) -> Section {
@@ -304,7 +318,7 @@ fn alerts(facts: &Facts) -> Section {
     let taken = facts.alerts.iter().filter(|alert| alert.acknowledged.is_some()).count();
     match many {
         0 => Section::new(""),
-        _ => Section::new(format!("**Alerts** {many} open, {taken} of them acknowledged")),
+        _ => Section::alone(format!("**Alerts** {many} open, {taken} of them acknowledged")),
     }
 }
 

@@ -3,6 +3,7 @@ mod secrets;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use http_body_util::{Empty, Full};
 
@@ -12,6 +13,7 @@ use crate::config::grant::Grants;
 use crate::config::limits::Limits;
 use crate::config::size::Size;
 use crate::record::Trigger;
+use crate::record::egress::Egress;
 use crate::record::egress::EgressResult::{Answered, Denied, Failed};
 use crate::store::{EgressFilter, Transition};
 
@@ -101,7 +103,7 @@ async fn ask(run: &Arc<Run>, url: &str, body: &str) -> Result<(u16, Vec<u8>), Er
 }
 
 async fn ledger(run: &Arc<Run>) -> Vec<Egress> {
-    run.outgoing.settle().await;
+    run.ledger.settle().await;
     let mut requests = run.store.read().egress(&EgressFilter::default(), 100).await.unwrap();
     requests.reverse();
     requests

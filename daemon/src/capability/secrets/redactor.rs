@@ -41,7 +41,7 @@ impl Redactor {
     ///
     /// # Errors
     /// When they are more than can be looked for.
-    pub(super) fn new<'s>(
+    pub(crate) fn new<'s>(
         secrets: impl IntoIterator<Item = (&'s str, &'s str)>,
     ) -> Result<Option<Self>, aho_corasick::BuildError> {
         let mut forms = Vec::new();
@@ -113,6 +113,11 @@ impl Stream {
     /// A body of which nothing has come yet.
     pub(crate) fn new(redactor: Arc<Redactor>) -> Self {
         Self { redactor, held: Held::default() }
+    }
+
+    /// Looks for more from now on, also in what was kept back. What comes instead has to look for all that was looked for before.
+    pub(crate) fn look_for(&mut self, redactor: Arc<Redactor>) {
+        self.redactor = redactor;
     }
 
     /// Takes a piece; gives what is certain not to belong to a value, and may be empty.
@@ -278,6 +283,17 @@ mod tests {
                 assert_eq!(String::from_utf8(found).unwrap(), clean, "{text} by {length}");
             }
         }
+    }
+
+    #[test]
+    fn a_value_that_becomes_known_on_the_way_is_replaced() {
+        let mut stream = Stream::new(Arc::new(plain(&["other"])));
+        assert_eq!(stream.push(b"12345678 "), b"12345678 ");
+        stream.look_for(Arc::new(plain(&["other", "12345678"])));
+        assert_eq!(stream.push(b"12345678 123"), b"<1> ");
+        stream.look_for(Arc::new(plain(&["other", "12345678", "123abc"])));
+        assert_eq!(stream.push(b"abc 12345678"), b"<2> <1>");
+        assert_eq!(stream.finish(), b"");
     }
 
     #[test]

@@ -110,14 +110,14 @@ async fn signing_is_a_right_and_has_its_limit() {
 async fn nothing_that_is_held_shows_a_value() {
     let folder = tempfile::tempdir().unwrap();
     let host = host(folder.path(), &[("token", VALUE, &[SecretAccess::Fill])], None).await;
-    let opened = host.run.secrets.open(&host.run.grants).await.unwrap();
-    assert_eq!(opened.value("token"), Ok(VALUE));
+    let opened = host.run.secrets.open(&host.run).await.unwrap();
+    assert_eq!(opened.value("token", &NO_TOKENS), Ok(VALUE));
     for shown in [format!("{:?}", host.run.secrets), format!("{opened:?}"), format!("{:#?}", host.run.grants)] {
         assert!(!shown.contains(VALUE), "{shown}");
     }
     // It stays what it was for as long as the run lasts.
     std::fs::write(folder.path().join("token.secret"), "another value").unwrap();
-    assert_eq!(host.run.secrets.open(&host.run.grants).await.unwrap().value("token"), Ok(VALUE));
+    assert_eq!(host.run.secrets.open(&host.run).await.unwrap().value("token", &NO_TOKENS), Ok(VALUE));
 }
 
 #[test]

@@ -22,6 +22,8 @@ struct Attack {
     secrets: Vec<String>,
     /// The one that signs.
     signing: String,
+    /// An access token of WeChat, which goes into the URL only.
+    token: String,
     /// One that is a login, `user:password`.
     login: String,
 }
@@ -86,6 +88,22 @@ fn everything(config: &Attack) -> Vec<(String, Result<String>)> {
             note(format!("redirect {secret} to {next}"), ask(Request::get(&next)));
         }
         note(format!("sign {secret}"), shown(hmac(Algorithm::Sha1, &it, "x")));
+    }
+    let token = placeholder(&config.token);
+    for url in &config.others {
+        note(format!("token other {url}"), ask(Request::get(format!("{url}?access_token={token}"))));
+    }
+    let bound = &config.bound;
+    let echo = format!("{bound}/echo");
+    note("token in header".to_owned(), ask(Request::get(&echo).header("x-key", token.as_str())));
+    note("token in body".to_owned(), ask(Request::post(&echo, token.as_str())));
+    note("token sign".to_owned(), shown(hmac(Algorithm::Sha256, &token, "x")));
+    note("token path".to_owned(), ask(Request::get(format!("{bound}/{token}"))));
+    for way in ["echo", "pieces", "header", "json", "base64", "broken", "garbled", "gzip", "stale", "rid"] {
+        let url = format!("{bound}/{way}?key={token}");
+        note(format!("token {way}"), ask(Request::get(&url)));
+        // Whatever the server was told last: by the host too, when it renewed the token.
+        note(format!("token {way} last"), ask(Request::get(format!("{bound}/last"))));
     }
     let unknown = full(&format!("{}/echo", config.bound), "unknown");
     note("unknown".to_owned(), ask(unknown));

@@ -1,0 +1,42 @@
+//! WeChat's access tokens, kept by the host: one [`Keeper`] for each application, for all tasks and runs of this daemon.
+//!
+//! A token is asked for when the first request needs it, renewed by time while the old one still works, and renewed when WeChat
+//! refuses it: whoever was refused says which token that was, and only when that is still the one that is kept, somebody asks,
+//! once, for all who wait. It is asked for by `/cgi-bin/stable_token`, which gives the same token to all who know the secret, so
+//! that a second server takes nothing away; a new one is forced only when the very token comes back that was refused.
+//!
+//! What WeChat answers in the place of a token (a wrong secret, an address that is not in the allow-list, a quota) is
+//! remembered, and told to whoever asks meanwhile: a secret that is dead does not use up the quota of the day.
+//!
+//! Tokens are in memory only. How the request is made is the business of who asks ([`Ask`]); here is no network.
+
+mod answer;
+mod keeper;
+mod state;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub(crate) use self::keeper::{Ask, Keeper};
+pub(crate) use self::state::{Asked, Token, Trouble};
+use crate::config::secrets::AccessToken;
+use crate::record::token::KeptToken;
+
+/// All keepers of a daemon.
+#[derive(Debug, Clone, Default)]
+pub struct Keepers(Arc<Mutex<BTreeMap<(String, String), Arc<Keeper>>>>);
+
+impl Keepers {
+    /// The keeper for the application that a task file names.
+    pub(crate) fn of(&self, token: &AccessToken) -> Arc<Keeper> {
+        let mut keepers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (token.appid.clone(), token.api.to_string());
+        Arc::clone(keepers.entry(key).or_insert_with(|| Arc::new(Keeper::new(&token.appid, &token.api))))
+    }
+
+    /// What is kept, by appid. Keepers that were never asked are not among them.
+    pub fn kept(&self) -> Vec<KeptToken> {
+        let keepers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        keepers.values().map(|keeper| keeper.kept()).filter(|kept| kept.asked.is_some()).collect()
+    }
+}
