@@ -20,7 +20,7 @@ test=("${build[@]}" /usr/sbin/logrotate:logrotate sqlite3:sqlite3 restic:restic 
     swift-object-server:swift-object
     pg_dump:postgresql pg_ctlcluster:postgresql mariadbd:mariadb-server mariadb-dump:mariadb-client redis-server:redis-server
     redis-cli:redis-tools setfattr:attr setfacl:acl openssl:openssl
-    /lib/systemd/systemd-journal-remote:systemd-journal-remote /usr/sbin/nginx:nginx-light)
+    /lib/systemd/systemd-journal-remote:systemd-journal-remote /usr/sbin/nginx:nginx-light /usr/sbin/exim4:exim4-daemon-light)
 # libFuzzer is in C++.
 fuzz=(c++:g++)
 bench=(/usr/sbin/nginx:nginx-light apprise:apprise rg:ripgrep goaccess:goaccess mawk:mawk zstd:zstd restic:restic borg:borgbackup python3:python3 sqlite3:sqlite3 tmpreaper:tmpreaper mkfs.ext4:e2fsprogs)
@@ -60,7 +60,8 @@ debian() {
     echo "setup: installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update --quiet --quiet || echo "setup: apt-get update failed; trying with the lists that are there" >&2
-    apt-get install --quiet --quiet --yes --no-install-recommends "${missing[@]}" </dev/null
+    # Packages such as mail servers exclude each other: none of what is there goes for them.
+    apt-get install --quiet --quiet --yes --no-install-recommends --no-remove "${missing[@]}" </dev/null
 }
 
 missing_components=

@@ -28,5 +28,6 @@ pub mod v0_1 {
 
 pub use v0_1::exports::upkeep::plugin::task;
 pub use v0_1::upkeep::plugin::{
-    drill, dump, files, journal, log, metrics, outbox, purge, removal, repository, secrets, sql, state, system, types,
+    consents, drill, dump, files, journal, log, metrics, outbox, purge, removal, repository, secrets, smtp, sql, state,
+    system, types,
 };

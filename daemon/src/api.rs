@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::command::{CommandError, TaskStatus, Tested};
 use crate::record::egress::Egress;
+use crate::record::consent::{Consent, ConsentTemplate};
 use crate::record::finding::Life;
-use crate::record::outbox::{Attempt, ChannelCounts, Content, Message, Priority};
+use crate::record::outbox::{self, Attempt, ChannelCounts, Content, Message, Priority};
 use crate::record::token::KeptToken;
 use crate::record::{LogRecord, Metric, Report, Run, RunId, Slot, Step};
 use crate::store::{Hold, Reader, StoreError};
@@ -201,8 +202,8 @@ impl PushOrigin {
     /// As it is written.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Api => "api",
-            Self::Cli => "cli",
+            Self::Api => outbox::API,
+            Self::Cli => outbox::CLI,
         }
     }
 }
@@ -232,6 +233,17 @@ pub struct MessageDetail {
     pub message: Message,
     /// How it was tried to deliver it, in order.
     pub attempts: Vec<Attempt>,
+}
+
+/// Answer to `GET /v1/push/consents`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Consents {
+    /// Users' consents to messages, what changed last first.
+    pub consents: Vec<Consent>,
+    /// The templates of which there were events.
+    pub templates: Vec<ConsentTemplate>,
+    /// Whether there are more than were asked for.
+    pub more: bool,
 }
 
 /// `POST /v1/push/resend`. The body may be left out.
@@ -287,6 +299,10 @@ pub struct ErrorBody {
 pub enum ErrorCode {
     /// 400: the request has no meaning.
     BadRequest,
+    /// 401: no token, or one that nobody has.
+    Unauthorized,
+    /// 403: the token is right, and does not allow this.
+    Forbidden,
     /// 404: no such path.
     NoPath,
     /// 404: no such task.
@@ -307,6 +323,8 @@ pub enum ErrorCode {
     NothingAside,
     /// 404: the task keeps no figures, or none of that source.
     NoFigures,
+    /// 408: the request did not arrive in time.
+    Timeout,
     /// 405: the path is there, but not for this method.
     Method,
     /// 409: several runs begin with the abbreviated identifier.
@@ -325,10 +343,14 @@ pub enum ErrorCode {
     RunOver,
     /// 409: the run is not over yet.
     RunNotOver,
+    /// 413: the request is larger than it may be.
+    TooLarge,
     /// 422: the configuration on disk is not valid; the one before stays in use.
     Config,
     /// 429: as many followers as there may be.
     TooManyFollowers,
+    /// 429: more than is allowed; `Retry-After` says for how many seconds.
+    TooMany,
     /// 503: the daemon is stopping.
     Stopping,
     /// 503: the daemon does not answer in time.
@@ -349,6 +371,8 @@ impl ErrorCode {
     pub fn status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
             Self::NoPath
             | Self::NoTask
             | Self::NoRun
@@ -360,6 +384,8 @@ impl ErrorCode {
             | Self::NothingAside
             | Self::NoFigures => 404,
             Self::Method => 405,
+            Self::Timeout => 408,
+            Self::TooLarge => 413,
             Self::AmbiguousRun
             | Self::AmbiguousFinding
             | Self::AmbiguousMessage
@@ -369,7 +395,7 @@ impl ErrorCode {
             | Self::RunOver
             | Self::RunNotOver => 409,
             Self::Config => 422,
-            Self::TooManyFollowers => 429,
+            Self::TooManyFollowers | Self::TooMany => 429,
             Self::Stopping | Self::Busy => 503,
             Self::Journal | Self::Removal | Self::Figures | Self::Unknown => 500,
         }

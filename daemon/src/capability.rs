@@ -18,6 +18,7 @@ use crate::record::{Level, LogRecord, RunId};
 use crate::store::Store;
 use crate::tokens::Keepers;
 
+pub mod consents;
 pub mod drill;
 pub mod dump;
 pub mod egress;
@@ -32,6 +33,7 @@ pub mod purge;
 pub mod removal;
 pub mod repository;
 pub mod secrets;
+pub mod smtp;
 pub mod sql;
 pub mod state;
 pub mod system;
@@ -54,11 +56,13 @@ pub fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     abi::dump::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::drill::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::secrets::add_to_linker::<_, Own>(linker, |host| host)?;
+    abi::smtp::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::sql::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::purge::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::system::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::journal::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::outbox::add_to_linker::<_, Own>(linker, |host| host)?;
+    abi::consents::add_to_linker::<_, Own>(linker, |host| host)?;
     abi::metrics::add_to_linker::<_, Own>(linker, |host| host)?;
     Ok(())
 }
@@ -98,6 +102,8 @@ pub struct Run {
     pub ledger: egress::Ledger,
     /// Secrets to be filled in and signed with.
     pub secrets: secrets::Secrets,
+    /// Mail servers that were sent by.
+    pub smtp: smtp::Servers,
     /// Access tokens that are kept for all runs.
     pub keepers: Keepers,
     /// Messages that it enqueued so far.
@@ -129,6 +135,7 @@ impl Run {
             outgoing: http::Outgoing::default(),
             ledger: egress::Ledger::default(),
             secrets: secrets::Secrets::default(),
+            smtp: smtp::Servers::default(),
             keepers: Keepers::default(),
             outbox: outbox::Share::default(),
             metrics: Mutex::new(metrics::Registry::new(limits.metrics)),
@@ -243,6 +250,14 @@ impl Host {
         let message = message.into();
         self.limiter.exceed(limit, message.clone());
         Err(HostError::Guest(abi::types::Error::Limit(message)))
+    }
+
+    /// A plan has no effect on the world: a dry run is a plan and nothing else. `what` is the call.
+    fn not_planning(&self, what: &str) -> Result<(), HostError> {
+        match self.call {
+            Call::Plan => Err(HostError::invalid(format!("`{what}` is for a step or for finish, not for plan"))),
+            Call::Step(_) | Call::Finish => Ok(()),
+        }
     }
 
     /// Stores a resource, within the task's `handles`.

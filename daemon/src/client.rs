@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::api::{
-    AckRequest, Cancelling, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, KeptTokens, LogLine,
-    MessageDetail, Messages, PushRequest, Queued, ReleaseRequest, Requests, ResendRequest, Resent, RunDetail,
+    AckRequest, Cancelling, Consents, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, KeptTokens,
+    LogLine, MessageDetail, Messages, PushRequest, Queued, ReleaseRequest, Requests, ResendRequest, Resent, RunDetail,
     RunRequest, Runs, Slots, Tasks, TestedAlerts, VERSION,
 };
 use crate::command::{Acknowledged, OpenAlerts, Reloaded, Status, WrittenDigest};
@@ -99,6 +99,19 @@ pub struct MessageQuery {
     pub limit: Option<u32>,
     /// Only those before this one.
     pub before: Option<String>,
+}
+
+/// Whose consents [`Client::consents`] asks for. The default is what changed last of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConsentQuery {
+    /// Only of this account.
+    pub account: Option<String>,
+    /// Only of this user.
+    pub user: Option<String>,
+    /// Only to this template.
+    pub template: Option<String>,
+    /// At most so many.
+    pub limit: Option<u32>,
 }
 
 /// Asks the daemon that listens on a socket.
@@ -239,6 +252,14 @@ impl Client {
     /// A message and its attempts. `message` may be the beginning of an identifier.
     pub async fn message(&self, message: &str) -> Result<MessageDetail, ClientError> {
         self.get(&format!("push/{}", escape(message))).await
+    }
+
+    /// Users' consents to messages, what changed last first.
+    pub async fn consents(&self, query: &ConsentQuery) -> Result<Consents, ClientError> {
+        let ConsentQuery { account, user, template, limit } = query;
+        let limit = limit.map(|limit| limit.to_string());
+        let pairs = [("account", account), ("user", user), ("template", template), ("limit", &limit)];
+        self.get(&format!("push/consents?{}", query_string(&pairs))).await
     }
 
     /// Sends a message again that is dead or expired; gives it as it was.

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Timestamp;
 use crate::record::alert::{Acknowledgement, Alert};
+use crate::record::consent::ConsentNews;
 use crate::record::finding::IgnoredFinding;
 use crate::record::outbox::{Enqueued, NewMessage};
 use crate::record::{Run, RunId};
@@ -75,8 +76,8 @@ pub enum Command {
     },
     /// Put a message into the outbox.
     Enqueue {
-        /// `api` or `cli`.
-        origin: &'static str,
+        /// `api`, `cli`, or `api:` and the name of a client.
+        origin: String,
         /// The message.
         message: Box<NewMessage>,
         /// Who asks.
@@ -128,6 +129,15 @@ pub enum Command {
         all: bool,
         /// The digest.
         reply: oneshot::Sender<Result<WrittenDigest, CommandError>>,
+    },
+    /// Take in what a provider tells of users' consents.
+    Consents {
+        /// The appid.
+        account: String,
+        /// What it tells.
+        news: Vec<ConsentNews>,
+        /// How many of them had not been told before, when it is durable.
+        reply: oneshot::Sender<Result<u64, CommandError>>,
     },
     /// Read the configuration again.
     Reload(oneshot::Sender<Result<Reloaded, CommandError>>),

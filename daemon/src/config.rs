@@ -8,6 +8,7 @@
 
 pub mod alerts;
 pub mod check;
+pub mod consents;
 pub mod daemon;
 pub mod diagnostic;
 pub mod diff;
@@ -19,6 +20,7 @@ pub mod findings;
 pub mod grant;
 pub mod http;
 pub mod limits;
+pub mod listen;
 pub mod load;
 mod mask;
 pub mod outbox;
@@ -35,6 +37,7 @@ pub mod secret;
 pub mod secrets;
 pub mod shape;
 pub mod size;
+pub mod smtp;
 pub mod source;
 pub mod sql;
 pub mod suggest;

@@ -22,6 +22,7 @@ use crate::removal;
 use crate::run::cancel::Cancel;
 use crate::run::execute::{Job, Runner, Tally};
 use crate::sandbox::Sandbox;
+use crate::server::listen::{self, ListenError, Listener};
 use crate::server::{self, ServerState, Socket, SocketError};
 use crate::store::{Store, StoreError, Transition};
 use crate::tokens::Keepers;
@@ -59,6 +60,9 @@ pub enum DaemonError {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// What `[listen]` names cannot be listened to.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The kernel does not give what is needed: signals, timers, watches.
     #[error("failed to set up {what}: {error}")]
     Kernel {
@@ -94,18 +98,23 @@ pub async fn serve(config_dir: &Path, socket: Option<PathBuf>) -> Result<(), Dae
     let (journal, events) = (runner.store.read().clone(), runner.events.clone());
     let state = ServerState::new(commands, journal, events, Arc::clone(&runner.state_dir));
     let state = state.with_keepers(runner.keepers.clone());
+    let mut listener = Listener::new(state.clone());
+    let listening = listen::prepare(settings.listen.as_ref(), config_dir, None)?;
     let stop_serving = CancellationToken::new();
     let server = tokio::spawn(server::serve(socket, state, stop_serving.clone()));
 
     let store = runner.store.clone();
-    let dispatcher = Dispatcher::new(config_dir, loaded, runner, commands_in).await?;
+    let sockets = |error: std::io::Error| DaemonError::Kernel { what: "the socket", error: error.to_string() };
+    listener.take_over(listening).map_err(sockets)?;
+    let dispatcher = Dispatcher::new(config_dir, loaded, runner, commands_in, listener).await?;
     memory::give_back();
     // A notification that systemd cannot take must not keep the daemon from its work.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(config = %config_dir.display(), "ready");
-    dispatcher.run(signals).await;
+    let listener = dispatcher.run(signals).await;
 
     stop_serving.cancel();
+    listener.stop().await;
     let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
     store.close().await;
     tracing::info!("stopped");

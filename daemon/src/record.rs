@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::outcome::Outcome;
 
 pub mod alert;
+pub mod consent;
 pub mod egress;
 pub mod finding;
 pub mod outbox;

@@ -14,6 +14,7 @@
 //! | `tasks`   | status, tasks, slots, reload                               |
 //! | `egress`  | requests to other servers                                  |
 //! | `holds`   | what must stay in backup repositories                      |
+//! | [`listen`] | what is asked over TCP: messages alone, with a token       |
 //! | `plans`   | what is to be removed, and what was moved aside            |
 //! | `push`    | messages of the outbox                                     |
 //! | `runs`    | runs: start, cancel, list, show                            |
@@ -28,6 +29,7 @@ mod egress;
 mod findings;
 mod follow;
 mod holds;
+pub mod listen;
 mod peer;
 mod plans;
 mod push;
@@ -120,6 +122,7 @@ fn router(state: ServerState) -> Router {
         .route("/findings/ignore", post(findings::ignore))
         .route("/findings/heed", post(findings::heed))
         .route("/push", get(push::list).post(push::send))
+        .route("/push/consents", get(push::consents))
         .route("/push/resend", post(push::resend_dead))
         .route("/push/{id}", get(push::show))
         .route("/push/{id}/resend", post(push::resend))

@@ -23,11 +23,13 @@
 //! | `alert`        | what upkeep itself reports, together with the messages about it     |
 //! | `digest`       | what the daily digest asks                                          |
 //! | `finding`      | findings beyond one run                                             |
+//! | `consent`      | users' consents to messages                                         |
 //! | `read`         | the questions that can be asked                                     |
 //! | [`retention`]  | what is forgotten, and when                                         |
 
 mod alert;
 mod apply;
+mod consent;
 mod database;
 mod digest;
 mod egress;
@@ -58,6 +60,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::record::LogRecord;
 
 pub use self::alert::{AlertRecord, Dead};
+pub use self::consent::ConsentFilter;
 pub use self::database::{FORMAT, path};
 pub use self::digest::{Runs, SentDigest};
 pub use self::egress::EgressFilter;

@@ -9,13 +9,14 @@ pub(crate) mod http;
 
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::bindings::upkeep::plugin::{
-    drill, dump, files, journal, log, metrics, outbox, purge, removal, repository, secrets, sql, state, system,
+    consents, drill, dump, files, journal, log, metrics, outbox, purge, removal, repository, secrets, smtp, sql, state,
+    system,
 };
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::test::{
-    clock, drill, dump, files, http, journal, log, metrics, outbox, purge, removal, repository, secrets, sql, state,
-    system,
+    clock, consents, drill, dump, files, http, journal, log, metrics, outbox, purge, removal, repository, secrets, smtp,
+    sql, state, system,
 };
 
 pub use crate::bindings::upkeep::plugin::types::Error as HostError;

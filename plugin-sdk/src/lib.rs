@@ -17,8 +17,8 @@
 //! ```
 //!
 //! A function is enough for a task of one step; [`Task`] is for tasks with steps that run in parallel and are not done
-//! again after a crash. Each capability has its module: [`mod@log`], [`state`], [`files`], [`removal`], [`http`], [`secrets`], [`repository`],
-//! [`dump`], [`drill`], [`sql`], [`purge`], [`journal`], [`outbox`], [`system`], [`metrics`], [`clock`]; [`config`] has values that operators write. Calls
+//! again after a crash. Each capability has its module: [`mod@log`], [`state`], [`files`], [`removal`], [`http`], [`secrets`], [`smtp`], [`repository`],
+//! [`dump`], [`drill`], [`sql`], [`purge`], [`journal`], [`outbox`], [`consents`], [`system`], [`metrics`], [`clock`]; [`config`] has values that operators write. Calls
 //! of the host fail with a [`HostError`], which `?` turns into an [`Error`].
 //!
 //! Compiled for the author's machine instead of the sandbox, the same code runs against an in-memory host: see
@@ -35,6 +35,7 @@ mod task;
 
 pub mod clock;
 pub mod config;
+pub mod consents;
 pub mod drill;
 pub mod dump;
 pub mod files;
@@ -47,6 +48,7 @@ pub mod purge;
 pub mod removal;
 pub mod repository;
 pub mod secrets;
+pub mod smtp;
 pub mod sql;
 pub mod state;
 pub mod system;

@@ -1,6 +1,6 @@
 //! An in-memory host for tests on the author's machine (`cargo test`, no sandbox, no daemon).
 //!
-//! Log, state, metrics, the files of a journal, the outbox and tables with old rows are kept in memory; a root is a folder of the author's
+//! Log, state, metrics, the files of a journal, the outbox, consents and tables with old rows are kept in memory; a root is a folder of the author's
 //! choice, and the facts of the server are what the test says. With the feature `sqlite`, the database `private` is one of SQLite
 //! in memory. Other databases and repositories need the real host: here they answer [`HostError::Unavailable`]. It checks grants of roots but is no sandbox: do not point it at files that a test must not touch.
 //!
@@ -33,6 +33,7 @@ use crate::sql::Value;
 use crate::{Context, Entry, Error, HostError, HostResult, Report, Result};
 
 pub(crate) mod absent;
+pub(crate) mod consents;
 pub(crate) mod clock;
 pub(crate) mod files;
 pub(crate) mod http;
@@ -43,6 +44,7 @@ pub(crate) mod outbox;
 pub(crate) mod purge;
 pub(crate) mod removal;
 pub(crate) mod secrets;
+pub(crate) mod smtp;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sql;
 pub(crate) mod state;
@@ -68,8 +70,13 @@ struct World {
     blocks: Vec<crate::removal::Block>,
     journal: Option<Vec<JournalFile>>,
     outbox: Option<outbox::Outbox>,
+    consents: Option<consents::Consents>,
     http: Option<http::Answerer>,
     secrets: BTreeMap<String, String>,
+    /// Who answers mails, by the name of the server.
+    smtp: BTreeMap<String, smtp::Postman>,
+    /// Those that were taken.
+    mails: Vec<crate::smtp::Mail>,
     facts: Facts,
     /// The database `private`.
     #[cfg(feature = "sqlite")]
@@ -150,6 +157,14 @@ impl Host {
         self
     }
 
+    /// Grants the consents of an account, and says how many messages of a template a user accepts; `u32::MAX` for a consent that is not
+    /// used up. Of other templates of the account nothing is known.
+    #[must_use]
+    pub fn consents(self, account: &str, template: &str, user: &str, remaining: u32) -> Self {
+        with(|world| world.consents.get_or_insert_default().set(account, template, user, remaining));
+        self
+    }
+
     /// The messages in the outbox, in the order in which they were enqueued.
     pub fn messages(&self) -> Vec<OutboxEntry> {
         outbox::entries()
@@ -191,6 +206,22 @@ impl Host {
     pub fn secret(self, name: &str, value: &str) -> Self {
         with(|world| world.secrets.insert(name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Grants the mail server `name`, for all senders and recipients, and answers mails with this function.
+    #[must_use]
+    pub fn smtp(
+        self,
+        name: &str,
+        postman: impl FnMut(&crate::smtp::Mail) -> HostResult<crate::smtp::Answer> + 'static,
+    ) -> Self {
+        with(|world| world.smtp.insert(name.to_owned(), Box::new(postman)));
+        self
+    }
+
+    /// The mails that a server has accepted, in the order in which they were sent.
+    pub fn mails(&self) -> Vec<crate::smtp::Mail> {
+        with(|world| world.mails.clone())
     }
 
     /// Grants a table whose old rows may go. A row is made of columns with their values; times are in milliseconds since

@@ -74,6 +74,7 @@ theme! {
     rows: ROWS,
     findings: FINDINGS,
     http: HTTP,
+    smtp: SMTP,
     secret_grants: SECRET_GRANTS,
     places: PLACES,
     secrets: SECRETS,
@@ -81,6 +82,7 @@ theme! {
     databases: DATABASES,
     limits: LIMITS,
     daemon: DAEMON,
+    listen: LISTEN,
     files: FILES,
 }
 
@@ -101,6 +103,7 @@ fn the_table_is_as_large_as_promised() {
         bad::ROWS,
         bad::FINDINGS,
         bad::HTTP,
+        bad::SMTP,
         bad::SECRET_GRANTS,
         bad::PLACES,
         bad::SECRETS,

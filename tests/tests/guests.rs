@@ -115,6 +115,37 @@ fn answering(tell: impl Fn(&str) + Send + 'static) -> u16 {
     port
 }
 
+/// A mail server on this machine that takes whatever comes. Gives its port, and each line that it was told: `| ` stands in front of
+/// those of a mail.
+fn taking_mail() -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let heard = Arc::new(Mutex::new(Vec::<String>::new()));
+    let told = Arc::clone(&heard);
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let told = Arc::clone(&told);
+            std::thread::spawn(move || {
+                let say = |reply: &str| (&connection).write_all(format!("{reply}\r\n").as_bytes());
+                let (mut is_mail, _) = (false, say("220 here"));
+                for line in BufReader::new(&connection).lines().map_while(Result::ok) {
+                    let is_content = is_mail && line != ".";
+                    told.lock().unwrap().push(if is_content { format!("| {line}") } else { line.clone() });
+                    let reply = match line.as_str() {
+                        "." => "250 taken",
+                        _ if is_mail => continue,
+                        "DATA" => "354 go on",
+                        _ => "250 fine",
+                    };
+                    is_mail = line == "DATA";
+                    let _ = say(reply);
+                }
+            });
+        }
+    });
+    (port, heard)
+}
+
 /// A web server on all addresses of this machine that gives back what it is sent, as the path says. Gives its port, and all the
 /// requests that came.
 fn giving_back() -> (u16, Arc<Mutex<Vec<String>>>) {
@@ -354,6 +385,68 @@ mod outcome {
         exceeds("recurse", "", "stack");
     }
 
+    /// Mails of others, to others, with headers of the guest's own, too many and too large: none of them leaves.
+    pub(super) fn smtp() {
+        let site = Site::new(&["smtp", "noop"]);
+        let (port, heard) = taking_mail();
+        let mail = |server: &str, from: &str, to: &str, subject: &str, more: &str| {
+            format!(
+                "[[config.mails]]\nserver = \"{server}\"\nfrom = \"{from}\"\nto = [\"{to}\"]\nsubject = \"{subject}\"\n\
+                 text = \"text\"\n{more}\n"
+            )
+        };
+        let (own, ops) = ("upkeep@example.org", "ops@example.org");
+        let ends = "x\\r\\n.\\r\\nMAIL FROM:<evil@evil.test>";
+        let mails = [
+            (mail("main", own, ops, "fine", ""), "accepted: 250 taken"),
+            (mail("other", own, ops, "evil", ""), "`grant.smtp.other`"),
+            (mail("main", "root@example.org", ops, "evil", ""), "`grant.smtp.main.from`"),
+            (mail("main", "upkeep@example.org.evil.test", ops, "evil", ""), "`grant.smtp.main.from`"),
+            (mail("main", own, "evil@evil.test", "evil", ""), "`grant.smtp.main.to`"),
+            (mail("main", own, "ops@example.org\", \"evil@evil.test", "evil", ""), "`grant.smtp.main.to`"),
+            (mail("main", own, "ops@example.org, evil@evil.test", "evil", ""), "is no address"),
+            (mail("main", own, "ops@example.org>\\r\\nRCPT TO:<evil@evil.test", "evil", ""), "is no address"),
+            (mail("main", "upkeep@example.org> BODY=8BITMIME", ops, "evil", ""), "is no address"),
+            (mail("main", own, ops, "evil\\r\\nBcc: evil@evil.test", ""), "`subject`: a control character"),
+            (mail("main", own, ops, "evil\\nBcc: evil@evil.test", ""), "`subject`: a control character"),
+            (
+                mail("main", own, ops, "evil", "name = \"x\\r\\nBcc: evil@evil.test\""),
+                "`from.name`: a control character",
+            ),
+            (mail("main", own, ops, "evil", "more = 5000"), "grant.smtp.main.max_message"),
+            (mail("main", own, ops, "fine", "").replace("\"text\"", &format!("\"{ends}\"")), "accepted: 250 taken"),
+            (mail("main", own, ops, "fine", "times = 3"), "grant.smtp.main.max_messages"),
+        ];
+        let config: String = mails.iter().map(|(mail, _)| mail.as_str()).collect();
+        let grant = format!(
+            "[grant.smtp.main]\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"none\"\nfrom = [\"{own}\"]\n\
+             to = [\"*@example.org\"]\nmax_message = \"4 KiB\"\nmax_messages = 4\n"
+        );
+        site.task("smtp", &format!("plugin = \"smtp\"\n{config}{grant}"));
+        site.task("bystander", "plugin = \"noop\"");
+        let _daemon = site.start();
+        let run = run(&site, "smtp");
+        assert_eq!(run["outcome"]["outcome"], "denied", "{run}");
+        let traces = traces(&site, &run);
+        for (at, (_, told)) in mails.iter().enumerate() {
+            let line = traces.lines().find(|line| line.contains(&format!("attempt {at}: ")));
+            assert!(line.is_some_and(|line| line.contains(told)), "{at} {told}: {line:?} {traces}");
+        }
+        let heard = heard.lock().unwrap().clone();
+        let with = |start: &str| heard.iter().filter(|line| line.starts_with(start)).cloned().collect::<Vec<_>>();
+        assert_eq!(with("MAIL"), vec![format!("MAIL FROM:<{own}>"); 4], "{heard:#?}");
+        assert_eq!(with("RCPT"), vec![format!("RCPT TO:<{ops}>"); 4]);
+        assert_eq!((with("EHLO").len(), with("DATA").len()), (with("QUIT").len(), 4));
+        // What looks like the end of a mail is a line of it.
+        assert!(heard.contains(&"| ..".to_owned()), "{heard:#?}");
+        assert!(!heard.iter().any(|line| line.contains("Bcc")), "{heard:#?}");
+        let rows = site.cli(&["egress", "smtp", "--json", "-n", "100"]).json();
+        let rows = rows["requests"].as_array().unwrap();
+        let with = |result: &str| rows.iter().filter(|it| it["result"] == result).count();
+        assert_eq!((with("denied"), with("answered"), rows.len()), (4, 4, 8), "{rows:#?}");
+        assert!(!serde_json::to_string(rows).unwrap().contains("fine"), "a subject is in the ledger");
+    }
+
     pub(super) fn outbox() {
         let grant = "[grant.outbox]\naccess = [\"enqueue\", \"deliver\"]\n";
         let (site, _daemon) =
@@ -365,6 +458,13 @@ mod outcome {
         let journal = site.journal();
         assert_eq!(journal.number("SELECT count(*) FROM outbox_message WHERE state = 'sent' AND origin = 'outbox'"), 7);
         assert_eq!(journal.number("SELECT count(*) FROM outbox_attempt WHERE outcome = 'sent'"), 7);
+    }
+
+    pub(super) fn consents() {
+        let config = "config = { account = \"wx1\", template = \"paid\", user = \"oA1\", messages = [\"a\", \"b\"] }";
+        let (site, _daemon) = site("consents", &format!("{config}\n[grant.consents]\naccounts = [\"wx1\"]\n"));
+        let run = run(&site, "consents");
+        assert_eq!(run["report"]["summary"], "a: Unknown; b: Unknown; unknown", "nobody tells of any: {run}");
     }
 
     pub(super) fn open_handles() {

@@ -9,7 +9,7 @@ use crate::moment::MINUTE;
 use crate::outcome::{Fault, Outcome, Reason};
 use crate::refused::Refused;
 
-/// Settings of the channel. The server, its login and the sender are the host's.
+/// Settings of the channel. The server and its login are the host's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MailSettings {
@@ -94,25 +94,61 @@ fn is_address(text: &str) -> bool {
         && !domain.starts_with('-')
 }
 
+/// What a mail server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The connection itself.
+    Connection,
+    /// User and password.
+    Login,
+    /// The sender.
+    Sender,
+    /// A recipient, or all of them.
+    Recipients,
+    /// The mail.
+    Content,
+}
+
 /// What a reply of SMTP means (RFC 5321, 4.2.1): 4xx may be different later, 5xx will not.
-pub fn outcome(code: u16, text: &str) -> Outcome {
+pub fn outcome(stage: Stage, code: u16, text: &str) -> Outcome {
     let reason = |words: &str| Reason::new(Some(code.into()), words, text);
+    let channel = |words: &str, remedy: &str| Outcome::permanent(Fault::Channel, reason(words).remedy(remedy));
     match code {
-        200..300 => Outcome::Accepted { id: None },
+        200..300 => return Outcome::Accepted { id: None },
         // Greylisting: whoever comes again after a while is let in.
         450 | 451 => {
-            Outcome::Transient { wait: Some(5 * MINUTE), reason: reason("the mail server asks to try again later") }
+            let reason = reason("the mail server asks to try again later");
+            return Outcome::Transient { wait: Some(5 * MINUTE), reason };
         }
-        400..500 => Outcome::Transient { wait: None, reason: reason("the mail server has trouble") },
-        530 | 534 | 535 | 538 | 521 | 554 if !text.contains("5.1.") => {
+        400..500 => return Outcome::Transient { wait: None, reason: reason("the mail server has trouble") },
+        500..600 => {}
+        _ => return Outcome::Transient { wait: None, reason: reason("the server does not speak SMTP") },
+    }
+    match (stage, code) {
+        (Stage::Connection, _) => {
+            let remedy = "ask its operator whether it takes mail from this machine";
+            channel("the mail server does not let this machine in", remedy)
+        }
+        (Stage::Login, _) => {
+            let remedy = "correct `user` and `password` of the server in the task file (`grant.smtp`)";
+            channel("the mail server does not accept user or password", remedy)
+        }
+        (_, 530 | 534 | 535 | 538) => {
+            let remedy = "give the server in the task file (`grant.smtp`) a `user` and a `password`";
+            channel("the mail server wants a login", remedy)
+        }
+        (Stage::Sender, _) => {
+            let remedy = "set `from` to an address from which its account may send";
+            channel("the mail server does not take mail from this sender", remedy)
+        }
+        (Stage::Recipients, 521 | 554) if !text.contains("5.1.") => {
             let remedy = "check the server's login, and whether it takes mail from this machine";
-            Outcome::permanent(Fault::Channel, reason("the mail server does not let this machine in").remedy(remedy))
+            channel("the mail server does not take mail for others from this machine", remedy)
         }
-        550 | 551 | 553 => Outcome::permanent(
+        (Stage::Recipients, 550 | 551 | 553) => Outcome::permanent(
             Fault::Recipient,
             reason("the mail server does not know the address").remedy("correct the address"),
         ),
-        500..600 => Outcome::permanent(Fault::Message, reason("the mail server does not take the mail")),
-        _ => Outcome::Transient { wait: None, reason: reason("the server does not speak SMTP") },
+        _ => Outcome::permanent(Fault::Message, reason("the mail server does not take the mail")),
     }
 }

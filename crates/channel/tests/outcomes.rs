@@ -240,14 +240,23 @@ fn webhooks_and_every_status() {
 
 #[test]
 fn mail() {
-    use upkeep_channel::mail::outcome;
-    let of = |code, text: &str| kind(&outcome(code, text));
-    assert_eq!(of(250, "2.0.0 queued"), Accepted(None));
-    assert_eq!(of(450, "4.2.0 greylisted"), Transient(Some(5 * MINUTE)));
-    assert_eq!(of(421, "4.3.2 shutting down"), Transient(None));
-    assert_eq!(of(550, "5.1.1 no such user"), Permanent(Fault::Recipient));
-    assert_eq!(of(535, "5.7.8 bad credentials"), Permanent(Fault::Channel));
-    assert_eq!(of(554, "5.7.1 relay denied"), Permanent(Fault::Channel));
-    assert_eq!(of(552, "5.3.4 too large"), Permanent(Fault::Message));
-    assert_eq!(of(42, ""), Transient(None));
+    use upkeep_channel::mail::{Stage, outcome};
+    let of = |stage, code, text: &str| kind(&outcome(stage, code, text));
+    assert_eq!(of(Stage::Content, 250, "2.0.0 queued"), Accepted(None));
+    assert_eq!(of(Stage::Recipients, 450, "4.2.0 greylisted"), Transient(Some(5 * MINUTE)));
+    assert_eq!(of(Stage::Sender, 421, "4.3.2 shutting down"), Transient(None));
+    assert_eq!(of(Stage::Login, 454, "4.7.0 no database"), Transient(None));
+    assert_eq!(of(Stage::Recipients, 550, "5.1.1 no such user"), Permanent(Fault::Recipient));
+    assert_eq!(of(Stage::Recipients, 554, "5.1.1 no such user"), Permanent(Fault::Message));
+    assert_eq!(of(Stage::Recipients, 554, "5.7.1 relay denied"), Permanent(Fault::Channel));
+    assert_eq!(of(Stage::Recipients, 530, "5.7.0 log in first"), Permanent(Fault::Channel));
+    assert_eq!(of(Stage::Connection, 554, "5.7.1 blocked"), Permanent(Fault::Channel));
+    assert_eq!(of(Stage::Login, 535, "5.7.8 bad credentials"), Permanent(Fault::Channel));
+    assert_eq!(of(Stage::Sender, 550, "5.7.1 not yours"), Permanent(Fault::Channel));
+    assert_eq!(of(Stage::Content, 552, "5.3.4 too large"), Permanent(Fault::Message));
+    assert_eq!(of(Stage::Content, 554, "5.7.1 spam"), Permanent(Fault::Message));
+    assert_eq!(of(Stage::Connection, 42, ""), Transient(None));
+    let wrong = outcome(Stage::Login, 535, "5.7.8 bad credentials");
+    let remedy = wrong.reason().and_then(|it| it.remedy.as_deref());
+    assert!(remedy.is_some_and(|it| it.contains("`user` and `password`")), "{wrong:?}");
 }

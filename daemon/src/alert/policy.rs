@@ -103,7 +103,7 @@ impl Rules {
         let done = alert.escalated as usize;
         let (number, step) = self.escalate.iter().enumerate().skip(done).find(counts)?;
         // What comes after a step that came late keeps its distance.
-        let before = self.escalate.iter().enumerate().take(done).filter(counts).next_back();
+        let before = self.escalate.iter().enumerate().take(done).rfind(counts);
         let waits = step.after_ms - before.map_or(0, |(_, before)| before.after_ms);
         Some((number, alert.escalated_at?.0.saturating_add(waits.max(1))))
     }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::abi::outbox as abi;
-use crate::capability::{Call, Host, HostError};
+use crate::capability::{Host, HostError};
 use crate::clock::{self, Timestamp};
 use crate::config::grant::Grants;
 use crate::config::outbox::{OutboxAccess, OutboxGrant};
@@ -76,14 +76,6 @@ impl Host {
             None => self.deny("outbox (the task file has no `grant.outbox`)"),
         }
     }
-
-    /// A plan has no effect on the world: a dry run is a plan and nothing else.
-    fn not_planning(&self, what: &str) -> Result<(), HostError> {
-        match self.call {
-            Call::Plan => Err(HostError::invalid(format!("`outbox.{what}` is for a step or for finish, not for plan"))),
-            Call::Step(_) | Call::Finish => Ok(()),
-        }
-    }
 }
 
 fn unavailable(error: impl std::fmt::Display) -> HostError {
@@ -93,7 +85,7 @@ fn unavailable(error: impl std::fmt::Display) -> HostError {
 impl abi::Host for Host {
     async fn enqueue(&mut self, messages: Vec<abi::Message>) -> Result<Vec<abi::Enqueued>, HostError> {
         let grant = self.outbox(OutboxAccess::Enqueue)?;
-        self.not_planning("enqueue")?;
+        self.not_planning("outbox.enqueue")?;
         let now = clock::now();
         let messages: Vec<NewMessage> = messages.into_iter().map(new_message).collect();
         for (place, message) in messages.iter().enumerate() {
@@ -119,7 +111,7 @@ impl abi::Host for Host {
 
     async fn claim(&mut self, channel: String, max: u32, lease_ms: u64) -> Result<Vec<abi::Claimed>, HostError> {
         self.outbox(OutboxAccess::Deliver)?;
-        self.not_planning("claim")?;
+        self.not_planning("outbox.claim")?;
         if !LEASE_MS.contains(&lease_ms) {
             let (least, most) = LEASE_MS.into_inner();
             return Err(HostError::invalid(format!("a lease of {lease_ms} ms; it lasts {least} to {most} ms")));
@@ -152,7 +144,7 @@ impl abi::Host for Host {
 
     async fn settle(&mut self, settlements: Vec<abi::Settlement>) -> Result<Vec<bool>, HostError> {
         self.outbox(OutboxAccess::Deliver)?;
-        self.not_planning("settle")?;
+        self.not_planning("outbox.settle")?;
         let settlements: Vec<Settlement> = settlements.into_iter().map(settlement).collect();
         let leases: Vec<String> = settlements.iter().map(|it| it.lease.clone()).collect();
         let own = self.run.store.outbox_settle(settlements, clock::now()).await.map_err(unavailable)?;
@@ -164,7 +156,7 @@ impl abi::Host for Host {
 
     async fn pause(&mut self, channel: String, until: i64, reason: String) -> Result<(), HostError> {
         self.outbox(OutboxAccess::Deliver)?;
-        self.not_planning("pause")?;
+        self.not_planning("outbox.pause")?;
         if !is_channel(&channel) {
             return Err(HostError::invalid("`outbox.pause`: this cannot be the name of a channel"));
         }
@@ -251,6 +243,7 @@ fn short(mut text: String) -> String {
 mod tests {
     use super::*;
     use crate::abi::types::Error;
+    use crate::capability::Call;
     use crate::config::limits::Limits;
     use crate::config::size::Size;
     use crate::record::outbox::MessageState;

@@ -124,6 +124,11 @@ impl From<ClientError> for Failure {
                     ErrorCode::Stopping => Exit::NoDaemon,
                     ErrorCode::NoPath
                     | ErrorCode::Method
+                    | ErrorCode::Unauthorized
+                    | ErrorCode::Forbidden
+                    | ErrorCode::Timeout
+                    | ErrorCode::TooLarge
+                    | ErrorCode::TooMany
                     | ErrorCode::TooManyFollowers
                     | ErrorCode::Busy
                     | ErrorCode::Journal
@@ -155,9 +160,11 @@ impl From<DaemonError> for Failure {
         let exit = match &error {
             DaemonError::Config(_) | DaemonError::Plan { .. } => Exit::Usage,
             DaemonError::NoTask(_) => Exit::NotFound,
-            DaemonError::Store(_) | DaemonError::Sandbox(_) | DaemonError::Socket(_) | DaemonError::Kernel { .. } => {
-                Exit::Internal
-            }
+            DaemonError::Store(_)
+            | DaemonError::Sandbox(_)
+            | DaemonError::Socket(_)
+            | DaemonError::Listen(_)
+            | DaemonError::Kernel { .. } => Exit::Internal,
         };
         match &error {
             DaemonError::Config(diagnostics) => {

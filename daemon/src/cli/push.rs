@@ -2,10 +2,12 @@
 //!
 //! | module | holds                                    |
 //! |--------|------------------------------------------|
+//! | `consents` | which messages users still accept |
 //! | `send` | a message out of arguments and input     |
 //! | `show` | lists, and one message with its attempts |
 //! | `tokens` | WeChat's access tokens that the host keeps |
 
+mod consents;
 mod send;
 mod show;
 mod tokens;
@@ -14,6 +16,7 @@ use std::io::Write;
 
 use clap::{Args, Subcommand};
 
+use self::consents::ConsentsArgs;
 use self::send::SendArgs;
 use self::show::ListArgs;
 use super::failure::Exit;
@@ -53,6 +56,7 @@ enum Verb {
         #[arg(long, requires = "dead", value_name = "CHANNEL")]
         channel: Option<String>,
     },
+    Consents(ConsentsArgs),
     /// Show the access tokens of WeChat that the host keeps: how old they are, and what is wrong with them
     Tokens {
         /// As JSON
@@ -72,6 +76,7 @@ impl PushArgs {
         match self.verb {
             Verb::Send(args) => args.run(&client, out).await?,
             Verb::List(args) => args.run(&client, out).await?,
+            Verb::Consents(args) => args.run(&client, out).await?,
             Verb::Show { id, json } => {
                 let detail = client.message(&id).await?;
                 match json {

@@ -5,17 +5,21 @@
 
 pub(crate) mod alerts;
 pub(crate) mod chain;
+pub(crate) mod consents;
 pub(crate) mod databases;
 pub(crate) mod findings;
 pub(crate) mod grants;
 pub(crate) mod http;
 pub(crate) mod limits;
+pub(crate) mod listen;
+pub(crate) mod outbox;
 pub(crate) mod places;
 pub(crate) mod plugin_config;
 pub(crate) mod removal;
 pub(crate) mod repositories;
 pub(crate) mod secrets;
 pub(crate) mod settings;
+pub(crate) mod smtp;
 pub(crate) mod sql;
 pub(crate) mod timing;
 pub(crate) mod tokens;
@@ -107,10 +111,14 @@ impl<'a> TaskFile<'a> {
         !self.broken.contains(section)
     }
 
-    /// Tells an error about the value at `key`.
+    /// Where what is wrong with this file is told.
+    pub(crate) fn telling(&mut self) -> Telling<'_> {
+        Telling { document: self.document, problems: self.problems }
+    }
+
+    /// See [`Telling::error`].
     pub(crate) fn error(&mut self, key: KeyPath, message: impl Into<String>, help: impl Into<String>) {
-        let span = self.document.value_span(&key);
-        self.problems.push(Diagnostic::error(self.document.source(), key, message).at(span).help(help));
+        self.telling().error(key, message, help);
     }
 
     /// Tells an error about a part of the text at `key`: `part` counts bytes within the quotes.
@@ -128,10 +136,9 @@ impl<'a> TaskFile<'a> {
         self.problems.push(Diagnostic::error(self.document.source(), key, message).at(span).help(help));
     }
 
-    /// Tells an error about the key itself.
+    /// See [`Telling::error_at_key`].
     pub(crate) fn error_at_key(&mut self, key: KeyPath, message: impl Into<String>, help: impl Into<String>) {
-        let span = self.document.key_span(&key);
-        self.problems.push(Diagnostic::error(self.document.source(), key, message).at(span).help(help));
+        self.telling().error_at_key(key, message, help);
     }
 
     /// Tells an error that concerns `key`, shown at another place.
@@ -142,6 +149,44 @@ impl<'a> TaskFile<'a> {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
+        self.problems.push(Diagnostic::error(self.document.source(), key, message).at(span).help(help));
+    }
+
+    /// See [`Telling::warning`].
+    pub(crate) fn warning(&mut self, key: KeyPath, message: impl Into<String>, help: impl Into<String>) {
+        self.telling().warning(key, message, help);
+    }
+
+    /// See [`Telling::error_if`].
+    pub(crate) fn error_if(
+        &mut self,
+        certain: bool,
+        key: KeyPath,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.telling().error_if(certain, key, message, help);
+    }
+}
+
+/// Where what is wrong with a file is told, whichever kind of file it is.
+pub(crate) struct Telling<'a> {
+    /// The text and its tree.
+    pub(crate) document: &'a Document<'a>,
+    /// All that was told.
+    pub(crate) problems: &'a mut Vec<Diagnostic>,
+}
+
+impl Telling<'_> {
+    /// Tells an error about the value at `key`.
+    pub(crate) fn error(&mut self, key: KeyPath, message: impl Into<String>, help: impl Into<String>) {
+        let span = self.document.value_span(&key);
+        self.problems.push(Diagnostic::error(self.document.source(), key, message).at(span).help(help));
+    }
+
+    /// Tells an error about the key itself.
+    pub(crate) fn error_at_key(&mut self, key: KeyPath, message: impl Into<String>, help: impl Into<String>) {
+        let span = self.document.key_span(&key);
         self.problems.push(Diagnostic::error(self.document.source(), key, message).at(span).help(help));
     }
 
@@ -182,7 +227,10 @@ pub(crate) fn task(file: &mut TaskFile<'_>, plugin: Option<&Plugin>, site: &Site
         databases::check(file, site);
         sql::check(file, site);
         http::check(file);
+        smtp::check(file);
         secrets::check(file, site);
+        outbox::check(file);
+        consents::check(file, site);
     }
     schedule
 }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::alerts::AlertSettings;
+use crate::config::listen::ListenSettings;
 
 /// `upkeep.toml`. Every key has a default; an empty file is valid. Paths that are relative start at the file's folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +44,12 @@ pub struct DaemonSettings {
     /// So many of them are kept at the most, the newest.
     #[schemars(range(min = 1_000, max = 100_000_000))]
     pub max_messages: u32,
+    /// Users' consents to messages, by their openid, of whom nothing was heard for longer than this are forgotten.
+    #[serde(with = "crate::config::duration")]
+    #[schemars(schema_with = "crate::config::schema::duration")]
+    pub keep_consents: Duration,
+    /// What is listened to over TCP; without it, nothing.
+    pub listen: Option<ListenSettings>,
     /// Who is told what upkeep itself reports.
     pub alerts: AlertSettings,
 }
@@ -61,6 +68,8 @@ impl Default for DaemonSettings {
             keep_history: Duration::from_secs(90 * 24 * 3600),
             keep_messages: Duration::from_secs(30 * 24 * 3600),
             max_messages: 200_000,
+            keep_consents: Duration::from_secs(365 * 24 * 3600),
+            listen: None,
             alerts: AlertSettings::default(),
         }
     }

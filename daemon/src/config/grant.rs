@@ -13,12 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::dump::DumpGrant;
 use crate::config::http::HttpGrant;
+use crate::config::consents::ConsentsGrant;
 use crate::config::outbox::OutboxGrant;
 use crate::config::rate::Rate;
 use crate::config::removal::RemovalGrant;
 use crate::config::secret::Secret;
 use crate::config::secrets::SecretGrant;
 use crate::config::size::Size;
+use crate::config::smtp::SmtpGrant;
 use crate::config::sql::SqlGrant;
 
 /// All that a task may touch, by capability and name.
@@ -41,12 +43,16 @@ pub struct Grants {
     pub http: Option<Arc<HttpGrant>>,
     /// Secrets that the daemon fills into requests, or signs with, by the name that placeholders use.
     pub secrets: BTreeMap<String, SecretGrant>,
+    /// Mail servers to send by, by name.
+    pub smtp: BTreeMap<String, Arc<SmtpGrant>>,
     /// Where snapshots are restored on trial.
     pub drill: Option<DrillGrant>,
     /// The journal of systemd.
     pub journal: Option<JournalGrant>,
     /// Messages that are to be delivered.
     pub outbox: Option<OutboxGrant>,
+    /// Users' consents to messages.
+    pub consents: Option<ConsentsGrant>,
     /// Databases to query, by name. `private` is reserved for the task's own.
     pub sql: BTreeMap<String, SqlGrant>,
 }

@@ -350,6 +350,8 @@ macro_rules! as_text {
     };
 }
 
+pub(crate) use as_text;
+
 as_text!(Origin, "Origin", schema::ORIGIN, ["https://api.example.com/v1/"]);
 as_text!(Server, "Server", schema::SERVER, ["https://api.example.com"]);
 as_text!(Network, "Network", schema::NETWORK, ["10.0.0.5", "192.168.0.0/16"]);

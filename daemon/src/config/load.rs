@@ -122,7 +122,7 @@ pub fn load(dir: &Path, surroundings: &Surroundings<'_>) -> Result<Config, Diagn
 pub fn examine(dir: &Path, surroundings: &Surroundings<'_>) -> Examined {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let mut problems = Vec::new();
-    let read::Daemon { settings, knows_plugins, document: upkeep } = read::daemon(&dir, &mut problems);
+    let read::Daemon { settings, knows_plugins, document: upkeep } = read::daemon(&dir, surroundings, &mut problems);
     let paths = if dir.is_dir() { files::tasks(&dir, &mut problems) } else { Vec::new() };
     let names: BTreeSet<Arc<str>> = paths.iter().map(|path| path.name.clone()).collect();
 

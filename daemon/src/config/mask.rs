@@ -12,7 +12,7 @@ use crate::config::source::{Document, KeyPath, Segment, Source};
 /// Whether a key's name says that a secret stands behind it.
 pub(crate) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["passw", "pasw", "passphrase", "pwd", "secret", "token", "api_key", "apikey", "access_key", "private_key"]
+    ["passw", "pasw", "passphrase", "pwd", "secret", "token", "api_key", "apikey", "aes_key", "access_key", "private_key"]
         .iter()
         .any(|word| key.contains(word))
 }
@@ -68,7 +68,10 @@ pub(crate) fn holds_secret(path: &KeyPath) -> bool {
     if let ["grant", "secrets", _, "file" | "env" | "credential" | "hosts" | "access" | "places"] = names[..] {
         return false;
     }
-    if let ["grant", "secrets", _, "wechat", "appid" | "file" | "env" | "credential" | "api"] = names[..] {
+    if let ["grant", "secrets", _, "wechat", "appid" | "file" | "env" | "credential" | "api"]
+    | ["listen", "client", _, "channels" | "max_message" | "priority"]
+    | ["listen", "wechat", _, "appid" | "path" | "long_term"] = names[..]
+    {
         return false;
     }
     // The last one: `secrets.access_key_id.file` says where a secret is.
@@ -145,6 +148,10 @@ mod tests {
                 "[grant.secrets.robot]\nhosts = [\"https://**********@a.example\"]\n",
             ),
             ("[grant.secrets.robot]\nenv = \"hunter2!\"\n", "[grant.secrets.robot]\nenv = \"********\"\n"),
+            (
+                "[listen.client.token]\ntoken = \"hunter2\"\nchannels = [\"mail\"]\n",
+                "[listen.client.token]\ntoken = \"*******\"\nchannels = [\"mail\"]\n",
+            ),
             ("host = \"me:hunter2@host\"\n", "host = \"**********@host\"\n"),
             ("password: hunter2\n", "password: *******\n"),
             ("broken = \npassword = \"hunter2\"\n", "broken = \npassword = *********\n"),

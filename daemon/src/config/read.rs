@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::config::check;
+use crate::config::check::{self, Surroundings};
 use crate::config::daemon::DaemonSettings;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::files;
@@ -80,7 +80,7 @@ pub(crate) struct Daemon {
 }
 
 /// Reads `upkeep.toml`.
-pub(crate) fn daemon(dir: &Path, problems: &mut Vec<Diagnostic>) -> Daemon {
+pub(crate) fn daemon(dir: &Path, surroundings: &Surroundings<'_>, problems: &mut Vec<Diagnostic>) -> Daemon {
     let unknown = || Daemon { settings: DaemonSettings::default().absolute(dir), knows_plugins: false, document: None };
     let file = dir.join(files::DAEMON_FILE);
     if !dir.is_dir() {
@@ -106,7 +106,7 @@ pub(crate) fn daemon(dir: &Path, problems: &mut Vec<Diagnostic>) -> Daemon {
     point_to_task_files(&mut problems[before..]);
     let knows_plugins = read.settings.is_some() && !read.broken.contains("plugin_dir");
     let settings = read.settings.unwrap_or_default().absolute(dir);
-    check::settings::check(&parsed, &settings, &read.broken, problems);
+    check::settings::check(&parsed, &settings, &read.broken, surroundings, problems);
     if !read.broken.contains("alerts") {
         check::alerts::settings(&parsed, &settings.alerts, problems);
     }

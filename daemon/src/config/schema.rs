@@ -16,6 +16,12 @@ pub const ORIGIN: &str = "upkeep-address";
 pub const SERVER: &str = "upkeep-server";
 /// Format of a network: `10.0.0.5`, `192.168.0.0/16`.
 pub const NETWORK: &str = "upkeep-network";
+/// Format of an address that mail comes from: `upkeep@example.org`.
+pub const SENDER: &str = "upkeep-sender";
+/// Format of those to whom mail may go: `ops@example.org`, `*@example.org`, `*`.
+pub const RECIPIENT: &str = "upkeep-recipient";
+/// Format of an address that is listened to: `127.0.0.1:8473`.
+pub const LISTEN: &str = "upkeep-listen";
 /// Format of a day: `2027-03-31`.
 pub const DAY: &str = "upkeep-day";
 /// Format of a share: `50%`.

@@ -13,7 +13,7 @@ use crate::config::mask;
 use crate::config::schedule::Window;
 use crate::config::source::{KeyPath, Segment};
 use crate::config::suggest::{list, nearest};
-use crate::config::{alerts, duration, findings, http, percent, rate, schema, size};
+use crate::config::{alerts, duration, findings, http, listen, percent, rate, schema, size, smtp};
 
 /// A schema, ready to compare with.
 #[derive(Debug)]
@@ -57,6 +57,9 @@ impl Shape {
             .with_format(schema::ORIGIN, |text: &str| text.parse::<http::Origin>().is_ok())
             .with_format(schema::SERVER, |text: &str| text.parse::<http::Server>().is_ok())
             .with_format(schema::NETWORK, |text: &str| text.parse::<http::Network>().is_ok())
+            .with_format(schema::SENDER, |text: &str| text.parse::<smtp::Address>().is_ok())
+            .with_format(schema::RECIPIENT, |text: &str| text.parse::<smtp::Recipient>().is_ok())
+            .with_format(schema::LISTEN, |text: &str| text.parse::<listen::ListenAddress>().is_ok())
             .with_format(schema::DAY, |text: &str| findings::day(text).is_ok())
             .with_format(schema::PERCENT, |text: &str| text.parse::<percent::Percent>().is_ok())
             .with_format(schema::TIME, |text: &str| text.parse::<alerts::TimeOfDay>().is_ok())
@@ -117,6 +120,9 @@ impl Shape {
                     schema::ORIGIN => text.parse::<http::Origin>().err(),
                     schema::SERVER => text.parse::<http::Server>().err(),
                     schema::NETWORK => text.parse::<http::Network>().err(),
+                    schema::SENDER => text.parse::<smtp::Address>().err(),
+                    schema::RECIPIENT => text.parse::<smtp::Recipient>().err(),
+                    schema::LISTEN => text.parse::<listen::ListenAddress>().err(),
                     schema::DAY => findings::day(text).err(),
                     schema::PERCENT => text.parse::<percent::Percent>().err(),
                     schema::SIZE => text.parse::<size::Size>().err(),

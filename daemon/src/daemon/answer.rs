@@ -9,6 +9,7 @@ use crate::command::{CommandError, NextSlot, Running, Status, TaskStatus};
 use crate::config::load::Task;
 use crate::outcome::Outcome;
 use crate::record::Phase;
+use crate::record::consent::ConsentNews;
 use crate::record::finding::IgnoredFinding;
 use crate::record::outbox::{Enqueued, NewMessage};
 use crate::stats::Keeping;
@@ -126,20 +127,31 @@ impl Dispatcher {
     /// Puts a message into the outbox.
     pub(super) fn enqueue(
         &self,
-        origin: &'static str,
+        origin: String,
         message: NewMessage,
         by: String,
         reply: oneshot::Sender<Result<Enqueued, CommandError>>,
     ) {
         let store = self.runner.store.clone();
         let work = async move {
-            let enqueued = store.outbox_enqueue(origin, vec![message], clock::now()).await?.pop();
+            let enqueued = store.outbox_enqueue(&origin, vec![message], clock::now()).await?.pop();
             // As many answers come as messages went.
             let enqueued = enqueued.ok_or(StoreError::Closed)?;
             tracing::debug!(message = %enqueued.id, outcome = ?enqueued.outcome, %by, "a message was enqueued");
             Ok(enqueued)
         };
         have_done(work, reply);
+    }
+
+    /// Takes in what a provider tells of users' consents.
+    pub(super) fn consents(
+        &self,
+        account: String,
+        news: Vec<ConsentNews>,
+        reply: oneshot::Sender<Result<u64, CommandError>>,
+    ) {
+        let store = self.runner.store.clone();
+        have_done(async move { store.consent_news(&account, news, clock::now()).await }, reply);
     }
 
     /// Sends dead messages again.

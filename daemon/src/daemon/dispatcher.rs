@@ -31,6 +31,7 @@ use crate::run::cancel::{Cancel, Reason};
 use crate::run::execute::{Ended, Job, Tally, host_bug, retry_after};
 use crate::schedule::Seed;
 use crate::schedule::timetable::Timetable;
+use crate::server::listen::{Listener, Prepared};
 use crate::store::{Next, Retention, StoreError, Transition};
 
 /// How long guests get to notice that the daemon stops, after the deadline.
@@ -61,8 +62,8 @@ pub(super) enum Note {
     Alerted(Box<Stepped>, alerts::Waiting),
     /// The digest of that moment is in the outbox.
     Digested(Timestamp),
-    /// A configuration was loaded.
-    Loaded(Result<Box<Loaded>, String>, reconfigure::Waiting),
+    /// A configuration was loaded, and what it listens to prepared.
+    Loaded(Result<Box<(Loaded, Prepared)>, String>, reconfigure::Waiting),
 }
 
 /// A run under way.
@@ -100,6 +101,7 @@ pub(super) struct Dispatcher {
     pub(super) notes: mpsc::UnboundedSender<Note>,
     inbox: mpsc::UnboundedReceiver<Note>,
     pub(super) outbox: Outbox,
+    pub(super) listener: Listener,
     pub(super) alerts: Alerts,
     pub(super) digests: Digests,
     pruned: Timestamp,
@@ -113,6 +115,7 @@ impl Dispatcher {
         loaded: Loaded,
         runner: Runner,
         commands: mpsc::Receiver<Command>,
+        listener: Listener,
     ) -> Result<Self, DaemonError> {
         let kernel = |what| move |error: String| DaemonError::Kernel { what, error };
         let (notes, inbox) = mpsc::unbounded_channel();
@@ -140,6 +143,7 @@ impl Dispatcher {
             notes,
             inbox,
             outbox: Outbox::default(),
+            listener,
             alerts: Alerts::default(),
             digests: Digests::default(),
             pruned: Timestamp(0),
@@ -184,8 +188,8 @@ impl Dispatcher {
         }
     }
 
-    /// Runs until it is told to stop, and every run is over or left in the journal.
-    pub(super) async fn run(mut self, mut signals: Signals) {
+    /// Runs until it is told to stop, and every run is over or left in the journal. Gives back what is still listened to.
+    pub(super) async fn run(mut self, mut signals: Signals) -> Listener {
         let mut watchdog = sd_notify::watchdog_enabled().map(|every| tokio::time::interval(every / 2));
         loop {
             self.start_runs();
@@ -217,6 +221,7 @@ impl Dispatcher {
             }
         }
         self.stop(&mut signals).await;
+        self.listener
     }
 
     fn wake(&mut self, wake: Wake) {
@@ -377,6 +382,7 @@ impl Dispatcher {
             }
             Command::TestAlert { by, reply } => self.test_alert(&by, reply),
             Command::Digest { since_ms, all, reply } => self.write_digest(since_ms, all, reply),
+            Command::Consents { account, news, reply } => self.consents(account, news, reply),
             Command::Reload(reply) => self.reload(vec![reply]),
         }
     }
@@ -403,9 +409,11 @@ impl Dispatcher {
         self.prune_outbox(now);
         let (store, keep) = (self.runner.store.clone(), self.loaded.config.settings.keep_history);
         let state_dir = Arc::clone(&self.runner.state_dir);
+        let consents = i64::try_from(self.loaded.config.settings.keep_consents.as_millis()).unwrap_or(i64::MAX);
         tokio::spawn(async move {
             let pruned = async {
                 store.prune(now, &Retention { keep, keep_runs: KEEP_RUNS }).await?;
+                store.consent_prune(Timestamp(now.0.saturating_sub(consents)), now).await?;
                 // A plan lasts as long as its run is known.
                 for run in removal::kept_runs(&state_dir) {
                     if store.read().run(&RunId(run.as_str().into())).await?.is_none() {

@@ -16,6 +16,7 @@ use crate::config::diff::diff;
 use crate::config::load::Task;
 use crate::memory;
 use crate::reload::Watched;
+use crate::server::listen::{Prepared, prepare};
 
 /// How long a folder has to be quiet before what changed in it is looked at: editors and package managers write in steps.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -67,15 +68,25 @@ impl Dispatcher {
         }
         let (dir, sandbox) = (self.config_dir.clone(), self.runner.sandbox.clone());
         let (plugins, notes) = (self.loaded.plugins().clone(), self.notes.clone());
+        let listening = self.listener.address();
         tokio::task::spawn_blocking(move || {
-            let loaded = validate(&dir).and_then(|config| Loaded::compile(config, &sandbox, &plugins)).map(Box::new);
-            let _ = notes.send(Note::Loaded(loaded, replies));
+            let load = || {
+                let loaded = validate(&dir).and_then(|config| Loaded::compile(config, &sandbox, &plugins))?;
+                let settings = loaded.config.settings.listen.as_ref();
+                let prepared = prepare(settings, &dir, listening).map_err(|error| error.to_string())?;
+                Ok(Box::new((loaded, prepared)))
+            };
+            let _ = notes.send(Note::Loaded(load(), replies));
         });
     }
 
-    pub(super) fn take_over(&mut self, loaded: Result<Box<Loaded>, String>, replies: Waiting) {
+    pub(super) fn take_over(&mut self, loaded: Result<Box<(Loaded, Prepared)>, String>, replies: Waiting) {
         self.loading = false;
-        let result = loaded.map(|loaded| self.swap(*loaded));
+        let result = loaded.and_then(|loaded| {
+            let (loaded, prepared) = *loaded;
+            self.listener.take_over(prepared).map_err(|error| format!("the address cannot be listened to: {error}"))?;
+            Ok(self.swap(loaded))
+        });
         match &result {
             Ok(Reloaded { added, removed, changed })
                 if added.is_empty() && removed.is_empty() && changed.is_empty() => {}

@@ -25,8 +25,10 @@ pub const CAPABILITIES: &[(&str, &[&str])] = &[
     ("journal", &[]),
     ("metrics", &[]),
     ("outbox", &["enqueue", "deliver"]),
+    ("consents", &[]),
     ("repository", &["append", "list", "prune", "check", "restore"]),
     ("secrets", &["fill", "sign"]),
+    ("smtp", &[]),
     ("sql", &["read", "write", "remove", "maintain"]),
     ("state", &[]),
     (

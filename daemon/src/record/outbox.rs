@@ -84,6 +84,16 @@ impl Priority {
     /// All, the first first.
     pub const ALL: [Self; 4] = [Self::Urgent, Self::High, Self::Normal, Self::Low];
 
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Urgent => "urgent",
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+
     /// Its place in the order, from 0.
     pub fn place(self) -> u32 {
         match self {
@@ -190,6 +200,17 @@ impl NewMessage {
     }
 }
 
+/// The origin of what a program gives over the control socket.
+pub const API: &str = "api";
+
+/// The origin of what people give by the command line.
+pub const CLI: &str = "cli";
+
+/// The origin of what a client gives over TCP. No task can be called so.
+pub fn client_origin(client: &str) -> String {
+    format!("{API}:{client}")
+}
+
 /// Whether `name` can be that of a channel.
 pub fn is_channel(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len())
@@ -201,7 +222,7 @@ pub fn is_channel(name: &str) -> bool {
 pub struct Message {
     /// Its identifier, a ULID: messages sort by the time at which they came.
     pub id: String,
-    /// Who gave it: the name of a task, `cli` or `api`.
+    /// Who gave it: the name of a task, `cli`, `api`, or `api:` and the name of a client.
     pub origin: String,
     /// Idempotency key.
     pub key: Option<String>,

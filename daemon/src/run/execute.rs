@@ -125,6 +125,7 @@ impl Runner {
                 (Outcome::Interrupted { message: format!("the journal could not be written: {error}") }, None)
             })),
         };
+        shared.smtp.close().await;
         shared.ledger.settle().await;
         shared.outbox.release(&self.store).await;
         // What is missing was not made, or is somebody's open file that goes with its last handle.

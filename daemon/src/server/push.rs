@@ -8,11 +8,11 @@ use serde::Deserialize;
 use super::ServerState;
 use super::peer::Peer;
 use super::reply::{ApiError, Asked, Named, Reply, Told};
-use crate::api::{ErrorCode, MessageDetail, Messages, PushRequest, ResendRequest, Resent};
+use crate::api::{Consents, ErrorCode, MessageDetail, Messages, PushRequest, ResendRequest, Resent};
 use crate::clock;
 use crate::command::Command;
 use crate::record::outbox::{EnqueueOutcome, Enqueued, Message, MessageState, NewMessage};
-use crate::store::{MessageFilter, Resend, StoreError};
+use crate::store::{ConsentFilter, MessageFilter, Resend, StoreError};
 
 /// Messages that are given when the question names no number, and the most that one answer holds.
 const MESSAGES: (u32, u32) = (50, 1_000);
@@ -30,15 +30,43 @@ pub(super) async fn send(
     headers: HeaderMap,
     Told(request): Told<PushRequest>,
 ) -> Result<(StatusCode, Json<Enqueued>), ApiError> {
-    let PushRequest { origin, channels, priority, not_before, expires, content } = request;
-    let bad = |message: String| ApiError::new(ErrorCode::BadRequest, message);
-    let unreadable = |_| bad("the header Idempotency-Key takes visible ASCII characters only".to_owned());
-    let key = headers.get(KEY).map(|key| key.to_str().map(str::to_owned)).transpose().map_err(unreadable)?;
+    let origin = request.origin.name().to_owned();
+    let asked = Enqueuing { origin, by: peer.by(), key: key(&headers)?, largest: LARGEST };
+    enqueue(&state, asked, request).await
+}
+
+/// Who gives a message, and what about it does not stand in the request.
+pub(super) struct Enqueuing {
+    /// Whose idempotency keys count.
+    pub(super) origin: String,
+    /// For the log.
+    pub(super) by: String,
+    /// The idempotency key.
+    pub(super) key: Option<String>,
+    /// The largest message, in bytes.
+    pub(super) largest: u64,
+}
+
+/// The idempotency key that a request names.
+pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let unreadable = |_| {
+        ApiError::new(ErrorCode::BadRequest, "the header Idempotency-Key takes visible ASCII characters only")
+    };
+    headers.get(KEY).map(|key| key.to_str().map(str::to_owned)).transpose().map_err(unreadable)
+}
+
+/// Puts a message into the outbox, whoever gives it.
+pub(super) async fn enqueue(
+    state: &ServerState,
+    asked: Enqueuing,
+    request: PushRequest,
+) -> Result<(StatusCode, Json<Enqueued>), ApiError> {
+    let Enqueuing { origin, by, key, largest } = asked;
+    let PushRequest { origin: _, channels, priority, not_before, expires, content } = request;
     let message = NewMessage { key, channels, priority, not_before, expires, content };
-    if let Some(wrong) = message.wrong(LARGEST, clock::now()) {
-        return Err(bad(format!("the message cannot be taken in: {wrong}")));
+    if let Some(wrong) = message.wrong(largest, clock::now()) {
+        return Err(ApiError::new(ErrorCode::BadRequest, format!("the message cannot be taken in: {wrong}")));
     }
-    let (origin, by) = (origin.name(), peer.by());
     let message = Box::new(message);
     let enqueued = state.ask(|reply| Command::Enqueue { origin, message, by, reply }).await??;
     match enqueued.outcome {
@@ -77,6 +105,28 @@ pub(super) async fn list(State(state): State<ServerState>, Asked(query): Asked<M
     let next = messages.last().filter(|_| more).map(|message| message.id.clone());
     let channels = state.journal.outbox_counts(clock::now()).await?;
     Ok(Json(Messages { messages, channels, next }))
+}
+
+/// Whose consents.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConsentQuery {
+    account: Option<String>,
+    user: Option<String>,
+    template: Option<String>,
+    limit: Option<u32>,
+}
+
+/// `GET /v1/push/consents?account=&user=&template=&limit=`
+pub(super) async fn consents(State(state): State<ServerState>, Asked(query): Asked<ConsentQuery>) -> Reply<Consents> {
+    let ConsentQuery { account, user, template, limit } = query;
+    let limit = limit.unwrap_or(MESSAGES.0).min(MESSAGES.1);
+    let filter = ConsentFilter { account, user, template };
+    let mut consents = state.journal.consents(&filter, limit.saturating_add(1)).await?;
+    let more = consents.len() > limit as usize;
+    consents.truncate(limit as usize);
+    let templates = state.journal.consent_templates(&filter).await?;
+    Ok(Json(Consents { consents, templates, more }))
 }
 
 /// `GET /v1/push/{id}`

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
@@ -19,21 +19,39 @@ pub(super) type Reply<T> = Result<Json<T>, ApiError>;
 
 /// An answer that is not 2xx.
 #[derive(Debug)]
-pub(super) struct ApiError(ErrorBody);
+pub(super) struct ApiError {
+    body: ErrorBody,
+    /// Seconds after which it may be tried again.
+    retry_after: Option<u64>,
+}
 
 impl ApiError {
     pub(super) fn new(error: ErrorCode, message: impl Into<String>) -> Self {
-        Self(ErrorBody { error, message: message.into() })
+        Self { body: ErrorBody { error, message: message.into() }, retry_after: None }
+    }
+
+    /// May be tried again after so many seconds.
+    pub(super) fn after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let Self { body, retry_after } = self;
+        let status = StatusCode::from_u16(body.error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if status.is_server_error() {
-            tracing::warn!(status = status.as_u16(), "a request was not answered: {}", self.0.message);
+            tracing::warn!(status = status.as_u16(), "a request was not answered: {}", body.message);
         }
-        (status, Json(self.0)).into_response()
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests against real files.
 
 mod alerts;
+mod consent;
 mod crash;
 mod group;
 mod opening;

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::apply;
+use super::consent;
 use super::error::{StateError, StoreError};
 use super::lock::StateLock;
 use super::log_buffer::LogBuffer;
@@ -48,6 +49,10 @@ pub(super) enum Request {
         ask: Ask,
         answer: Answer<Told>,
     },
+    Consents {
+        ask: consent::Ask,
+        answer: Answer<consent::Told>,
+    },
     Remove {
         statement: Statement<'static>,
         answer: Answer<u64>,
@@ -73,6 +78,7 @@ enum Done {
     Rows(u64),
     State(Result<(), StateError>),
     Outbox(Told),
+    Consents(consent::Told),
 }
 
 pub(super) struct Writer {
@@ -309,6 +315,7 @@ impl Writer {
                 state::apply(connection, task, writes, *limit_bytes).await.map(Done::State)
             }
             Request::Outbox { ask, .. } => ask.apply(connection).await.map(Done::Outbox),
+            Request::Consents { ask, .. } => ask.apply(connection).await.map(Done::Consents),
             #[cfg(test)]
             Request::Sql { sql, .. } => {
                 sqlx::query(*sql).execute(connection).await.map(|done| Done::Rows(done.rows_affected()))
@@ -359,7 +366,7 @@ impl Request {
         let rows = |done: Result<Done, StoreError>| {
             done.map(|done| match done {
                 Done::Rows(rows) => rows,
-                Done::State(_) | Done::Outbox(_) => 0,
+                Done::State(_) | Done::Outbox(_) | Done::Consents(_) => 0,
             })
         };
         let _gone = match self {
@@ -367,14 +374,20 @@ impl Request {
             Self::State { answer, .. } => answer
                 .send(match done {
                     Ok(Done::State(done)) => done,
-                    Ok(Done::Rows(_) | Done::Outbox(_)) => Ok(()),
+                    Ok(Done::Rows(_) | Done::Outbox(_) | Done::Consents(_)) => Ok(()),
                     Err(error) => Err(error.into()),
                 })
                 .is_err(),
             Self::Outbox { answer, .. } => answer
                 .send(done.map(|done| match done {
                     Done::Outbox(told) => told,
-                    Done::Rows(_) | Done::State(_) => Told::Rows(0),
+                    Done::Rows(_) | Done::State(_) | Done::Consents(_) => Told::Rows(0),
+                }))
+                .is_err(),
+            Self::Consents { answer, .. } => answer
+                .send(done.map(|done| match done {
+                    Done::Consents(told) => told,
+                    Done::Rows(_) | Done::State(_) | Done::Outbox(_) => consent::Told::Done,
                 }))
                 .is_err(),
             Self::Remove { answer, .. } => answer.send(rows(done)).is_err(),

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, json_schema};
 use serde::Deserialize;
 use upkeep_channel::dingtalk::DingTalk;
 use upkeep_channel::feishu::Feishu;
+use upkeep_channel::mail::MailSettings;
 use upkeep_channel::ntfy::Ntfy;
 use upkeep_channel::webhook::Webhook;
 use upkeep_channel::wechat::{service, subscribe};
@@ -14,6 +15,8 @@ use upkeep_channel::wecom::WeCom;
 use upkeep_channel::{Limit, Retry, Settings};
 use upkeep_plugin::config::Span;
 use upkeep_plugin::{Error, Result};
+
+use crate::consent::Use;
 
 /// Delivers messages.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -53,6 +56,16 @@ pub(crate) struct ChannelSettings {
     /// Customer-service messages of a mini-program of WeChat.
     #[serde(default)]
     wechat_service: Option<service::Service>,
+    /// Mail, by a server of `[grant.smtp]`.
+    #[serde(default)]
+    mail: Option<Post>,
+    /// Whether WeChat's subscribe messages ask the ledger of consents first; for `require` and `advise` the task file has to grant
+    /// `consents`.
+    #[serde(default)]
+    consents: Use,
+    /// The appid whose users they are.
+    #[serde(default)]
+    account: Option<String>,
     /// Whether what is beyond the rate is merged into one message; by default for the robots of WeCom, DingTalk and Feishu.
     #[serde(default)]
     digest: Option<bool>,
@@ -66,16 +79,51 @@ pub(crate) struct ChannelSettings {
     #[serde(default = "two_hundred")]
     #[schemars(range(min = 1, max = 1_000))]
     batch: u32,
-    /// Requests at the same time; by default 32, for robots and ntfy 4.
+    /// Requests at the same time; by default 32, for mail 16, for robots and ntfy 4.
     #[serde(default)]
     #[schemars(range(min = 1, max = 128))]
     concurrency: Option<u32>,
-    /// How long a provider may take for an answer.
+    /// How long a provider may take for an answer; of mail servers `[grant.smtp]` says it.
     #[serde(default = "ten_seconds")]
     timeout: Span,
     /// How long the channel is left alone when it does not work at all: a key that is wrong, a server that is down.
     #[serde(default = "ten_minutes")]
     pause: Span,
+}
+
+/// A channel of mail. Who may be the sender and who may get mail stands in `[grant.smtp]`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Post {
+    /// The server, by its name there.
+    pub(crate) server: String,
+    /// The address of the sender.
+    pub(crate) from: String,
+    /// What is shown with it.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
+    /// Who gets messages that name nobody.
+    #[serde(default)]
+    pub(crate) to: Vec<String>,
+    /// What subjects begin with, such as `[web-1]`.
+    #[serde(default)]
+    pub(crate) prefix: String,
+}
+
+impl Post {
+    /// What the mails of this channel have in common.
+    pub(crate) fn settings(&self) -> MailSettings {
+        MailSettings { to: self.to.clone(), prefix: self.prefix.clone() }
+    }
+}
+
+/// What a channel is.
+#[derive(Debug, Clone)]
+pub(crate) enum Kind {
+    /// A provider that is asked over HTTP.
+    Requests(Settings),
+    /// A mail server.
+    Mails(Post),
 }
 
 /// So many within any time of this length.
@@ -128,7 +176,8 @@ fn two_hundred() -> u32 {
 }
 
 /// Keys of which each channel has one.
-const KINDS: [&str; 7] = ["wecom", "dingtalk", "feishu", "ntfy", "webhook", "wechat_subscribe", "wechat_service"];
+const KINDS: [&str; 8] =
+    ["wecom", "dingtalk", "feishu", "ntfy", "webhook", "wechat_subscribe", "wechat_service", "mail"];
 
 /// So that `upkeep check` tells, and `upkeep plugin inspect` shows what stands in each kind.
 fn of_one_kind(schema: &mut Schema) {
@@ -154,7 +203,11 @@ fn of_one_kind(schema: &mut Schema) {
 #[derive(Debug, Clone)]
 pub(crate) struct Channel {
     pub(crate) name: String,
-    pub(crate) settings: Settings,
+    pub(crate) kind: Kind,
+    /// What the ledger of consents has to say.
+    pub(crate) consents: Use,
+    /// The appid whose users they are.
+    pub(crate) account: String,
     /// Whether messages beyond the rate are merged.
     pub(crate) digest: bool,
     pub(crate) limits: Vec<Limit>,
@@ -167,12 +220,7 @@ pub(crate) struct Channel {
 }
 
 impl Push {
-    /// What the schema does not say.
-    pub(crate) fn check(&self) -> Result<()> {
-        self.channels().map(drop)
-    }
-
-    /// The channels, by name.
+    /// The channels, by name; or what is wrong with them that the schema does not say.
     pub(crate) fn channels(&self) -> Result<Vec<Channel>> {
         if !(1_000..=1_800_000).contains(&self.longest_run.0) {
             return Err(Error::config("`longest_run` is a second to half an hour"));
@@ -190,7 +238,7 @@ impl ChannelSettings {
         if name.is_empty() || name.len() > 64 || !name.bytes().all(can_be_name) {
             return Err("a name has 1 to 64 small letters, digits, `-` and `_`".to_owned());
         }
-        let kinds = [
+        let requests = [
             self.wecom.clone().map(Settings::WeCom),
             self.dingtalk.clone().map(Settings::DingTalk),
             self.feishu.clone().map(Settings::Feishu),
@@ -199,15 +247,27 @@ impl ChannelSettings {
             self.wechat_subscribe.clone().map(Settings::WechatSubscribe),
             self.wechat_service.clone().map(Settings::WechatService),
         ];
-        let mut kinds: Vec<Settings> = kinds.into_iter().flatten().collect();
-        let (Some(settings), true) = (kinds.pop(), kinds.is_empty()) else {
+        let mails = self.mail.clone().map(Kind::Mails);
+        let mut kinds: Vec<Kind> = requests.into_iter().flatten().map(Kind::Requests).chain(mails).collect();
+        let (Some(kind), true) = (kinds.pop(), kinds.is_empty()) else {
             return Err(format!("it has to have exactly one of {}", KINDS.map(|it| format!("`{it}`")).join(", ")));
         };
-        let is_robot = matches!(settings, Settings::WeCom(_) | Settings::DingTalk(_) | Settings::Feishu(_));
-        let to_one = matches!(settings, Settings::WechatSubscribe(_) | Settings::WechatService(_));
+        use Settings::{DingTalk, Feishu, Ntfy, WeCom, WechatService, WechatSubscribe};
+        let is_robot = matches!(kind, Kind::Requests(WeCom(_) | DingTalk(_) | Feishu(_)));
+        let to_one = matches!(kind, Kind::Requests(WechatSubscribe(_) | WechatService(_)));
         if to_one && self.digest == Some(true) {
             return Err("`digest` has no meaning for messages that go to one user each".to_owned());
         }
+        let account = match (&self.account, self.consents, &kind) {
+            (_, Use::Require | Use::Advise, other) if !matches!(other, Kind::Requests(WechatSubscribe(_))) => {
+                return Err("`consents` has a meaning for `wechat_subscribe` alone".to_owned());
+            }
+            (None, Use::Require | Use::Advise, _) => {
+                return Err("`consents` needs an `account`: the appid, as in `grant.consents.accounts`".to_owned());
+            }
+            (Some(_), Use::Off, _) => return Err("`account` has a meaning with `consents` alone".to_owned()),
+            (account, _, _) => account.clone().unwrap_or_default(),
+        };
         let limits = match &self.rate {
             Some(limits) => {
                 if let Some(wrong) = limits.iter().find(|it| it.count == 0 || it.per.0 < 1_000) {
@@ -218,16 +278,26 @@ impl ChannelSettings {
                 }
                 limits.iter().map(|it| Limit { count: it.count, window: it.per.0 }).collect()
             }
-            None => upkeep_channel::rate(&settings).limits.to_vec(),
+            None => match &kind {
+                Kind::Requests(settings) => upkeep_channel::rate(settings).limits.to_vec(),
+                Kind::Mails(_) => Vec::new(),
+            },
         };
         if !(1_000..=600_000).contains(&self.timeout.0) {
             return Err("`timeout` is a second to ten minutes".to_owned());
         }
         let RetrySettings { first, longest, tries, within } = &self.retry;
-        let few = if is_robot || matches!(settings, Settings::Ntfy(_)) { 4 } else { 32 };
+        let few = match &kind {
+            Kind::Mails(_) => 16,
+            Kind::Requests(Ntfy(_)) => 4,
+            Kind::Requests(_) if is_robot => 4,
+            Kind::Requests(_) => 32,
+        };
         Ok(Channel {
             name: name.to_owned(),
-            settings,
+            kind,
+            consents: self.consents,
+            account,
             digest: self.digest.unwrap_or(is_robot),
             limits,
             retry: Retry { first: first.0, longest: longest.0, tries: (*tries).max(1), within: within.0 },

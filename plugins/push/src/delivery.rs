@@ -13,11 +13,14 @@ use upkeep_plugin::http::{self, InFlight};
 use upkeep_plugin::outbox::{self, Claimed, Outcome as Became, Settlement};
 use upkeep_plugin::{HostError, HostResult, Result, clock, info, warn};
 
-use crate::Tallies;
-use crate::config::Push;
+use crate::config::{Channel, Kind, Push};
+use crate::consent::Consents;
 use crate::lane::Lane;
 use crate::letter::{Letter, Unwritten};
 use crate::report;
+use crate::{Tallies, Work};
+
+mod mails;
 
 /// Bytes of an answer that are looked at.
 const MOST_OF_ANSWER: usize = 64 * 1024;
@@ -40,8 +43,12 @@ const LEASE_BEYOND: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Delivery {
     lanes: Vec<Lane>,
+    /// Channels that others deliver.
+    others: Vec<String>,
     flying: InFlight<Flying>,
     settled: Vec<Settlement>,
+    /// Consents of users.
+    consents: Consents,
     /// When outcomes were written down last, milliseconds since 1970.
     settled_at: i64,
     lease: Duration,
@@ -59,16 +66,23 @@ struct Flying {
 }
 
 impl Delivery {
-    pub(crate) fn new(push: &Push) -> Result<Self> {
+    /// The part of the channels that this work is about.
+    pub(crate) fn new(push: &Push, work: &Work) -> Result<Self> {
         let now = clock::now();
-        let channels = push.channels()?;
+        let is_part = |channel: &Channel| match (work, &channel.kind) {
+            (Work::Requests, kind) => matches!(kind, Kind::Requests(_)),
+            (Work::Mails(name), _) => channel.name == *name,
+        };
+        let (channels, others): (Vec<Channel>, Vec<Channel>) = push.channels()?.into_iter().partition(is_part);
         let slowest = channels.iter().map(|it| it.timeout).max().unwrap_or_default();
         let lanes = channels.into_iter().map(|it| Lane::open(it, now)).collect::<HostResult<Vec<_>>>()?;
         let span = Duration::from_millis(push.longest_run.0.unsigned_abs());
         Ok(Self {
             lanes,
+            others: others.into_iter().map(|it| it.name).collect(),
             flying: InFlight::new(MOST_OF_ANSWER),
             settled: Vec::new(),
+            consents: Consents::default(),
             settled_at: now,
             lease: span + slowest + LEASE_BEYOND,
             until: now.saturating_add(push.longest_run.0),
@@ -107,6 +121,11 @@ impl Delivery {
                 self.settled_at = now;
             }
         }
+        self.tallies()
+    }
+
+    /// What was done, when it is over.
+    fn tallies(self) -> Result<Tallies> {
         let mut tallies = BTreeMap::new();
         for lane in self.lanes {
             lane.allowance.close()?;
@@ -122,7 +141,7 @@ impl Delivery {
         let mut strangers = false;
         for counts in outbox::count()?.into_iter().filter(|it| it.due > 0 && it.paused_until.is_none()) {
             let Some(at) = self.lanes.iter().position(|it| it.channel.name == counts.channel) else {
-                strangers = true;
+                strangers |= !self.others.contains(&counts.channel);
                 continue;
             };
             let lane = &mut self.lanes[at];
@@ -149,7 +168,9 @@ impl Delivery {
 
     /// Messages for channels that there are not go down their chains.
     fn refuse_unknown(&mut self) -> Result<()> {
-        let known: Vec<&str> = self.lanes.iter().map(|it| it.channel.name.as_str()).collect();
+        let own = self.lanes.iter().map(|it| &it.channel.name);
+        let mut known: Vec<&str> = own.chain(&self.others).map(String::as_str).collect();
+        known.sort_unstable();
         for counts in outbox::count()?.into_iter().filter(|it| it.due > 0 && !known.contains(&it.channel.as_str())) {
             let reason = format!("there is no channel `{}`; there is {}", counts.channel, known.join(", "));
             loop {
@@ -166,6 +187,13 @@ impl Delivery {
 
     /// Lets requests of a channel go, as many as may be under way.
     fn send(&mut self, at: usize, now: i64) -> Result<()> {
+        // What is refused before it leaves makes room for what is behind it.
+        while self.send_some(at, now)? {}
+        Ok(())
+    }
+
+    /// Whether nothing of it left, though something could.
+    fn send_some(&mut self, at: usize, now: i64) -> Result<bool> {
         let room = MOST_FLYING.saturating_sub(self.flying.len());
         let lane = &mut self.lanes[at];
         let most = lane.width.saturating_sub(lane.flying).min(room).min(lane.queue.len());
@@ -177,7 +205,26 @@ impl Delivery {
                 Err(why) => unwritten.push((letter, why)),
             }
         }
-        // Durable before anything leaves.
+        // Both are durable before anything leaves.
+        let asking: Vec<&Claimed> = written.iter().flat_map(|(_, letter, _): &(_, Letter, _)| &letter.messages).collect();
+        let consented = match self.consents.take(&lane.channel, &asking) {
+            Ok(consented) => consented,
+            Err(HostError::Denied(why)) => {
+                unwritten.extend(written.drain(..).map(|(_, letter, _)| (letter, Unwritten::Channel(why.clone()))));
+                Vec::new()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if consented.iter().any(Option::is_some) {
+            // Each of these letters is one message: what is for one user is never merged.
+            for (one, why) in std::mem::take(&mut written).into_iter().zip(consented) {
+                match why {
+                    None => written.push(one),
+                    Some(why) => unwritten.push((one.1, Unwritten::Unwanted(why))),
+                }
+            }
+        }
+        let none_left = most > 0 && written.is_empty();
         let count = if written.is_empty() { 0 } else { lane.allowance.depart(now, written.len())? };
         for (_, letter, _) in written.drain(count..).rev() {
             lane.queue.push_front(letter);
@@ -191,17 +238,21 @@ impl Delivery {
                 Unwritten::Refused(refused) => {
                     self.refuse(at, &letter, None, &refused.to_string(), now);
                 }
+                Unwritten::Unwanted(why) => self.refuse(at, &letter, None, &why, now),
                 Unwritten::Channel(why) => self.fail(at, &letter, None, &why, now)?,
                 Unwritten::Later(why) => self.put_off(at, &letter, None, None, &why, now)?,
             }
         }
         let lane = &mut self.lanes[at];
+        if none_left {
+            return Ok(!lane.queue.is_empty());
+        }
         if lane.flying == 0 && !lane.queue.is_empty() && most > 0 && count == 0 {
             // The clock was set back: nothing leaves for a while.
             lane.look = lane.allowance.next(now);
             self.put_back(at, now);
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Takes in what became of a request.
@@ -218,6 +269,7 @@ impl Delivery {
                 info!("{why}");
                 self.until = now;
                 self.settled.extend(letter.messages.iter().map(|it| it.settle(Became::Untried(now))));
+                letter.messages.iter().for_each(|it| self.consents.unsent(it));
                 return Ok(());
             }
             Err(HostError::Invalid(why)) => {
@@ -234,7 +286,8 @@ impl Delivery {
             .map(|(name, value)| (name.clone(), String::from_utf8_lossy(value).into_owned()))
             .collect();
         let heard = Answer { status: answer.status, headers: &headers, body: &answer.body };
-        match outcome(&lane.channel.settings, &heard, now) {
+        let Kind::Requests(settings) = &lane.channel.kind else { return Ok(()) };
+        match outcome(settings, &heard, now) {
             Outcome::Accepted { id: theirs } => {
                 lane.widen();
                 let count = letter.messages.len() as u64;
@@ -257,6 +310,7 @@ impl Delivery {
                 let count = letter.messages.len() as u64;
                 lane.tally.put_off += count;
                 let reason_text = reason.to_string();
+                letter.messages.iter().for_each(|it| self.consents.unsent(it));
                 self.became(&letter, &Became::Retry(until), reason.code, Some(&reason_text), now);
                 self.close(at, until, &reason_text)?;
             }
@@ -283,6 +337,7 @@ impl Delivery {
             return;
         }
         lane.tally.refused += count;
+        letter.messages.iter().for_each(|it| self.consents.refused(&lane.channel, it, code));
         self.became(letter, &Became::Refused, code, Some(reason), now);
     }
 
@@ -293,6 +348,7 @@ impl Delivery {
         let is_first = lane.closed.is_none() && letter.messages.len() == 1;
         let until = lane.closed.unwrap_or_else(|| now.saturating_add(lane.channel.pause));
         for message in &letter.messages {
+            self.consents.unsent(message);
             let became = if message.last && !is_first { Became::Retry(until) } else { Became::Refused };
             match became {
                 Became::Refused => lane.tally.refused += 1,
@@ -360,6 +416,7 @@ impl Delivery {
     fn put_back(&mut self, at: usize, from: i64) {
         let queue = std::mem::take(&mut self.lanes[at].queue);
         let messages = queue.iter().flat_map(|letter| &letter.messages);
+        messages.clone().for_each(|it| self.consents.unsent(it));
         self.settled.extend(messages.map(|it| it.settle(Became::Untried(from))));
     }
 
@@ -368,6 +425,7 @@ impl Delivery {
         if self.settled.is_empty() {
             return Ok(());
         }
+        self.consents.tell()?;
         let settled = std::mem::take(&mut self.settled);
         if settled.iter().any(|it| matches!(it.outcome, Became::Refused)) {
             // There may be more for other channels now.

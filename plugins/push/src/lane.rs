@@ -7,7 +7,7 @@ use upkeep_plugin::HostResult;
 use upkeep_plugin::outbox::{self, Claimed};
 
 use crate::allowance::Allowance;
-use crate::config::Channel;
+use crate::config::{Channel, Kind};
 use crate::letter::Letter;
 use crate::report::Tally;
 
@@ -57,7 +57,17 @@ impl Lane {
         if claimed.len() < usize::try_from(most).unwrap_or(usize::MAX) {
             self.look = now + LOOK_AGAIN;
         }
-        self.queue = arranged(claimed, free, self.channel.digest);
+        self.queue = match &self.channel.kind {
+            // What goes to one address does not go to others.
+            Kind::Mails(_) if self.channel.digest => {
+                let (addressed, rest): (Vec<Claimed>, Vec<Claimed>) =
+                    claimed.into_iter().partition(|it| it.content.to.is_some());
+                let left = free.saturating_sub(addressed.len()).max(1);
+                let addressed = addressed.into_iter().map(|message| Letter::new(vec![message]));
+                addressed.chain(arranged(rest, left, true)).collect()
+            }
+            _ => arranged(claimed, free, self.channel.digest),
+        };
         Ok(())
     }
 

@@ -1,13 +1,14 @@
 //! What goes to a provider in one request: a message, or several as one.
 
 use upkeep_channel::part::{Piece, Signature};
-use upkeep_channel::{Message, Recipients, Refused, Template, WriteError, Written, merged, request};
+use upkeep_channel::{Message, Recipients, Refused, Template, WriteError, Written, digest, mail, merged, request};
 use upkeep_plugin::http::Request;
 use upkeep_plugin::outbox::{Claimed, Level};
 use upkeep_plugin::secrets::{Algorithm, Part, hmac_of};
+use upkeep_plugin::smtp::Mail;
 use upkeep_plugin::{HostError, HostResult};
 
-use crate::config::Channel;
+use crate::config::{Channel, Kind, Post};
 
 /// Messages that go in one request.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Letter {
 pub(crate) enum Unwritten {
     /// The message cannot be sent by this channel.
     Refused(Refused),
+    /// The user does not accept it.
+    Unwanted(String),
     /// The host does not sign, or the settings make no request.
     Channel(String),
     /// Not now.
@@ -37,14 +40,17 @@ impl Letter {
 
     /// The request, and what the one message is called that all of them are.
     pub(crate) fn write(&self, channel: &Channel, now: i64) -> Result<(Request, String), Unwritten> {
+        let Kind::Requests(settings) = &channel.kind else {
+            return Err(Unwritten::Channel("there are no requests to a mail server".to_owned()));
+        };
         let messages = self.messages.iter().map(message).collect::<Result<Vec<_>, _>>().map_err(Unwritten::Refused)?;
         let message = match &messages[..] {
             [one] => one.clone(),
             // A lane merges for channels alone that can.
-            several => merged(several, &channel.settings)
+            several => merged(several, settings)
                 .ok_or_else(|| Unwritten::Channel("messages of this channel cannot be merged".to_owned()))?,
         };
-        let asked = request(&message, &channel.settings, now).map_err(Unwritten::Refused)?;
+        let asked = request(&message, settings, now).map_err(Unwritten::Refused)?;
         let Written { method, url, headers, body } = asked.write(sign).map_err(|error| match error {
             WriteError::Unsigned(HostError::Unavailable(why) | HostError::Limit(why)) => Unwritten::Later(why),
             error => Unwritten::Channel(error.to_string()),
@@ -54,6 +60,34 @@ impl Letter {
             request = request.header(name, value);
         }
         Ok((request, message.id))
+    }
+}
+
+/// Bytes of a digest that goes by mail.
+const MOST_OF_DIGEST: usize = 64 * 1024;
+/// Tries of a message from which on a recipient that is refused for now does not keep it from the others.
+const TOGETHER: u32 = 3;
+
+impl Letter {
+    /// The mail, by a channel of mail.
+    pub(crate) fn mail(&self, post: &Post) -> Result<Mail, Refused> {
+        let messages = self.messages.iter().map(message).collect::<Result<Vec<_>, _>>()?;
+        let written = mail::mail(&digest(&messages, MOST_OF_DIGEST), &post.settings())?;
+        let mail::Mail { id, to, subject, text, html } = written;
+        let mut mail = Mail::new(id, &post.from).subject(subject).text(text).html(html);
+        if let Some(name) = &post.name {
+            mail = mail.name(name);
+        }
+        for recipient in to {
+            mail = mail.to(recipient);
+        }
+        let is_new = self.messages.iter().all(|it| it.tries < TOGETHER);
+        Ok(if is_new { mail.together() } else { mail })
+    }
+
+    /// Whether it says itself whom it is for.
+    pub(crate) fn is_addressed(&self) -> bool {
+        self.messages.iter().any(|it| it.content.to.is_some())
     }
 }
 

@@ -37,13 +37,21 @@ pub(crate) fn measure(channel: &str, tally: &Tally) -> HostResult<()> {
     Ok(())
 }
 
-/// The report of a run; nothing where nothing was due.
-pub(crate) fn report(done: Option<Result<Tallies, String>>) -> Result<Report> {
-    let tallies = match done {
-        None => return Ok(Report::new("nothing was due")),
-        Some(Err(why)) => return Ok(Report::new(why)),
-        Some(Ok(tallies)) => tallies,
-    };
+/// The report of a run, of what its steps came to.
+pub(crate) fn report(done: Vec<Result<Tallies, String>>) -> Result<Report> {
+    if done.is_empty() {
+        return Ok(Report::new("nothing was due"));
+    }
+    let (mut tallies, mut failed) = (Tallies::new(), Vec::new());
+    for step in done {
+        match step {
+            Ok(of_step) => tallies.extend(of_step),
+            Err(why) => failed.push(why),
+        }
+    }
+    if tallies.is_empty() {
+        return Ok(Report::new(failed.join("; ")));
+    }
     let sum = |of: fn(&Tally) -> u64| tallies.values().map(of).sum::<u64>();
     let (sent, refused, put_off) = (sum(|it| it.sent), sum(|it| it.refused), sum(|it| it.put_off));
     let mut parts = vec![format!("{} sent", counted(sent, "message"))];
@@ -58,6 +66,7 @@ pub(crate) fn report(done: Option<Result<Tallies, String>>) -> Result<Report> {
     if !paused.is_empty() {
         parts.push(format!("paused: {}", paused.join(", ")));
     }
+    parts.extend(failed);
     let mut table = Table::new("Channels", ["channel", "sent", "digests", "refused", "put off", "paused"]);
     for (name, tally) in tallies.iter().filter(|(_, it)| !it.is_empty()) {
         let Tally { sent, digests, refused, put_off, paused } = tally;

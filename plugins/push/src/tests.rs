@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use upkeep_plugin::consents;
 use upkeep_plugin::http::{Request, Response};
 use upkeep_plugin::outbox::{self, Message, Outcome};
 use upkeep_plugin::test::{Host, OutboxEntry};
@@ -299,7 +300,7 @@ fn wrong_configurations_say_what_is_right() {
     assert_eq!(
         error(r#"{ "channels": { "ops": {} } }"#),
         "channel `ops`: it has to have exactly one of `wecom`, `dingtalk`, `feishu`, `ntfy`, `webhook`, `wechat_subscribe`, \
-         `wechat_service`"
+         `wechat_service`, `mail`"
     );
     assert_eq!(
         error(r#"{ "channels": { "Ops": { "wecom": { "key": "k" } } } }"#),
@@ -313,5 +314,114 @@ fn wrong_configurations_say_what_is_right() {
         error(r#"{ "channels": { "x": { "wecom": { "key": "k" }, "rate": [{ "count": 0, "per": "1m" }] } } }"#),
         "channel `x`: `rate` is at least one message, and per a second or more, not 0 per 1m"
     );
+    let shop = SHOP.replace("shop-token", "t");
+    assert_eq!(
+        error(&shop.replace(r#", "account": "wx1""#, "")),
+        "channel `shop`: `consents` needs an `account`: the appid, as in `grant.consents.accounts`"
+    );
+    assert_eq!(
+        error(&shop.replace(r#""consents": "require", "#, "")),
+        "channel `shop`: `account` has a meaning with `consents` alone"
+    );
+    assert_eq!(
+        error(r#"{ "channels": { "x": { "wecom": { "key": "k" }, "consents": "advise", "account": "wx1" } } }"#),
+        "channel `x`: `consents` has a meaning for `wechat_subscribe` alone"
+    );
     assert!(error(r#"{ "channels": { "x": { "wecom": { "kee": "k" } } } }"#).contains("unknown field `kee`"));
 }
+
+const SHOP: &str = r#"{ "channels": { "shop": { "wechat_subscribe": {
+    "token": "shop-token", "templates": { "paid": { "id": "paid-7Q" } } }, "consents": "require", "account": "wx1" } } }"#;
+
+/// Messages to users, each with what WeChat says of it.
+fn paid(users: &[&str]) {
+    let message = |user: &&str| Message::to(["shop"]).recipient(*user).template("paid").field("thing1", "a shirt");
+    outbox::enqueue(users.iter().map(message)).unwrap();
+}
+
+fn left(user: &str) -> Option<u32> {
+    consents::remaining("wx1", "paid-7Q", user).unwrap()
+}
+
+#[test]
+fn what_a_user_accepts_is_sent_and_no_more() {
+    let (host, asked) = host(always(200, r#"{"errcode": 0, "errmsg": "ok"}"#));
+    let host = host.consents("wx1", "paid-7Q", "ann", 2).consents("wx1", "paid-7Q", "bob", 0);
+    paid(&["ann", "ann", "ann", "bob", "eve"]);
+    assert_eq!(run(&host, SHOP).summary, "2 messages sent, 3 refused");
+    assert_eq!((asked.borrow().len(), left("ann")), (2, Some(0)));
+    assert_eq!(states(&host), ["sent", "sent", "dead", "dead", "dead"]);
+    assert_eq!(reason(&host.messages()[2]), "user ann has no consent left for template paid (paid-7Q)");
+    // With `advise`, WeChat decides, and it is counted all the same.
+    let advise = SHOP.replace("require", "advise");
+    let host = host.consents("wx1", "paid-7Q", "ann", 1);
+    paid(&["ann", "ann"]);
+    assert_eq!((run(&host, &advise).summary.as_str(), left("ann")), ("2 messages sent", Some(0)));
+    let host = host.consents("wx1", "paid-7Q", "ann", 1);
+    paid(&["ann"]);
+    run(&host, &SHOP.replace(r#""consents": "require", "account": "wx1""#, r#""consents": "off""#));
+    assert_eq!(left("ann"), Some(1));
+}
+
+#[test]
+fn a_template_of_which_nothing_is_known_is_not_sent_where_consents_are_required() {
+    let (host, asked) = host(always(200, r#"{"errcode": 0}"#));
+    let host = host.consents("wx1", "other", "ann", 1);
+    paid(&["ann"]);
+    assert_eq!(run(&host, SHOP).summary, "0 messages sent, 1 refused");
+    let why = "nothing is known of consents for template paid (paid-7Q): WeChat has told nothing of it yet";
+    assert_eq!((reason(&host.messages()[0]), asked.borrow().len()), (why, 0));
+    paid(&["ann"]);
+    assert_eq!(run(&host, &SHOP.replace("require", "advise")).summary, "1 message sent");
+}
+
+#[test]
+fn a_consent_is_given_back_when_nothing_was_sent() {
+    let answers = [
+        r#"{"errcode": 40037, "errmsg": "invalid template_id"}"#,
+        r#"{"errcode": 43101, "errmsg": "user refuse to accept the msg"}"#,
+        r#"{"errcode": -1, "errmsg": "system error"}"#,
+    ];
+    let (host, _) = host(move |at, _| Ok(Response::new(200, answers[at.min(2)])));
+    let host = host.consents("wx1", "paid-7Q", "ann", 3).consents("wx1", "paid-7Q", "bob", 3);
+    paid(&["ann"]);
+    run(&host, SHOP);
+    assert_eq!(left("ann"), Some(3), "the template was wrong");
+    paid(&["ann"]);
+    run(&host, SHOP);
+    assert_eq!(left("ann"), Some(0), "WeChat says that there is none");
+    // Whether it was sent is not known: the message keeps its consent for the next try, which takes no other.
+    paid(&["bob"]);
+    run(&host, SHOP);
+    assert_eq!(left("bob"), Some(2));
+    let due = host.messages()[2].due;
+    run_at(&host, SHOP, due);
+    assert_eq!((left("bob"), host.messages()[2].attempts.len()), (Some(2), 2));
+}
+
+#[test]
+fn a_days_quota_ends_at_midnight_in_beijing_and_a_minutes_with_the_minute() {
+    // 2026-11-30 08:00 in Beijing.
+    const NOW: i64 = 1_795_996_800_000;
+    for (code, until) in [("45009", NOW + 16 * 3_600_000), ("45011", NOW + 60_000)] {
+        let answer = format!(r#"{{"errcode": {code}, "errmsg": "reach max api quota limit rid: 5f3c5f3c-5f3c5f3c-5f3c5f3c"}}"#);
+        let (host, asked) = host(move |_, _| Ok(Response::new(200, answer.clone())));
+        let host = host.consents("wx1", "paid-7Q", "ann", 9);
+        paid(&["ann", "ann", "ann"]);
+        assert_eq!(run_at(&host, SHOP, NOW).summary, "0 messages sent, 1 to be tried again, paused: shop", "{code}");
+        assert_eq!((asked.borrow().len(), left("ann")), (1, Some(9)), "{code}: nothing was sent, nothing is used up");
+        assert_eq!(run_at(&host, SHOP, until - 1).summary, "nothing was due", "{code}");
+        assert_eq!(run_at(&host, SHOP, until).summary, "0 messages sent, 1 to be tried again, paused: shop", "{code}");
+    }
+}
+
+#[test]
+fn without_the_grant_the_channel_is_left_alone() {
+    let (host, asked) = host(always(200, r#"{"errcode": 0}"#));
+    paid(&["ann", "bob"]);
+    assert_eq!(run(&host, SHOP).summary, "0 messages sent, 1 refused, paused: shop");
+    assert_eq!(asked.borrow().len(), 0);
+    assert!(reason(&host.messages()[0]).contains("no consents"), "{}", reason(&host.messages()[0]));
+}
+
+mod mails;

@@ -212,6 +212,25 @@ pub(crate) const HTTP: &[Case] = cases! {
     "certificates that are not there": "etc/tasks.d/site.toml" = "plugin = \"asker\"\n[grant.http]\nallow = [\"https://api.example.com/\"]\nca = \"{root}/own.pem\"\nmax_response = \"0 B\"\ntimeout = \"0s\"\n";
 };
 
+/// What is wrong with `[grant.smtp]`.
+pub(crate) const SMTP: &[Case] = cases! {
+    "no grant": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n";
+    "nothing but a name": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\n";
+    "nobody may send to anybody": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nfrom = []\nto = []\nmax_message = \"0 B\"\ntimeout = \"0s\"\n";
+    "addresses that are none": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nfrom = [\"upkeep\", \"Ops <ops@example.org>\"]\nto = [\"example.org\", \"*@*.example.org\", \"*example.org\"]\n";
+    "an address instead of a name": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtps://me:hunter2@smtp.example.org:465\"\nport = 0\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "a way of encrypting that nobody knows": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\ntls = \"opportunistic\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "no TLS over a network": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\ntls = \"none\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "insecure without need, certificates without TLS": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"localhost\"\ntls = \"none\"\ninsecure = true\nca = \"{root}/own.pem\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "certificates that are not there": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nca = \"{root}/own.pem\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n[grant.smtp.other]\nhost = \"smtp.example.org\"\nca = \"own.pem\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "a user without a password, and a password without a user": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nuser = \"me\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n[grant.smtp.other]\nhost = \"smtp.example.org\"\npassword = { file = \"{root}/secrets/token\" }\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "the password itself": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nuser = \"me\"\npassword = \"hunter2\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "a password that others can read, and a short one": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nuser = \"me\"\npassword = { file = \"{root}/secrets/open\" }\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "a password that is not there": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nuser = \"me\"\npassword = { env = \"UPKEEP_NOT_SET\" }\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "a mistyped key": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nusername = \"me\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+    "a network that is none": "etc/tasks.d/site.toml" = "plugin = \"postman\"\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nnetworks = [\"localhost\"]\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
+};
+
 /// What is wrong with `[grant.secrets]`.
 pub(crate) const SECRET_GRANTS: &[Case] = cases! {
     "nowhere to send it": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/v1/\"]\n[grant.secrets.token]\nfile = \"{root}/secrets/token\"\n";
@@ -265,6 +284,49 @@ pub(crate) const DAEMON: &[Case] = cases! {
     "a history of minutes": "etc/upkeep.toml" = "keep_history = \"10m\"\nstop_deadline = \"1d\"\n";
 };
 
+/// What is wrong with what is listened to.
+pub(crate) const LISTEN: &[Case] = cases! {
+    "an address without its port": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1\"\n[listen.client.shop]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail\"]\n";
+    "a port that is chosen at random": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:0\"\n[listen.client.shop]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail\"]\n";
+    "a name instead of an address": "etc/upkeep.toml" = "[listen]\naddress = \"localhost:8473\"\n[listen.client.shop]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail\"]\n";
+    "an address that others reach": "etc/upkeep.toml" = "[listen]\naddress = \"0.0.0.0:8473\"\n[listen.client.shop]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail\"]\n";
+    "an address that nobody else reaches, as insecure": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\ninsecure = true\n[listen.client.shop]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail\"]\n";
+    "no address": "etc/upkeep.toml" = "[listen.client.shop]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail\"]\n";
+    "a proxy by its name": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\nproxies = [\"nginx.internal\"]\n[listen.client.shop]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail\"]\n";
+    "a client without a token": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.client.shop]\nchannels = [\"mail\"]\n";
+    "the token itself": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.client.shop]\ntoken = \"hunter2\"\nchannels = [\"mail\"]\n";
+    "two sources": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.client.shop]\ntoken = { file = \"/x\", env = \"X\" }\nchannels = [\"mail\"]\n";
+    "a token that is not there": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.client.shop]\ntoken = { file = \"/does/not/exist\" }\nchannels = [\"mail\"]\n";
+    "a token that is found by trying": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.client.shop]\ntoken = { file = \"{root}/secrets/short\" }\nchannels = [\"mail\"]\n";
+    "a token that others can read": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.client.shop]\ntoken = { file = \"{root}/secrets/open\" }\nchannels = [\"mail\"]\n";
+    "a variable that is not set": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.client.shop]\ntoken = { env = \"UPKEEP_UNSET\" }\nchannels = [\"mail\"]\n";
+    "no channels": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.client.shop]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = []\n";
+    "channels that are patterns": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.client.shop]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail-*\", \"We Com\", \"*\"]\n";
+    "no message at all": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.client.shop]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail\"]\nrate = 0\nmax_message = \"0 B\"\n";
+    "messages that are files": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.client.shop]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail\"]\nmax_message = \"10 MiB\"\n";
+    "a priority that nobody knows": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.client.shop]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail\"]\npriority = \"highest\"\n";
+    "a name with a space": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.client.\"my shop\"]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail\"]\n";
+    "a mistyped key": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.client.shop]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail\"]\nchannel = \"mail\"\n";
+    "clients in the plural": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.clients.shop]\ntoken = { file = \"{root}/secrets/token\" }\nchannels = [\"mail\"]\n";
+    "an appid that is none": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"gh_97417a04a28d\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\n";
+    "an application without its token": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\nencoding_aes_key = { file = \"{root}/secrets/token\" }\n";
+    "the key itself": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = \"hunter2\"\n";
+    "plain mode without saying so": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\n";
+    "plain mode with a key": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\nplain = true\n";
+    "a key that others can read": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/open\" }\n";
+    "a path of upkeep's own": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\npath = \"/v1/push\"\n";
+    "a path that is none": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\npath = \"wechat?shop\"\n";
+    "a template by its title": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\nlong_term = [\"device status\"]\n";
+    "two applications at one path": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\n[listen.wechat.other]\nappid = \"wxba5fad812f8e6fc0\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\npath = \"/wechat/shop\"\n";
+    "an application twice": "etc/upkeep.toml" = "[listen]\naddress = \"127.0.0.1:8473\"\n[listen.wechat.shop]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\n[listen.wechat.other]\nappid = \"wxba5fad812f8e6fb9\"\ntoken = { file = \"{root}/secrets/token\" }\nencoding_aes_key = { file = \"{root}/secrets/token\" }\n";
+    "consents that are forgotten at once": "etc/upkeep.toml" = "keep_consents = \"1h\"\n";
+    "consents of nobody": "etc/tasks.d/site.toml" = "plugin = \"teller\"\n[grant.outbox]\n[grant.consents]\naccounts = []\n";
+    "consents that the plugin does not ask for": "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[grant.consents]\naccounts = [\"wx1\"]\n";
+    "a task that would have the keys of api": "etc/tasks.d/api.toml" = "plugin = \"teller\"\n[grant.outbox]\n";
+    "a task that would have the keys of upkeep": "etc/tasks.d/upkeep.toml" = "plugin = \"teller\"\n[grant.outbox]\n";
+    "a task that would have the keys of cli": "etc/tasks.d/cli.toml" = "plugin = \"teller\"\n[grant.outbox]\n";
+};
+
 /// Files that are not what they should be.
 pub(crate) const FILES: &[Case] = cases! {
     "a task with a space in its name": "etc/tasks.d/my site.toml" = "plugin = \"noop\"\n";
@@ -273,6 +335,8 @@ pub(crate) const FILES: &[Case] = cases! {
 
 /// What is allowed, but likely not meant.
 pub(crate) const WARNINGS: &[Case] = cases! {
+    "consents that nobody tells of": "etc/tasks.d/site.toml" = "plugin = \"teller\"\n[grant.outbox]\n[grant.consents]\naccounts = [\"wx0123456789abcdef\"]\n";
+    "an address where nobody may do anything": "etc/upkeep.toml" = "plugin_dir = \"../plugins\"\nstate_dir = \"{root}/state\"\n[listen]\naddress = \"127.0.0.1:8473\"\n";
     "alerts that nobody delivers": "etc/upkeep.toml" = "[alerts]\nchannels = [\"mail\"]\n";
     "a server that is asked without TLS": "etc/tasks.d/site.toml" = "plugin = \"asker\"\n[grant.http]\nallow = [\"http://api.example.com/\"]\n";
     "a secret that signs and is short": "etc/tasks.d/site.toml" = "plugin = \"caller\"\n[grant.http]\nallow = [\"https://api.example.com/\"]\n[grant.secrets.robot]\nfile = \"{root}/secrets/short\"\naccess = [\"sign\"]\n";

@@ -23,7 +23,7 @@ url = "{root}/backup/main"
 password = { file = "{root}/secrets/main" }
 "#;
 
-const PLUGINS: [(&str, &str); 10] = [
+const PLUGINS: [(&str, &str); 11] = [
     (
         "backup",
         r#"{"format": 1, "name": "backup", "version": "0.1.0", "summary": "Saves folders", "author": "upkeep", "license": "MIT",
@@ -87,9 +87,21 @@ const PLUGINS: [(&str, &str); 10] = [
                 "secrets": {"reason": "prove who is calling", "access": ["fill", "sign"], "optional": true}}}"#,
     ),
     (
+        "postman",
+        r#"{"format": 1, "name": "postman", "version": "0.1.0", "summary": "Writes", "author": "upkeep", "license": "MIT",
+            "api": "0.1", "capabilities": {"smtp": {"reason": "tell people what has happened"}}}"#,
+    ),
+    (
         "muddled",
         r#"{"format": 1, "name": "muddled", "version": "0.1.0", "summary": "Broken", "author": "upkeep", "license": "MIT",
             "api": "0.1", "capabilities": {}, "config_schema": {"type": "strin"}}"#,
+    ),
+    (
+        "teller",
+        r#"{"format": 1, "name": "teller", "version": "0.1.0", "summary": "Tells", "author": "upkeep", "license": "MIT",
+            "api": "0.1", "capabilities": {
+                "outbox": {"reason": "tell what has happened", "access": ["enqueue"]},
+                "consents": {"reason": "see who wants to hear it", "optional": true}}}"#,
     ),
     ("text", "not a component"),
 ];

@@ -10,6 +10,9 @@ pub(crate) fn all(daemon: &Value, task: &Value) -> Vec<(&'static str, String)> {
     let own = |name: &str| &daemon["$defs"][name];
     vec![
         ("upkeep.toml", table(daemon, daemon)),
+        ("listen", table(daemon, &daemon["$defs"]["ListenSettings"])),
+        ("client", table(daemon, &daemon["$defs"]["ClientSettings"])),
+        ("wechat", table(daemon, &daemon["$defs"]["WechatSettings"])),
         ("alerts", table(daemon, own("AlertSettings"))),
         ("escalate", table(daemon, own("Escalation"))),
         ("quiet", table(daemon, own("QuietHours"))),
@@ -28,8 +31,10 @@ pub(crate) fn all(daemon: &Value, task: &Value) -> Vec<(&'static str, String)> {
         ("http", table(task, definition("HttpGrant"))),
         ("secrets", table(task, definition("SecretGrant"))),
         ("access-token", table(task, definition("AccessToken"))),
+        ("smtp", table(task, definition("SmtpGrant"))),
         ("journal", table(task, definition("JournalGrant"))),
         ("outbox", table(task, definition("OutboxGrant"))),
+        ("consents", table(task, definition("ConsentsGrant"))),
         ("repository", table(task, definition("RepositoryGrant"))),
         ("dump", table(task, definition("DumpGrant"))),
         ("server", table(task, definition("ServerGrant"))),

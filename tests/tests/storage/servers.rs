@@ -36,20 +36,20 @@ pub(crate) fn within<T>(patience: Duration, what: &str, mut ask: impl FnMut() ->
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("it has one").port()
 }
 
-fn await_port(port: u16, what: &str) {
+pub(crate) fn await_port(port: u16, what: &str) {
     within(Duration::from_secs(30), what, || TcpStream::connect(("127.0.0.1", port)).ok());
 }
 
 /// A process with those that it started.
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
-    fn spawn(command: &mut Command, log: &Path) -> Self {
+    pub(crate) fn spawn(command: &mut Command, log: &Path) -> Self {
         let log = fs::OpenOptions::new().create(true).append(true).open(log).expect("a log");
         let other = log.try_clone().expect("it can be cloned");
         Self(command.stdin(Stdio::null()).stdout(log).stderr(other).spawn().expect("the server can be started"))

@@ -110,10 +110,16 @@ fn lines_to_add(capability: &str, request: &Request) -> String {
         "journal" => return "[grant.journal]\nkeep = \"100 MiB\"".to_owned(),
         "http" => return "[grant.http]\nallow = [\"https://HOST/PATH/\"]".to_owned(),
         "outbox" => "[grant.outbox]".to_owned(),
+        "consents" => return "[grant.consents]\naccounts = [\"APPID\"]".to_owned(),
         "drill" => return "[grant.drill]\nfolder = \"/var/tmp\"".to_owned(),
         "files" => "[grant.files.NAME]\npath = \"/FOLDER\"".to_owned(),
         "repository" => "[grant.repository.main]\nurl = \"/FOLDER\"\npassword = { file = \"/FILE\" }".to_owned(),
         "secrets" => "[grant.secrets.NAME]\nfile = \"/FILE\"\nhosts = [\"https://HOST\"]".to_owned(),
+        "smtp" => {
+            return "[grant.smtp.NAME]\nhost = \"HOST\"\nuser = \"USER\"\npassword = { file = \"/FILE\" }\n\
+                    from = [\"ADDRESS\"]\nto = [\"ADDRESS\"]"
+                .to_owned();
+        }
         "dump" => return "[grant.dump.NAME]\nsqlite = \"/FILE.db\"".to_owned(),
         _ => format!("[grant.{capability}.NAME]\nsqlite = \"/FILE.db\""),
     };
@@ -144,6 +150,9 @@ fn given(grants: &Grants) -> BTreeMap<&'static str, Given> {
     if grants.journal.is_some() {
         all.entry("journal").or_default();
     }
+    if grants.consents.is_some() {
+        all.entry("consents").or_default();
+    }
     let system = KeyPath::of(["grant", "system"]);
     for (place, group) in grants.system.iter().enumerate() {
         all.entry("system").or_default().rights.push((system.index(place), word(group)));
@@ -169,6 +178,9 @@ fn given(grants: &Grants) -> BTreeMap<&'static str, Given> {
     }
     for name in grants.dump.keys() {
         named("dump", name, Vec::new());
+    }
+    for name in grants.smtp.keys() {
+        named("smtp", name, Vec::new());
     }
     for (name, grant) in &grants.sql {
         named("sql", name, grant.access.iter().map(word).collect());

@@ -1,5 +1,7 @@
 //! The requests that a task file lets out. Whether a server answers is left to the run.
 
+use std::path::Path;
+
 use crate::config::check::TaskFile;
 use crate::config::source::KeyPath;
 
@@ -25,11 +27,15 @@ pub(crate) fn check(file: &mut TaskFile<'_>) {
         file.error(key.key("timeout"), "nothing answers at once", "write how long to wait: `\"30s\"`");
     }
     if let Some(ca) = &http.ca {
-        let key = key.key("ca");
-        if !ca.is_absolute() {
-            file.error(key, "this is not an absolute path", "write the whole path, such as `\"/etc/ssl/own.pem\"`");
-        } else if !ca.is_file() {
-            file.error(key, format!("there is no file {}", ca.display()), "name a file with certificates in PEM form");
-        }
+        check_certificates(file, key.key("ca"), ca);
+    }
+}
+
+/// Whether a file with certificates to trust is there.
+pub(super) fn check_certificates(file: &mut TaskFile<'_>, key: KeyPath, ca: &Path) {
+    if !ca.is_absolute() {
+        file.error(key, "this is not an absolute path", "write the whole path, such as `\"/etc/ssl/own.pem\"`");
+    } else if !ca.is_file() {
+        file.error(key, format!("there is no file {}", ca.display()), "name a file with certificates in PEM form");
     }
 }

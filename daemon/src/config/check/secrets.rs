@@ -4,7 +4,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::config::check::{Site, TaskFile};
+use crate::config::check::{Site, Surroundings, TaskFile, Telling};
 use crate::config::files::in_words;
 use crate::config::grant::{FilesAccess, FilesGrant};
 use crate::config::secret::Secret;
@@ -14,15 +14,15 @@ use crate::config::source::KeyPath;
 pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
     for (name, grant) in &file.settings.grant.repository {
         check_secret(
-            file,
-            site,
+            &mut file.telling(),
+            site.surroundings,
             KeyPath::of(["grant", "repository", name, "password"]),
             &grant.password,
             Purpose::Password,
         );
         for (secret, place) in &grant.secrets {
             let key = KeyPath::of(["grant", "repository", name, "secrets", secret]);
-            check_secret(file, site, key, place, Purpose::Credentials);
+            check_secret(&mut file.telling(), site.surroundings, key, place, Purpose::Credentials);
         }
     }
     let dumps = file.settings.grant.dump.iter().map(|(name, grant)| ("dump", name, grant.password()));
@@ -31,7 +31,17 @@ pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
     for (capability, name, password) in passwords {
         if let Some((kind, secret)) = password {
             let key = KeyPath::of(["grant", capability, name, kind, "password"]);
-            check_secret(file, site, key, secret, Purpose::Credentials);
+            check_secret(&mut file.telling(), site.surroundings, key, secret, Purpose::Credentials);
+        }
+    }
+    for (name, grant) in &file.settings.grant.smtp {
+        if let Some(password) = &grant.password {
+            let key = KeyPath::of(["grant", "smtp", name, "password"]);
+            check_secret(file, site, key.clone(), password, Purpose::Credentials);
+            if let Secret::File(path) = password {
+                check_length(file, &key.key("file"), path, &[]);
+                check_is_apart(file, &key.key("file"), path);
+            }
         }
     }
     for (name, grant) in &file.settings.grant.secrets {
@@ -54,7 +64,7 @@ fn check_granted(file: &mut TaskFile<'_>, site: &Site<'_>, name: &str, grant: &S
                 format!("add `file = \"/etc/upkeep/secrets/{name}\"`, `env = \"NAME\"` or `credential = \"NAME\"`");
             file.error(key.clone(), "where is it? Neither `file`, `env` nor `credential` is given", help);
         }
-        [source] => check_secret(file, site, key.clone(), source, Purpose::Credentials),
+        [source] => check_secret(&mut file.telling(), site.surroundings, key.clone(), source, Purpose::Credentials),
         [_, second, ..] => {
             file.error_at_key(
                 key.key(word(second)),
@@ -203,22 +213,31 @@ fn check_is_apart(file: &mut TaskFile<'_>, key: &KeyPath, path: &Path) {
 
 /// What a secret is for.
 #[derive(Clone, Copy)]
-enum Purpose {
+pub(crate) enum Purpose {
     /// The password of a repository, which the operator makes up.
     Password,
     /// What a server wants to know, which its operator has given.
     Credentials,
+    /// What a client of upkeep proves itself with, which upkeep's operator makes up.
+    Token,
 }
 
-fn check_secret(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, secret: &Secret, purpose: Purpose) {
+/// Whether a secret is there, and closed to others.
+pub(crate) fn check_secret(
+    file: &mut Telling<'_>,
+    surroundings: &Surroundings<'_>,
+    key: KeyPath,
+    secret: &Secret,
+    purpose: Purpose,
+) {
     match secret {
-        Secret::File(path) => check_file(file, site, key.key("file"), path, purpose),
-        Secret::Env(variable) => check_variable(file, site, key.key("env"), variable),
-        Secret::Credential(credential) => check_credential(file, site, key.key("credential"), credential),
+        Secret::File(path) => check_file(file, surroundings, key.key("file"), path, purpose),
+        Secret::Env(variable) => check_variable(file, surroundings, key.key("env"), variable),
+        Secret::Credential(credential) => check_credential(file, surroundings, key.key("credential"), credential),
     }
 }
 
-fn check_file(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, path: &Path, purpose: Purpose) {
+fn check_file(file: &mut Telling<'_>, surroundings: &Surroundings<'_>, key: KeyPath, path: &Path, purpose: Purpose) {
     let shown = path.display();
     if !path.is_absolute() {
         return file.error(key, format!("\"{shown}\" is not an absolute path"), "write the whole path, from `/` on");
@@ -231,6 +250,9 @@ fn check_file(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, path: &Pat
                     "make one, readable only for the daemon's user, and keep a copy of it elsewhere (without it nothing \
                      can be restored):\n(umask 077; openssl rand -base64 32 > {shown})"
                 ),
+                Purpose::Token => {
+                    format!("make one, readable only for the daemon's user, and give it to the client:\n(umask 077; openssl rand -hex 32 > {shown})")
+                }
                 Purpose::Credentials => format!(
                     "write into it what the server's operator gave you, readable only for the daemon's user:\n\
                      install -m 600 /dev/stdin {shown}"
@@ -241,7 +263,7 @@ fn check_file(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, path: &Pat
         Err(error) => {
             let help = "run the check as the daemon's user, or correct the rights of the folder";
             return file.error_if(
-                site.surroundings.daemon,
+                surroundings.daemon,
                 key,
                 format!("{shown} cannot be looked at: {}", in_words(&error)),
                 help,
@@ -260,35 +282,35 @@ fn check_file(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, path: &Pat
     }
 }
 
-fn check_variable(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, variable: &str) {
+fn check_variable(file: &mut Telling<'_>, surroundings: &Surroundings<'_>, key: KeyPath, variable: &str) {
     let is_name = variable.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if variable.is_empty() || !is_name {
         // What is no name may be the secret itself: it is not repeated.
         let help = "write the variable's name only: `{ env = \"UPKEEP_PASSWORD\" }`";
         return file.error(key, "this is not the name of an environment variable", help);
     }
-    if (site.surroundings.variable)(variable).is_none_or(|value| value.is_empty()) {
+    if (surroundings.variable)(variable).is_none_or(|value| value.is_empty()) {
         let message = format!("the environment variable {variable} is not set");
-        let help = if site.surroundings.daemon {
+        let help = if surroundings.daemon {
             "set it for the daemon (`EnvironmentFile=` in its unit), or use a file or a credential"
         } else {
             "it has to be set for the daemon, not here; `systemctl show -p EnvironmentFiles upkeep` names the files"
         };
-        file.error_if(site.surroundings.daemon, key, message, help);
+        file.error_if(surroundings.daemon, key, message, help);
     }
 }
 
-fn check_credential(file: &mut TaskFile<'_>, site: &Site<'_>, key: KeyPath, credential: &str) {
+fn check_credential(file: &mut Telling<'_>, surroundings: &Surroundings<'_>, key: KeyPath, credential: &str) {
     let is_name = !credential.is_empty() && !credential.contains('/') && credential != "." && credential != "..";
     if !is_name {
         let help = "write the name that `LoadCredential=NAME:/path` in the unit gives it";
         return file.error(key, "this is not the name of a credential", help);
     }
     let help = format!("add to the unit: LoadCredential={credential}:/path/of/the/secret (`systemctl edit upkeep`)");
-    match (site.surroundings.variable)("CREDENTIALS_DIRECTORY") {
+    match (surroundings.variable)("CREDENTIALS_DIRECTORY") {
         Some(dir) if Path::new(&dir).join(credential).is_file() => {}
         Some(_) => file.error(key, format!("systemd hands over no credential {credential}"), help),
-        None if site.surroundings.daemon => {
+        None if surroundings.daemon => {
             file.error(key, "the daemon was not started with credentials (CREDENTIALS_DIRECTORY is not set)", help);
         }
         None => file.warning(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use crate::config::check::timezone_help;
+use crate::config::check::{Surroundings, Telling, listen, timezone_help};
 use crate::config::daemon::DaemonSettings;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::source::{Document, KeyPath};
@@ -17,6 +17,7 @@ pub(crate) fn check(
     document: &Document<'_>,
     settings: &DaemonSettings,
     broken: &BTreeSet<String>,
+    surroundings: &Surroundings<'_>,
     problems: &mut Vec<Diagnostic>,
 ) {
     let mut tell = |key: &str, message: String, help: String| {
@@ -65,5 +66,14 @@ pub(crate) fn check(
     if settings.keep_history < Duration::from_secs(3600) {
         let help = "write `1h` or more; `90d` is the default".to_owned();
         tell("keep_history", "a history this short hides what went wrong last night".to_owned(), help);
+    }
+    if settings.keep_consents < Duration::from_secs(24 * 3600) {
+        let help = "write `1d` or more; `365d` is the default".to_owned();
+        tell("keep_consents", "users' consents would be forgotten before they can be used".to_owned(), help);
+    }
+    if let Some(listen) = &settings.listen
+        && !broken.contains("listen")
+    {
+        listen::check(&mut Telling { document, problems }, listen, surroundings);
     }
 }

@@ -17,6 +17,7 @@ use crate::event::Events;
 use crate::findings::identifier;
 use crate::outcome::Outcome;
 use crate::record::alert::{Acknowledgement, Alert};
+use crate::record::consent::{ConsentEvent, ConsentNews};
 use crate::record::egress::{Egress, EgressResult};
 use crate::record::finding::{FindingState, Life};
 use crate::record::outbox::{EnqueueOutcome, Enqueued, MessageLevel};
@@ -192,6 +193,7 @@ impl Fixture {
         self.queue(2).await;
         assert!(self.store.hold(&hold()).await.unwrap());
         self.store.egress(&request()).await.unwrap();
+        self.store.consent_news("wxba5fad812f8e6fb9", vec![news()], Timestamp(DUE + 3_000)).await.unwrap();
         for sql in MESSAGES.split("; ") {
             self.store.sql(sql).await.unwrap();
         }
@@ -343,6 +345,9 @@ async fn answer(mut questions: mpsc::Receiver<Command>, heard: Arc<Mutex<Vec<Str
                 let text = "**All is well** on web-1, 2026-11-24 03:30 (UTC), for 1d\n\n**Runs** 24 succeeded".into();
                 drop(reply.send(Ok(WrittenDigest { from, to, verdict: "All is well".into(), text })));
             }
+            Command::Consents { account, news, reply } => {
+                drop(reply.send(Ok(store.consent_news(&account, news, Timestamp(DUE)).await.unwrap())));
+            }
             Command::Reload(reply) => {
                 let changed = vec!["backup-app".to_owned()];
                 drop(reply.send(Ok(Reloaded { changed, ..Reloaded::default() })));
@@ -384,6 +389,17 @@ fn hold() -> Hold {
         url: "/srv/backup/main".into(),
         reason: "uploads: 812 of 1,000 files were removed".into(),
         since: Timestamp(DUE + 1_500),
+    }
+}
+
+fn news() -> ConsentNews {
+    ConsentNews {
+        id: "8a1f".into(),
+        template: "paid-7QfGbKn0".into(),
+        user: "o9AgO5Kd5ggOC-bXrbNODIiE3bGY".into(),
+        event: ConsentEvent::Accepted,
+        long_term: false,
+        delivery: None,
     }
 }
 
