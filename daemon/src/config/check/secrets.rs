@@ -251,7 +251,9 @@ fn check_file(file: &mut Telling<'_>, surroundings: &Surroundings<'_>, key: KeyP
                      can be restored):\n(umask 077; openssl rand -base64 32 > {shown})"
                 ),
                 Purpose::Token => {
-                    format!("make one, readable only for the daemon's user, and give it to the client:\n(umask 077; openssl rand -hex 32 > {shown})")
+                    format!(
+                        "make one, readable only for the daemon's user, and give it to the client:\n(umask 077; openssl rand -hex 32 > {shown})"
+                    )
                 }
                 Purpose::Credentials => format!(
                     "write into it what the server's operator gave you, readable only for the daemon's user:\n\
