@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::command::{CommandError, TaskStatus, Tested};
-use crate::record::egress::Egress;
 use crate::record::consent::{Consent, ConsentTemplate};
+use crate::record::egress::Egress;
 use crate::record::finding::Life;
 use crate::record::outbox::{self, Attempt, ChannelCounts, Content, Message, Priority};
 use crate::record::token::KeptToken;

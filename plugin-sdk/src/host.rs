@@ -15,8 +15,8 @@ pub(crate) use crate::bindings::upkeep::plugin::{
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::test::{
-    clock, consents, drill, dump, files, http, journal, log, metrics, outbox, purge, removal, repository, secrets, smtp,
-    sql, state, system,
+    clock, consents, drill, dump, files, http, journal, log, metrics, outbox, purge, removal, repository, secrets,
+    smtp, sql, state, system,
 };
 
 pub use crate::bindings::upkeep::plugin::types::Error as HostError;

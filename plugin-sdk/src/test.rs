@@ -33,8 +33,8 @@ use crate::sql::Value;
 use crate::{Context, Entry, Error, HostError, HostResult, Report, Result};
 
 pub(crate) mod absent;
-pub(crate) mod consents;
 pub(crate) mod clock;
+pub(crate) mod consents;
 pub(crate) mod files;
 pub(crate) mod http;
 pub(crate) mod journal;

@@ -97,7 +97,10 @@ fn the_address_is_checked_by_wechat() {
     let _daemon = site.start();
     let port = application.port;
     let greeting = |at| application.teller.greeting("4375120948345356249", at, 1_514_711_492).query;
-    assert!(greeting(1_714_036_504).contains("f464b24fc39322e44b38aa78f5edd27bd1441696"), "it is the official signature");
+    assert!(
+        greeting(1_714_036_504).contains("f464b24fc39322e44b38aa78f5edd27bd1441696"),
+        "it is the official signature"
+    );
     for path in ["/wechat/shop", "/push/old"] {
         let answer = ask(port, "GET", &format!("{path}?{}", greeting(now())), "", "");
         assert_eq!((answer.status, answer.text.as_str()), (200, "4375120948345356249"), "{answer:?}");
@@ -171,7 +174,11 @@ fn events_are_counted_once_in_all_shapes() {
     application.event(&json!({"ToUserName": "gh_1", "FromUserName": USER, "CreateTime": 1, "MsgType": "event", "Event": "debug_demo"}));
     assert!(site.cli(&["push", "consents", "--user", "nobody"]).stdout.starts_with("There are no such users."));
     let known = site.cli(&["push", "consents", "--json"]).json();
-    assert_eq!((known["templates"].as_array().unwrap().len(), &known["templates"][1]["users"]), (3, &0.into()), "{known}");
+    assert_eq!(
+        (known["templates"].as_array().unwrap().len(), &known["templates"][1]["users"]),
+        (3, &0.into()),
+        "{known}"
+    );
     assert!(daemon.stop().success());
     assert!(!site.log().contains(USER), "openids are not logged: {}", site.log());
 }
@@ -291,7 +298,8 @@ fn push_sends_what_users_accept() {
     let _daemon = site.start();
     let send = |user: &str| {
         let content = json!({"template": "paid", "to": user, "fields": {"thing1": "a shirt"}});
-        let answer = site.api().ask("POST", "/v1/push", &json!({"channels": ["wechat"], "content": content}).to_string());
+        let answer =
+            site.api().ask("POST", "/v1/push", &json!({"channels": ["wechat"], "content": content}).to_string());
         assert_eq!(answer.status, 202, "{answer:?}");
         answer.body["id"].as_str().unwrap().to_owned()
     };
@@ -322,7 +330,11 @@ fn push_sends_what_users_accept() {
     assert!(told.contains("43101"), "{told}");
     assert_eq!(left(&site, PAID), 0);
     let bob = site.cli(&["push", "consents", "--json", "--user", "oBob"]).json();
-    assert_eq!((&bob["consents"][0]["remaining"], &bob["consents"][0]["event"]), (&0.into(), &"used-up".into()), "{bob}");
+    assert_eq!(
+        (&bob["consents"][0]["remaining"], &bob["consents"][0]["event"]),
+        (&0.into(), &"used-up".into()),
+        "{bob}"
+    );
 
     // What fails for a reason that passes keeps its consent, and takes no other.
     application.popup(USER, 10, true);

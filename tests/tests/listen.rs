@@ -84,7 +84,8 @@ fn a_client_gives_messages_and_sees_its_own() {
     assert_eq!((shown.status, &shown.json()["message"]["state"]), (200, &json!("waiting")), "{shown:?}");
     let lower = show(port, SHOP, &id.to_lowercase());
     assert_eq!(lower.status, 200, "{lower:?}");
-    for (token, id) in [(BLOG, id.as_str()), (SHOP, &id[..10]), (SHOP, "01KARY00012D5H8J4K6N9P3Q7R"), (SHOP, "%25%5f")] {
+    for (token, id) in [(BLOG, id.as_str()), (SHOP, &id[..10]), (SHOP, "01KARY00012D5H8J4K6N9P3Q7R"), (SHOP, "%25%5f")]
+    {
         let shown = show(port, token, id);
         assert_eq!((shown.status, shown.error().as_str()), (404, "no-message"), "{id}: {shown:?}");
     }
@@ -180,7 +181,12 @@ fn a_wrong_token_is_told_and_then_no_more() {
     assert_eq!((missing.status, missing.error().as_str()), (401, "unauthorized"), "{missing:?}");
     assert_eq!(missing.header("www-authenticate"), Some("Bearer"));
     let right = format!("Bearer {SHOP}");
-    for wrong in ["Bearer nonsense", "Bearer shop-0123456789abcdeg", "Bearer shop-0123456789abcdef0", "Bearer ShOP-0123456789abcdef"] {
+    for wrong in [
+        "Bearer nonsense",
+        "Bearer shop-0123456789abcdeg",
+        "Bearer shop-0123456789abcdef0",
+        "Bearer ShOP-0123456789abcdef",
+    ] {
         let answer = from("192.0.2.1", wrong);
         assert_eq!((answer.status, answer.error().as_str()), (401, "unauthorized"), "{answer:?}");
     }
@@ -193,7 +199,8 @@ fn a_wrong_token_is_told_and_then_no_more() {
     assert!((1..=60).contains(&closed.header("retry-after").unwrap().parse::<u64>().unwrap()), "{closed:?}");
     assert_eq!(from("192.0.2.2", &right).status, 202, "another address");
     // This machine's own address is that of all its programs: a right token is heard.
-    let here = |token| ask(port, "POST", "/v1/push", &format!("Authorization: Bearer {token}\r\n"), &hello("mail")).status;
+    let here =
+        |token| ask(port, "POST", "/v1/push", &format!("Authorization: Bearer {token}\r\n"), &hello("mail")).status;
     assert_eq!((0..11).map(|_| here("nonsense")).collect::<Vec<_>>()[9..], [401, 429]);
     assert_eq!(here(SHOP), 202);
     let (log, lines) = (site.log(), site.log().matches("token that nobody has").count());
@@ -213,7 +220,8 @@ fn slow_and_large_requests_end() {
     }
     let idle = connect(port);
     let mut waiting = connect(port);
-    let head = format!("POST /v1/push HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SHOP}\r\nContent-Length: 100\r\n\r\n{{");
+    let head =
+        format!("POST /v1/push HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SHOP}\r\nContent-Length: 100\r\n\r\n{{");
     waiting.write_all(head.as_bytes()).unwrap();
     assert_eq!(push(port, SHOP, "", &hello("mail")).status, 202, "others are answered");
     let mut said = String::new();
@@ -232,7 +240,9 @@ fn slow_and_large_requests_end() {
     assert_eq!(parse(&long).status, 431, "{long}");
     let many = raw(port, format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{}\r\n", "X-A: b\r\n".repeat(100)).as_bytes());
     assert_eq!(parse(&many).status, 431, "{many}");
-    let claimed = format!("POST /v1/push HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SHOP}\r\nContent-Length: 99999999\r\n\r\n");
+    let claimed = format!(
+        "POST /v1/push HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SHOP}\r\nContent-Length: 99999999\r\n\r\n"
+    );
     assert_eq!(parse(&raw(port, claimed.as_bytes())).status, 413);
     let chunk = format!("{:x}\r\n{}\r\n", 60_000, "a".repeat(60_000));
     let chunked = format!(
@@ -240,7 +250,11 @@ fn slow_and_large_requests_end() {
         chunk.repeat(4)
     );
     assert_eq!(parse(&raw(port, chunked.as_bytes())).status, 413);
-    for nonsense in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/9\r\n\r\n"] {
+    for nonsense in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET / HTTP/9\r\n\r\n",
+    ] {
         let said = raw(port, nonsense);
         assert!(said.is_empty() || said.starts_with("HTTP/1.1 4") || said.starts_with("HTTP/1.1 505"), "{said:?}");
     }
@@ -315,10 +329,14 @@ fn a_reload_changes_tokens_and_loses_nothing() {
     drop(taken);
     assert_eq!(site.cli(&["reload"]).code, 0);
     assert_eq!(push(address.port(), SHOP, "", &body).status, 202);
-    eventually("the end of the one before", || std::net::TcpStream::connect(("127.0.0.1", port)).is_err().then_some(()));
+    eventually("the end of the one before", || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_err().then_some(())
+    });
 
     // A part of its own address cannot be had; nothing is nothing.
-    let wider = settings(&site, address.port()).replace("127.0.0.1:", "0.0.0.0:").replace("[listen]\n", "[listen]\ninsecure = true\n");
+    let wider = settings(&site, address.port())
+        .replace("127.0.0.1:", "0.0.0.0:")
+        .replace("[listen]\n", "[listen]\ninsecure = true\n");
     site.settings(&wider);
     let reload = site.cli(&["reload"]);
     assert!(reload.code == 2 && reload.stderr.replace('\n', " ").contains("upkeep itself listens"), "{reload:?}");
@@ -362,7 +380,8 @@ fn the_documented_nginx_stands_in_front() {
     let server = server.start(&site, port);
     let key = ["-H", "Idempotency-Key: order-7"];
     let body = hello("mail");
-    let given = server.curl("/v1/push", &[&key[..], &["-H", &format!("Authorization: Bearer {SHOP}"), "--data", &body]].concat());
+    let given = server
+        .curl("/v1/push", &[&key[..], &["-H", &format!("Authorization: Bearer {SHOP}"), "--data", &body]].concat());
     assert_eq!(given.0, 202, "{given:?}");
     let id = serde_json::from_str::<serde_json::Value>(&given.1).unwrap()["id"].as_str().unwrap().to_owned();
     let shown = server.curl(&format!("/v1/push/{id}"), &["-H", &format!("Authorization: Bearer {SHOP}")]);

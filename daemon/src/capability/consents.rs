@@ -54,7 +54,9 @@ impl Host {
     /// A plan has no effect on the world.
     fn not_planned(&self, what: &str) -> Result<(), HostError> {
         match self.call {
-            Call::Plan => Err(HostError::invalid(format!("`consents.{what}` is for a step or for finish, not for plan"))),
+            Call::Plan => {
+                Err(HostError::invalid(format!("`consents.{what}` is for a step or for finish, not for plan")))
+            }
             Call::Step(_) | Call::Finish => Ok(()),
         }
     }

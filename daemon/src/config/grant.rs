@@ -11,9 +11,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::consents::ConsentsGrant;
 use crate::config::dump::DumpGrant;
 use crate::config::http::HttpGrant;
-use crate::config::consents::ConsentsGrant;
 use crate::config::outbox::OutboxGrant;
 use crate::config::rate::Rate;
 use crate::config::removal::RemovalGrant;

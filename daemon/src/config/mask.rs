@@ -12,9 +12,21 @@ use crate::config::source::{Document, KeyPath, Segment, Source};
 /// Whether a key's name says that a secret stands behind it.
 pub(crate) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["passw", "pasw", "passphrase", "pwd", "secret", "token", "api_key", "apikey", "aes_key", "access_key", "private_key"]
-        .iter()
-        .any(|word| key.contains(word))
+    [
+        "passw",
+        "pasw",
+        "passphrase",
+        "pwd",
+        "secret",
+        "token",
+        "api_key",
+        "apikey",
+        "aes_key",
+        "access_key",
+        "private_key",
+    ]
+    .iter()
+    .any(|word| key.contains(word))
 }
 
 /// The text of a file without its secrets: same length, same lines.

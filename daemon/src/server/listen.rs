@@ -204,12 +204,7 @@ impl Shared {
 impl Listener {
     /// Listens to nothing yet.
     pub fn new(state: ServerState) -> Self {
-        let shared = Shared {
-            state,
-            access: RwLock::default(),
-            attempts: Mutex::default(),
-            paces: Mutex::default(),
-        };
+        let shared = Shared { state, access: RwLock::default(), attempts: Mutex::default(), paces: Mutex::default() };
         Self { shared: Arc::new(shared), listening: None }
     }
 

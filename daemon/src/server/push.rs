@@ -49,9 +49,8 @@ pub(super) struct Enqueuing {
 
 /// The idempotency key that a request names.
 pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let unreadable = |_| {
-        ApiError::new(ErrorCode::BadRequest, "the header Idempotency-Key takes visible ASCII characters only")
-    };
+    let unreadable =
+        |_| ApiError::new(ErrorCode::BadRequest, "the header Idempotency-Key takes visible ASCII characters only");
     headers.get(KEY).map(|key| key.to_str().map(str::to_owned)).transpose().map_err(unreadable)
 }
 

@@ -61,12 +61,7 @@ impl Ask {
 
 impl Store {
     /// Takes in what a provider tells of an account; durable on return. Returns how many of them had not been told before.
-    pub async fn consent_news(
-        &self,
-        account: &str,
-        news: Vec<ConsentNews>,
-        now: Timestamp,
-    ) -> Result<u64, StoreError> {
+    pub async fn consent_news(&self, account: &str, news: Vec<ConsentNews>, now: Timestamp) -> Result<u64, StoreError> {
         match self.consents(Ask::News { account: account.to_owned(), news, now }).await? {
             Told::News(count) => Ok(count),
             Told::Taken(_) | Told::Done => Ok(0),
@@ -103,8 +98,7 @@ impl Store {
             "DELETE FROM consent_taken WHERE EXISTS (SELECT 1 FROM (VALUES {rows}) v WHERE consent_taken.at < v.column1)",
             "DELETE FROM consent_delivery WHERE EXISTS (SELECT 1 FROM (VALUES {rows}) v WHERE consent_delivery.at < v.column1)",
         ];
-        const TOLD: &str =
-            "DELETE FROM consent_event WHERE EXISTS (SELECT 1 FROM (VALUES {rows}) v WHERE consent_event.at < v.column1)";
+        const TOLD: &str = "DELETE FROM consent_event WHERE EXISTS (SELECT 1 FROM (VALUES {rows}) v WHERE consent_event.at < v.column1)";
         for delete in DELETES {
             self.remove(Statement::new(delete, [[cutoff.into()]].into_iter())).await?;
         }

@@ -51,12 +51,14 @@ impl Consents {
 }
 
 fn act<R>(act: impl FnOnce(&mut Consents) -> R) -> HostResult<R> {
-    with(|World { consents, .. }| match consents {
+    with(|World { consents, .. }| {
+        match consents {
         Some(consents) => Ok(act(consents)),
         None => Err(HostError::Denied(
             "the test host has no consents: give it some with `Host::new().consents(account, template, user, remaining)`"
                 .to_owned(),
         )),
+    }
     })
 }
 
@@ -105,19 +107,18 @@ mod tests {
     fn counts_as_the_real_host_does() {
         let _host = Host::new().consents("wx1", "t", "u", 2).consents("wx1", "long", "u", u32::MAX);
         let ask = |message: &str| Ask::new(message, "wx1", "t", "u");
-        assert_eq!(take([ask("a"), ask("a"), ask("b"), ask("c")]).unwrap(), [
-            Taking::Taken,
-            Taking::Taken,
-            Taking::Taken,
-            Taking::Nothing
-        ]);
+        assert_eq!(
+            take([ask("a"), ask("a"), ask("b"), ask("c")]).unwrap(),
+            [Taking::Taken, Taking::Taken, Taking::Taken, Taking::Nothing]
+        );
         give_back(["a", "c"]).unwrap();
         assert_eq!(remaining("wx1", "t", "u"), Ok(Some(1)));
         used_up([ask("b")]).unwrap();
         give_back(["b"]).unwrap();
         assert_eq!(remaining("wx1", "t", "u"), Ok(Some(0)));
         assert_eq!((remaining("wx1", "t", "v"), remaining("wx1", "x", "u")), (Ok(Some(0)), Ok(None)));
-        let others = [Ask::new("d", "wx1", "long", "u"), Ask::new("e", "wx1", "x", "u"), Ask::new("f", "wx1", "t", "v")];
+        let others =
+            [Ask::new("d", "wx1", "long", "u"), Ask::new("e", "wx1", "x", "u"), Ask::new("f", "wx1", "t", "v")];
         assert_eq!(take(others).unwrap(), [Taking::LongTerm, Taking::Unknown, Taking::Nothing]);
         let _without = Host::new();
         assert!(matches!(take([ask("a")]), Err(HostError::Denied(_))));

@@ -206,7 +206,8 @@ impl Delivery {
             }
         }
         // Both are durable before anything leaves.
-        let asking: Vec<&Claimed> = written.iter().flat_map(|(_, letter, _): &(_, Letter, _)| &letter.messages).collect();
+        let asking: Vec<&Claimed> =
+            written.iter().flat_map(|(_, letter, _): &(_, Letter, _)| &letter.messages).collect();
         let consented = match self.consents.take(&lane.channel, &asking) {
             Ok(consented) => consented,
             Err(HostError::Denied(why)) => {

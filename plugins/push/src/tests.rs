@@ -404,7 +404,8 @@ fn a_days_quota_ends_at_midnight_in_beijing_and_a_minutes_with_the_minute() {
     // 2026-11-30 08:00 in Beijing.
     const NOW: i64 = 1_795_996_800_000;
     for (code, until) in [("45009", NOW + 16 * 3_600_000), ("45011", NOW + 60_000)] {
-        let answer = format!(r#"{{"errcode": {code}, "errmsg": "reach max api quota limit rid: 5f3c5f3c-5f3c5f3c-5f3c5f3c"}}"#);
+        let answer =
+            format!(r#"{{"errcode": {code}, "errmsg": "reach max api quota limit rid: 5f3c5f3c-5f3c5f3c-5f3c5f3c"}}"#);
         let (host, asked) = host(move |_, _| Ok(Response::new(200, answer.clone())));
         let host = host.consents("wx1", "paid-7Q", "ann", 9);
         paid(&["ann", "ann", "ann"]);

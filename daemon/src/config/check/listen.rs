@@ -61,7 +61,8 @@ fn check_wechat(
         let help = "use at most 64 letters a-z and A-Z, digits, `-` and `_`";
         file.error_at_key(key.clone(), "an application cannot be called so here", help);
     }
-    let plain = |text: &str| !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let plain =
+        |text: &str| !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if !plain(&wechat.appid) {
         let help = "copy it from the application's console: `wx` and 16 digits and letters";
         file.error(key.key("appid"), "this is no appid", help);

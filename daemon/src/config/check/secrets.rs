@@ -37,7 +37,7 @@ pub(crate) fn check(file: &mut TaskFile<'_>, site: &Site<'_>) {
     for (name, grant) in &file.settings.grant.smtp {
         if let Some(password) = &grant.password {
             let key = KeyPath::of(["grant", "smtp", name, "password"]);
-            check_secret(file, site, key.clone(), password, Purpose::Credentials);
+            check_secret(&mut file.telling(), site.surroundings, key.clone(), password, Purpose::Credentials);
             if let Secret::File(path) = password {
                 check_length(file, &key.key("file"), path, &[]);
                 check_is_apart(file, &key.key("file"), path);
@@ -116,7 +116,7 @@ fn check_token(file: &mut TaskFile<'_>, site: &Site<'_>, key: &KeyPath, grant: &
             let message = "where is the application's secret? Neither `file`, `env` nor `credential` is given";
             file.error(own.clone(), message, help);
         }
-        [source] => check_secret(file, site, own.clone(), source, Purpose::Credentials),
+        [source] => check_secret(&mut file.telling(), site.surroundings, own.clone(), source, Purpose::Credentials),
         [_, second, ..] => {
             let message = "more than one source is given: which is meant?";
             file.error_at_key(own.key(word(second)), message, "keep one of them");
@@ -251,7 +251,9 @@ fn check_file(file: &mut Telling<'_>, surroundings: &Surroundings<'_>, key: KeyP
                      can be restored):\n(umask 077; openssl rand -base64 32 > {shown})"
                 ),
                 Purpose::Token => {
-                    format!("make one, readable only for the daemon's user, and give it to the client:\n(umask 077; openssl rand -hex 32 > {shown})")
+                    format!(
+                        "make one, readable only for the daemon's user, and give it to the client:\n(umask 077; openssl rand -hex 32 > {shown})"
+                    )
                 }
                 Purpose::Credentials => format!(
                     "write into it what the server's operator gave you, readable only for the daemon's user:\n\

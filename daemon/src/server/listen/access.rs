@@ -103,7 +103,8 @@ impl Access {
         if !self.is_proxy(connected) {
             return connected;
         }
-        let lines: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect();
+        let lines: Vec<&str> =
+            headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect();
         let mut last = connected;
         for text in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
             let Some(address) = parse(text.trim()) else { break };

@@ -102,7 +102,9 @@ fn check(name: &str, caller: &Caller, request: &PushRequest) -> Result<(), ApiEr
     }
     if !caller.may.may_have(request.priority) {
         let most = caller.may.priority.name();
-        return forbidden(format!("this client may give the priority `{most}` at the most (listen.client.{name}.priority)"));
+        return forbidden(format!(
+            "this client may give the priority `{most}` at the most (listen.client.{name}.priority)"
+        ));
     }
     Ok(())
 }
@@ -149,7 +151,10 @@ fn who(shared: &Shared, access: &Access, address: IpAddr, headers: &HeaderMap) -
     }
     match closed {
         Some(wait) => Err(too_many(wait)),
-        None => Err(ApiError::new(ErrorCode::Unauthorized, "no client of upkeep has this token (listen.client in upkeep.toml)")),
+        None => Err(ApiError::new(
+            ErrorCode::Unauthorized,
+            "no client of upkeep has this token (listen.client in upkeep.toml)",
+        )),
     }
 }
 

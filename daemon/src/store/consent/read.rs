@@ -58,8 +58,11 @@ impl Reader {
 
     /// A user's consents to one template; none when nothing is known of the template, or of the user.
     pub async fn consent(&self, account: &str, template: &str, user: &str) -> Result<Option<Consent>, StoreError> {
-        let filter =
-            ConsentFilter { account: Some(account.to_owned()), user: Some(user.to_owned()), template: Some(template.to_owned()) };
+        let filter = ConsentFilter {
+            account: Some(account.to_owned()),
+            user: Some(user.to_owned()),
+            template: Some(template.to_owned()),
+        };
         Ok(self.consents(&filter, 1).await?.pop())
     }
 }

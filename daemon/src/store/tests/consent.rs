@@ -100,7 +100,10 @@ async fn a_message_takes_one_however_often_it_asks() {
     fixture.tell(news("3", "t", "u", ConsentEvent::TurnedOff)).await;
     fixture.give_back("c").await;
     assert_eq!(fixture.left().await, 0);
-    assert_eq!(fixture.store.consent_take(vec![ask("d", "t", "nobody")], Timestamp(6)).await.unwrap(), [Taking::Nothing]);
+    assert_eq!(
+        fixture.store.consent_take(vec![ask("d", "t", "nobody")], Timestamp(6)).await.unwrap(),
+        [Taking::Nothing]
+    );
 }
 
 #[tokio::test]
