@@ -62,9 +62,9 @@ for _ in {1..600}; do
     sleep 0.1
 done
 
-python3 - "$messages" <<'PY'
+python3 - "$messages" "$daemon" <<'PY'
 """Puts the messages in; they become due together, when all of them are there."""
-import http.client, json, socket, sqlite3, sys, threading, time
+import http.client, json, os, socket, sqlite3, sys, threading, time
 
 count, threads = int(sys.argv[1]), 4
 due = int(time.time() * 1000) + 5_000 + count
@@ -92,20 +92,27 @@ took = time.monotonic() - began
 assert time.time() * 1000 < due, "they were due before all of them were there"
 print("| | messages | seconds | a second |\n|---|---|---|---|")
 print(f"| put in by the API, 4 connections | {count} | {took:.1f} | {count / took:.0f} |", flush=True)
+def processor():
+    times = open(f"/proc/{sys.argv[2]}/stat").read().rsplit(") ", 1)[1].split()
+    return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+
+before = processor()
 journal = sqlite3.connect("file:state/upkeep.db?mode=ro", uri=True, timeout=60)
 while journal.execute("SELECT count(*) FROM outbox_message WHERE ended IS NULL").fetchone()[0]:
     time.sleep(1)
 sent, ended = journal.execute("SELECT count(*), max(ended) FROM outbox_message WHERE state = 'sent'").fetchone()
 assert sent == count, f"{sent} of {count} were sent"
 took = (ended - due) / 1000
-print(f"| upkeep, delivered and durable | {count} | {took:.1f} | {count / took:.0f} |", flush=True)
+spent = processor() - before
+print(f"| upkeep, delivered and durable ({spent / count * 1e6:.0f} µs of a processor each) | {count} | {took:.1f} | {count / took:.0f} |", flush=True)
 PY
 kill "$daemon" && wait "$daemon" || true
 daemon=
 # Each once, by its key.
 kill -USR1 "$nginx" && sleep 1
+outcomes=$(sqlite3 -readonly state/upkeep.db "SELECT ifnull(outcome, phase), count(*) FROM runs GROUP BY 1" | tr '\n' ' ')
 [[ $(sort access.log | uniq | wc -l) == "$messages" && $(wc -l <access.log) == "$messages" ]] ||
-    { echo "nginx has $(wc -l <access.log) requests with $(sort access.log | uniq | wc -l) keys" >&2 && exit 1; }
+    { echo "nginx has $(wc -l <access.log) requests with $(sort access.log | uniq | wc -l) keys; runs: $outcomes" >&2 && exit 1; }
 
 python3 - "$((messages / 10))" "$port" <<'PY'
 import sys, time

@@ -346,8 +346,13 @@ fn torture(count: usize, kills: usize, rate: Option<usize>) {
     let more = format!("retry = {{ first = \"1s\", longest = \"2s\" }}\n{limit}");
     let site =
         site(&[receiver.port()], &webhook("hook", &receiver.url("/in"), &more), "[limits]\nmemory = \"256 MiB\"\n");
+    // All of them wait before any is delivered, so that each kill is in the middle of it.
+    let task = fs::read_to_string(site.task_file("push")).unwrap();
+    site.task("push", &format!("enabled = false\n{task}"));
     let mut daemon = Some(site.start());
     enqueue(&site, count);
+    assert_eq!(seen.lock().unwrap().len(), 0);
+    site.task("push", &task);
     let began = Instant::now();
     for kill in 1..=kills {
         let goal = count * kill / (kills + 2);

@@ -14,21 +14,20 @@ pub(super) enum Flaw {
 }
 
 /// A day, and behind it perhaps a time.
-const DATE: &str =
-    r"\d{4}(年\d{1,2}月\d{1,2}日|-\d{1,2}-\d{1,2}|/\d{1,2}/\d{1,2}|\.\d{1,2}\.\d{1,2})( ?\d{1,2}:\d{2}(:\d{2})?)?";
+const DATE: &str = r"[0-9]{4}(年[0-9]{1,2}月[0-9]{1,2}日|-[0-9]{1,2}-[0-9]{1,2}|/[0-9]{1,2}/[0-9]{1,2}|\.[0-9]{1,2}\.[0-9]{1,2})( ?[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?)?";
 /// A time of 24 hours, and perhaps a day before it.
-const TIME: &str = r"(\d{4}(年\d{1,2}月\d{1,2}日|-\d{1,2}-\d{1,2}|/\d{1,2}/\d{1,2}|\.\d{1,2}\.\d{1,2}) ?)?([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d)?";
+const TIME: &str = r"([0-9]{4}(年[0-9]{1,2}月[0-9]{1,2}日|-[0-9]{1,2}-[0-9]{1,2}|/[0-9]{1,2}/[0-9]{1,2}|\.[0-9]{1,2}\.[0-9]{1,2}) ?)?([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?";
 
 static RULES: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
     [
         ("thing", r"[^\p{Cc}]{1,20}".to_owned()),
-        ("number", r"-?\d{1,32}(\.\d{1,32})?".to_owned()),
+        ("number", r"-?[0-9]{1,32}(\.[0-9]{1,32})?".to_owned()),
         ("letter", r"[A-Za-z]{1,32}".to_owned()),
         ("symbol", r"[^\p{L}\p{N}\p{Cc}\s]{1,5}".to_owned()),
         ("character_string", r"[!-~]{1,32}".to_owned()),
         ("time", format!(r"{TIME}(~{TIME})?")),
         ("date", format!(r"{DATE}(~{DATE})?")),
-        ("amount", r"[\p{Sc}]?\d{1,10}(\.\d{1,2})?元?".to_owned()),
+        ("amount", r"[\p{Sc}]?[0-9]{1,10}(\.[0-9]{1,2})?元?".to_owned()),
         ("phone_number", r"[0-9+()-]{1,17}".to_owned()),
         ("car_number", r"[\p{Han}]?[A-Za-z0-9]{0,8}[\p{Han}]?".to_owned()),
         ("name", r"[\p{Han}·]{1,10}|[A-Za-z .'-]{1,20}".to_owned()),
