@@ -117,10 +117,10 @@ mod tests {
             changed: ago(7_200_000),
         };
         let consents = vec![
-            consent("o9AgO5Kd5ggOC-bXrbNODIiE3bGY", 3, false, false, ConsentEvent::Accepted),
-            consent("o9AgO5Kd5ggOC-bXrbNODIiE3bGZ", 0, false, true, ConsentEvent::TurnedOff),
-            consent("o9AgO5Kd5ggOC-bXrbNODIiE3bGa", 0, false, false, ConsentEvent::UsedUp),
-            consent("o9AgO5Kd5ggOC-bXrbNODIiE3bGb", 1, true, false, ConsentEvent::TurnedOn),
+            consent("oA1", 3, false, false, ConsentEvent::Accepted),
+            consent("oA2", 0, false, true, ConsentEvent::TurnedOff),
+            consent("oA3", 0, false, false, ConsentEvent::UsedUp),
+            consent("oA4", 1, true, false, ConsentEvent::TurnedOn),
         ];
         let (account, template) = ("wxba5fad812f8e6fb9".into(), "paid-7Q".into());
         let templates = vec![ConsentTemplate { account, template, since: ago(86_400_000), users: 2, remaining: 3 }];
@@ -129,8 +129,24 @@ mod tests {
             write_consents(&terminal(), all, &mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
-        insta::assert_snapshot!(shown(&Consents { consents, templates: templates.clone(), more: true }));
-        insta::assert_snapshot!(shown(&Consents { consents: vec![], templates, more: false }));
-        insta::assert_snapshot!(shown(&Consents { consents: vec![], templates: vec![], more: false }));
+        let known = "\
+ACCOUNT             TEMPLATE  USERS  LEFT  KNOWN SINCE
+wxba5fad812f8e6fb9  paid-7Q   2      3     2026-11-22 15:04
+";
+        let users = "\
+ACCOUNT             TEMPLATE  USER  LEFT       LAST        WHEN
+wxba5fad812f8e6fb9  paid-7Q   oA1   3          accepted    2h ago
+wxba5fad812f8e6fb9  paid-7Q   oA2   refused    turned-off  2h ago
+wxba5fad812f8e6fb9  paid-7Q   oA3   0          used-up     2h ago
+wxba5fad812f8e6fb9  paid-7Q   oA4   long-term  turned-on   2h ago
+There are more; --account, --user and --template choose, -n shows up to 1000.
+";
+        let all = Consents { consents, templates: templates.clone(), more: true };
+        assert_eq!(shown(&all), format!("{users}\n{known}"));
+        let nobody = Consents { consents: vec![], templates, more: false };
+        assert_eq!(shown(&nobody), format!("There are no such users.\n\n{known}"));
+        let nothing = Consents { consents: vec![], templates: vec![], more: false };
+        let told = "Nothing is known of consents: no event has come. They come to [listen.wechat.NAME] of upkeep.toml.\n";
+        assert_eq!(shown(&nothing), told);
     }
 }
