@@ -19,8 +19,7 @@ CREATE TABLE outbox_message (
     claimed    INTEGER,                         -- when it was claimed last
     attempts   INTEGER NOT NULL DEFAULT 0,
     ended      INTEGER,                         -- when it was sent, dead or expired
-    reason     TEXT,                            -- why it waits again, is dead, or expired
-    since      INTEGER                          -- when it was sent again from the beginning of its chain
+    reason     TEXT                             -- why it waits again, is dead, or expired
 ) STRICT;
 
 CREATE UNIQUE INDEX outbox_keys ON outbox_message (origin, key) WHERE key IS NOT NULL;
