@@ -208,7 +208,9 @@ fn no_secret_is_in_anything_that_is_kept_shown_or_logged() {
     let mut shell = Command::new("sh");
     shell.env_clear().args(["-c", "ulimit -c unlimited; cd \"$0\" && exec \"$@\""]).arg(site.dir());
     shell.arg(program.get_program()).args(program.get_args()).env("RUST_LOG", "trace");
-    program.get_envs().for_each(|(name, value)| drop(shell.env(name, value.unwrap_or_default())));
+    program.get_envs().for_each(|(name, value)| {
+        shell.env(name, value.unwrap_or_default());
+    });
     let mut daemon = site.spawn_with(&mut shell);
     eventually("the listener", || TcpStream::connect(("127.0.0.1", listen)).ok());
 

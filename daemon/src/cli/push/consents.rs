@@ -146,7 +146,8 @@ There are more; --account, --user and --template choose, -n shows up to 1000.
         let nobody = Consents { consents: vec![], templates, more: false };
         assert_eq!(shown(&nobody), format!("There are no such users.\n\n{known}"));
         let nothing = Consents { consents: vec![], templates: vec![], more: false };
-        let told = "Nothing is known of consents: no event has come. They come to [listen.wechat.NAME] of upkeep.toml.\n";
+        let told =
+            "Nothing is known of consents: no event has come. They come to [listen.wechat.NAME] of upkeep.toml.\n";
         assert_eq!(shown(&nothing), told);
     }
 }
