@@ -39,19 +39,23 @@ const WRONG: &str = "canary-wrong-token-0013";
 
 /// A server that says back all that it was told, in the body and a header, and fails in a different way each time.
 fn parrot() -> Receiver {
-    let count = AtomicU32::new(0);
+    let (count, tokens) = (AtomicU32::new(0), AtomicU32::new(0));
     Receiver::start(move |asked: &Received| {
         let number = count.fetch_add(1, Ordering::Relaxed);
         let headers: Vec<String> = asked.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         let body = String::from_utf8_lossy(&asked.body).into_owned();
         let all = format!("{} {} | {} | {body}", asked.method, asked.path, headers.join(" | "));
         if asked.path.starts_with("/cgi-bin/stable_token") {
-            // The first time it refuses, and tells the application's secret to everybody.
+            // The second time it refuses, and tells the application's secret to everybody.
+            let is_first = tokens.fetch_add(1, Ordering::Relaxed) == 0;
             let refused = json!({ "errcode": 40164, "errmsg": format!("invalid ip 1.2.3.4, not in whitelist: {all}") });
             let given = json!({ "access_token": TOKEN, "expires_in": 7200, "errmsg": all });
-            return Reply::new(200, if number.is_multiple_of(2) { given } else { refused }.to_string());
+            return Reply::new(200, if is_first { given } else { refused }.to_string());
         }
         let told = |code: i64| json!({ "errcode": code, "code": code, "errmsg": all, "msg": all }).to_string();
+        if asked.path.starts_with("/cgi-bin/message") {
+            return Reply::new(200, told(40_001));
+        }
         let reply = match number % 8 {
             0 => Reply::new(500, &*all),
             1 => Reply::new(200, told(93_000)),
@@ -207,7 +211,7 @@ fn no_secret_is_in_anything_that_is_kept_shown_or_logged() {
     let program = site.command(&["daemon"]);
     let mut shell = Command::new("sh");
     shell.env_clear().args(["-c", "ulimit -c unlimited; cd \"$0\" && exec \"$@\""]).arg(site.dir());
-    shell.arg(program.get_program()).args(program.get_args()).env("RUST_LOG", "trace");
+    shell.arg(program.get_program()).args(program.get_args()).env("UPKEEP_LOG", "trace");
     program.get_envs().for_each(|(name, value)| {
         shell.env(name, value.unwrap_or_default());
     });

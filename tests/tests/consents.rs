@@ -318,7 +318,7 @@ fn push_sends_what_users_accept() {
         application.popup(USER, created, true);
         fake.wechat.consent(APPID, USER, PAID);
     }
-    application.popup("oBob", 0, true);
+    application.popup("oBob-0001", 0, true);
     let ids: Vec<String> = (0..3).map(|_| send(USER)).collect();
     let mut states: Vec<String> = ids.iter().map(|id| over(id)["state"].as_str().unwrap().to_owned()).collect();
     states.sort_unstable();
@@ -326,10 +326,10 @@ fn push_sends_what_users_accept() {
     let dead = ids.iter().find(|id| over(id)["state"] == "dead").unwrap();
     assert_eq!(reason(dead), format!("user {USER} has no consent left for template paid ({PAID})"));
     assert_eq!((fake.wechat.accepted(APPID).len(), fake.wechat.consents(APPID, USER, PAID)), (2, 0));
-    let told = reason(&send("oBob"));
+    let told = reason(&send("oBob-0001"));
     assert!(told.contains("43101"), "{told}");
     assert_eq!(left(&site, PAID), 0);
-    let bob = site.cli(&["push", "consents", "--json", "--user", "oBob"]).json();
+    let bob = site.cli(&["push", "consents", "--json", "--user", "oBob-0001"]).json();
     assert_eq!(
         (&bob["consents"][0]["remaining"], &bob["consents"][0]["event"]),
         (&0.into(), &"used-up".into()),

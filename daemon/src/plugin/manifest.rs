@@ -18,6 +18,7 @@ pub const API_VERSIONS: &[&str] = &["0.1"];
 
 /// Each capability that a plugin can ask for, with the rights it knows. `log` is always there and not asked for.
 pub const CAPABILITIES: &[(&str, &[&str])] = &[
+    ("consents", &[]),
     ("drill", &[]),
     ("dump", &[]),
     ("files", &["read", "write", "remove"]),
@@ -25,7 +26,6 @@ pub const CAPABILITIES: &[(&str, &[&str])] = &[
     ("journal", &[]),
     ("metrics", &[]),
     ("outbox", &["enqueue", "deliver"]),
-    ("consents", &[]),
     ("repository", &["append", "list", "prune", "check", "restore"]),
     ("secrets", &["fill", "sign"]),
     ("smtp", &[]),
