@@ -24,7 +24,10 @@ use crate::record::token::KeptToken;
 
 /// All keepers of a daemon.
 #[derive(Debug, Clone, Default)]
-pub struct Keepers(Arc<Mutex<BTreeMap<(String, String), Arc<Keeper>>>>);
+pub struct Keepers(Arc<Mutex<BTreeMap<Place, Arc<Keeper>>>>);
+
+/// An application of WeChat and the address of its API.
+type Place = (String, String);
 
 impl Keepers {
     /// The keeper for the application that a task file names.

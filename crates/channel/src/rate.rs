@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn what_is_under_way_counts_as_now_until_it_arrives() {
         let mut bucket = Bucket::new(&[Limit { count: 3, window: 100 }], 0);
-        assert_eq!((0..3).map(|at| bucket.depart(at)).collect::<Result<(), _>>(), Ok(()));
+        assert_eq!((0..3).try_for_each(|at| bucket.depart(at)), Ok(()));
         assert_eq!(bucket.depart(500), Err(600), "nobody knows whether they arrived at 0 or 500");
         bucket.arrive(500);
         bucket.arrive(510);

@@ -149,8 +149,7 @@ proptest! {
         let mut story = live(&settings, &days);
         let sound = |alert: &Alert| {
             let open = alert.is_open();
-            (open || alert.right_since.is_none())
-                && (open || alert.remind_at.is_none())
+            (open || (alert.right_since.is_none() && alert.remind_at.is_none()))
                 && (!alert.over_untold || (!open && alert.told.is_some()))
                 && (alert.told.is_some() || (alert.tellings == 0 && alert.reminders == 0 && alert.escalated == 0))
                 && alert.told.is_none_or(|told| told >= alert.opened)
