@@ -227,7 +227,7 @@ fn no_secret_is_in_anything_that_is_kept_shown_or_logged() {
         assert!(give(listen, WRONG, "mail", round).contains(" 401 "));
         let attempts = "SELECT count(*) FROM outbox_attempt";
         let enough = i64::from(asked) * 2 / 3;
-        let _tried = eventually("attempts", || (site.journal().number(attempts) >= enough.min(20)).then_some(()));
+        eventually("attempts", || (site.journal().number(attempts) >= enough.min(20)).then_some(()));
         // Channels that were paused because of their failures are tried again.
         let resumed = site.cli(&["push", "resend", "--dead"]);
         assert_eq!(resumed.code, 0, "{resumed:?}");
