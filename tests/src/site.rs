@@ -4,13 +4,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::api::Api;
 use crate::daemon::Daemon;
 use crate::journal::Journal;
-use crate::wait::eventually;
+use crate::wait::within;
 
 /// The target folder in which this test was built.
 fn target() -> PathBuf {
@@ -188,7 +189,9 @@ impl Site {
     pub fn ended(&self, run: &str) -> Value {
         let mut api = self.api();
         let path = format!("/v1/runs/{run}");
-        eventually(&format!("the end of run {run}"), || Some(api.get(&path)).filter(|run| run["phase"] == "done"))
+        let what = format!("the end of run {run}");
+        // Some count or save a lot, on machines that are busy.
+        within(Duration::from_secs(180), &what, || Some(api.get(&path)).filter(|run| run["phase"] == "done"))
     }
 
     /// Runs a task to its end, and gives all that is known of the run.

@@ -81,22 +81,23 @@ fn each_once(grant: &str, insert: impl FnOnce() + Send, number: impl Fn(&str) ->
         });
         let take = |(place, site): (usize, &'_ Site)| -> u64 {
             let mut kills = 0;
-            let mut pause = 250 + 40 * place as u64;
+            let mut seed = 250 + 40 * place as u64;
             while !over.load(Ordering::Relaxed) {
                 let mut command = site.command(&["run", "relay", "--standalone", "--json"]);
                 let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-                std::thread::sleep(Duration::from_millis(pause));
+                // Most runs are killed early, some come to their end.
+                seed = (seed * 7 + 13) % 1_300;
+                std::thread::sleep(Duration::from_millis(20 + seed * seed / 1_300));
                 kills += u64::from(child.try_wait().unwrap().is_none());
                 let _ended = child.kill();
                 child.wait().unwrap();
-                pause = 100 + (pause * 7 + 13) % 1_700;
             }
             kills
         };
         let taking: Vec<_> = sites.iter().enumerate().map(|it| scope.spawn(move || take(it))).collect();
         taking.into_iter().map(|it| it.join().unwrap()).sum()
     });
-    assert!(kills > 2, "some runs were killed: {kills}");
+    assert!(kills > 0, "some runs were killed: {kills}");
     sites.iter().for_each(|site| drop(summary(site)));
     let begun = Instant::now();
     while number("SELECT count(*) FROM upkeep_outbox") > 0 {
