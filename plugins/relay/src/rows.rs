@@ -98,8 +98,12 @@ impl<'a> Rows<'a> {
             return Ok(0);
         }
         // A row whose lease was over may be another server's by now; it removes it.
-        let text =
-            format!("DELETE FROM {} WHERE id IN ({}) AND claimed_by = {}", self.name(), list(ids), self.place(1));
+        let (table, ids, owner) = (self.name(), list(ids), self.place(1));
+        let own = format!("id IN ({ids}) AND claimed_by = {owner}");
+        let text = match self.connection.dialect() {
+            Dialect::Mariadb => format!("DELETE it FROM {table} AS it {}", self.unlocked(&own)),
+            Dialect::Sqlite | Dialect::Postgresql => format!("DELETE FROM {table} WHERE {own}"),
+        };
         self.connection.execute(&text, [Value::from(self.owner)])
     }
 
@@ -116,20 +120,19 @@ impl<'a> Rows<'a> {
 
     /// Gives back what this owner has claimed.
     pub(crate) fn release(&self) -> HostResult<u64> {
-        // Which they are is asked first: MariaDB waits for each locked row that an update looks at.
-        let text = format!("SELECT id FROM {} WHERE claimed_by = {}", self.name(), self.place(1));
-        let rows = self.connection.query(&text, [Value::from(self.owner)])?;
-        let ids = rows.map(|row| row?.get("id")).collect::<HostResult<Vec<i64>>>()?;
-        if ids.is_empty() {
-            return Ok(0);
-        }
-        let text = format!(
-            "UPDATE {} SET claimed_by = NULL, claimed_until = NULL WHERE id IN ({}) AND claimed_by = {}",
-            self.name(),
-            list(&ids),
-            self.place(1)
-        );
+        let (table, own) = (self.name(), format!("claimed_by = {}", self.place(1)));
+        let free = "SET claimed_by = NULL, claimed_until = NULL";
+        let text = match self.connection.dialect() {
+            Dialect::Mariadb => format!("UPDATE {table} AS it {} {free}", self.unlocked(&own)),
+            Dialect::Sqlite | Dialect::Postgresql => format!("UPDATE {table} {free} WHERE {own}"),
+        };
         self.connection.execute(&text, [Value::from(self.owner)])
+    }
+
+    /// Those rows of MariaDB that nobody has locked. A change waits for each locked row that it looks at, and of a small table it
+    /// looks at all.
+    fn unlocked(&self, which: &str) -> String {
+        format!("JOIN (SELECT id FROM {} WHERE {which} FOR UPDATE SKIP LOCKED) AS own USING (id)", self.name())
     }
 
     /// The table as its database writes names.
