@@ -73,9 +73,8 @@ impl<'a> Rows<'a> {
                 free("$1")
             ),
             Dialect::Mariadb => format!(
-                "UPDATE {table} JOIN (SELECT id FROM {table} WHERE {} ORDER BY id LIMIT {batch} FOR UPDATE SKIP LOCKED) AS free \
-                 USING (id) SET claimed_by = ?, claimed_until = {until}",
-                free("?")
+                "UPDATE {} SET it.claimed_by = ?, it.claimed_until = {until}",
+                self.unlocked(&format!("{} ORDER BY id LIMIT {batch}", free("?")))
             ),
         };
         let owners = if self.connection.dialect() == Dialect::Mariadb { 2 } else { 1 };
@@ -101,7 +100,7 @@ impl<'a> Rows<'a> {
         let (table, ids, owner) = (self.name(), list(ids), self.place(1));
         let own = format!("id IN ({ids}) AND claimed_by = {owner}");
         let text = match self.connection.dialect() {
-            Dialect::Mariadb => format!("DELETE it FROM {table} AS it {}", self.unlocked(&own)),
+            Dialect::Mariadb => format!("DELETE it FROM {}", self.unlocked(&own)),
             Dialect::Sqlite | Dialect::Postgresql => format!("DELETE FROM {table} WHERE {own}"),
         };
         self.connection.execute(&text, [Value::from(self.owner)])
@@ -121,18 +120,24 @@ impl<'a> Rows<'a> {
     /// Gives back what this owner has claimed.
     pub(crate) fn release(&self) -> HostResult<u64> {
         let (table, own) = (self.name(), format!("claimed_by = {}", self.place(1)));
-        let free = "SET claimed_by = NULL, claimed_until = NULL";
         let text = match self.connection.dialect() {
-            Dialect::Mariadb => format!("UPDATE {table} AS it {} {free}", self.unlocked(&own)),
-            Dialect::Sqlite | Dialect::Postgresql => format!("UPDATE {table} {free} WHERE {own}"),
+            Dialect::Mariadb => {
+                format!("UPDATE {} SET it.claimed_by = NULL, it.claimed_until = NULL", self.unlocked(&own))
+            }
+            Dialect::Sqlite | Dialect::Postgresql => {
+                format!("UPDATE {table} SET claimed_by = NULL, claimed_until = NULL WHERE {own}")
+            }
         };
         self.connection.execute(&text, [Value::from(self.owner)])
     }
 
-    /// Those rows of MariaDB that nobody has locked. A change waits for each locked row that it looks at, and of a small table it
-    /// looks at all.
+    /// Those rows of MariaDB that nobody has locked, as `it`. A change waits for each locked row that it looks at, and would look at
+    /// all of a small table: so the rows are chosen first, and then found by their keys.
     fn unlocked(&self, which: &str) -> String {
-        format!("JOIN (SELECT id FROM {} WHERE {which} FOR UPDATE SKIP LOCKED) AS own USING (id)", self.name())
+        let table = self.name();
+        format!(
+            "(SELECT id FROM {table} WHERE {which} FOR UPDATE SKIP LOCKED) AS own STRAIGHT_JOIN {table} AS it ON it.id = own.id"
+        )
     }
 
     /// The table as its database writes names.
