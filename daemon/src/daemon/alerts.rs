@@ -1,4 +1,4 @@
-//! Feeds the [policy](crate::alert::policy) with what happens, and records what it gives.
+//! Feeds the [policy] with what happens, and records what it gives.
 //!
 //! Flow: runs that end, reloads and people push signals; [`watch`] looks at what is only known by looking (findings, holds, dead
 //! messages, the disk) after runs and changes of the outbox. [`Dispatcher::alert`] has the policy make of them what it makes,
