@@ -218,7 +218,8 @@ fn backups(facts: &Facts) -> Section {
         let age = format!("{} ago", span(facts.to.0 - backup.at.0));
         let text = match &backup.done {
             BackupDone::Saved { files, added } => {
-                format!("saved {age}, {} files, {} added", grouped(*files), size(*added))
+                let files = if *files == 1 { "1 file".to_owned() } else { format!("{} files", grouped(*files)) };
+                format!("saved {age}, {files}, {} added", size(*added))
             }
             BackupDone::Checked { damages: 0 } => format!("checked {age}, no damage"),
             BackupDone::Checked { damages } => format!("checked {age}, **{} damages**", grouped(*damages)),
