@@ -262,6 +262,21 @@ pub struct Resent {
     pub messages: u64,
 }
 
+/// `POST /v1/push/resume`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeRequest {
+    /// The channel whose pause ends.
+    pub channel: String,
+}
+
+/// Answer to `POST /v1/push/resume`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Resumed {
+    /// Whether it was paused.
+    pub was_paused: bool,
+}
+
 /// `POST /v1/alerts/ack`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -19,8 +19,8 @@ use tokio::net::UnixStream;
 
 use crate::api::{
     AckRequest, Cancelling, Consents, ErrorBody, ErrorCode, Findings, HeedRequest, Holds, IgnoreRequest, KeptTokens,
-    LogLine, MessageDetail, Messages, PushRequest, Queued, ReleaseRequest, Requests, ResendRequest, Resent, RunDetail,
-    RunRequest, Runs, Slots, Tasks, TestedAlerts, VERSION,
+    LogLine, MessageDetail, Messages, PushRequest, Queued, ReleaseRequest, Requests, ResendRequest, Resent,
+    ResumeRequest, Resumed, RunDetail, RunRequest, Runs, Slots, Tasks, TestedAlerts, VERSION,
 };
 use crate::command::{Acknowledged, OpenAlerts, Reloaded, Status, WrittenDigest};
 use crate::event::Event;
@@ -270,6 +270,11 @@ impl Client {
     /// Sends all dead messages again, or those whose last channel was this.
     pub async fn resend_dead(&self, channel: Option<&str>) -> Result<Resent, ClientError> {
         self.post("push/resend", &ResendRequest { channel: channel.map(str::to_owned) }).await
+    }
+
+    /// Ends the pause of a channel. Whether there was one.
+    pub async fn resume_channel(&self, channel: &str) -> Result<Resumed, ClientError> {
+        self.post("push/resume", &ResumeRequest { channel: channel.to_owned() }).await
     }
 
     /// Removes a message; gives it as it was.

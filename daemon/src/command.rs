@@ -94,6 +94,15 @@ pub enum Command {
         /// How many there were.
         reply: oneshot::Sender<Result<u64, CommandError>>,
     },
+    /// End the pause of a channel.
+    ResumeChannel {
+        /// The channel.
+        channel: String,
+        /// Who asks.
+        by: String,
+        /// Whether it was paused.
+        reply: oneshot::Sender<Result<bool, CommandError>>,
+    },
     /// Remove a message.
     DropMessage {
         /// The message.

@@ -124,6 +124,7 @@ fn router(state: ServerState) -> Router {
         .route("/push", get(push::list).post(push::send))
         .route("/push/consents", get(push::consents))
         .route("/push/resend", post(push::resend_dead))
+        .route("/push/resume", post(push::resume))
         .route("/push/{id}", get(push::show))
         .route("/push/{id}/resend", post(push::resend))
         .route("/push/{id}/drop", post(push::remove))

@@ -37,6 +37,12 @@ impl Keepers {
         Arc::clone(keepers.entry(key).or_insert_with(|| Arc::new(Keeper::new(&token.appid, &token.api))))
     }
 
+    /// Somebody has put something right: whatever was wrong, WeChat is asked again.
+    pub fn try_again(&self) {
+        let keepers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        keepers.values().for_each(|keeper| keeper.try_again());
+    }
+
     /// What is kept, by appid. Keepers that were never asked are not among them.
     pub fn kept(&self) -> Vec<KeptToken> {
         let keepers = self.0.lock().unwrap_or_else(PoisonError::into_inner);

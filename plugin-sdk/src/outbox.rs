@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use crate::bindings::upkeep::plugin::outbox::Message as Wire;
 pub use crate::bindings::upkeep::plugin::outbox::{
-    Claimed, Content, Counts, EnqueueOutcome, Enqueued, Level, Outcome, Priority, Settlement,
+    Claimed, Content, Counts, EnqueueOutcome, Enqueued, Level, Meanwhile, Outcome, Priority, Settlement,
 };
 use crate::host::{HostResult, outbox as host};
 
@@ -204,13 +204,13 @@ pub fn settle(settlements: impl IntoIterator<Item = Settlement>) -> HostResult<V
     host::settle(&settlements)
 }
 
-/// Lets nobody claim from a channel until then, milliseconds since the Unix epoch; a time that has passed ends it. The right
-/// `deliver` is needed.
+/// Lets nobody claim from a channel until then, milliseconds since the Unix epoch; a time that has passed ends it. `meanwhile`
+/// says what those do that are due before. The right `deliver` is needed.
 ///
 /// # Errors
 /// [`HostError::Denied`](crate::HostError::Denied) without the grant.
-pub fn pause(channel: &str, until: i64, reason: &str) -> HostResult<()> {
-    host::pause(channel, until, reason)
+pub fn pause(channel: &str, until: i64, reason: &str, meanwhile: Meanwhile) -> HostResult<()> {
+    host::pause(channel, until, reason, meanwhile)
 }
 
 /// All channels that have messages or are paused, by name. The right `deliver` is needed.

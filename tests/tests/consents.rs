@@ -326,6 +326,15 @@ fn push_sends_what_users_accept() {
     let dead = ids.iter().find(|id| over(id)["state"] == "dead").unwrap();
     assert_eq!(reason(dead), format!("user {USER} has no consent left for template paid ({PAID})"));
     assert_eq!((fake.wechat.accepted(APPID).len(), fake.wechat.consents(APPID, USER, PAID)), (2, 0));
+    // What WeChat tells later of one that it took is shown with it.
+    let sent = ids.iter().find(|id| over(id)["state"] == "sent").unwrap();
+    let attempt = || site.api().get(&format!("/v1/push/{sent}"))["attempts"][0].take();
+    let taken_as = attempt()["provider_id"].as_str().unwrap().to_owned();
+    assert!(attempt()["report"].is_null());
+    application.event(&application.teller.sent(USER, 1_714_112_451, PAID, &taken_as, 0, Shape::Object));
+    assert_eq!((&attempt()["report"]["code"], &attempt()["report"]["status"]), (&0.into(), &"success".into()));
+    let shown = site.cli(&["push", "show", sent]).stdout;
+    assert!(shown.contains("success (0)"), "{shown}");
     let told = reason(&send("oBob-0001"));
     assert!(told.contains("43101"), "{told}");
     assert_eq!(left(&site, PAID), 0);

@@ -107,6 +107,7 @@ fn nothing_else_is_reached_over_tcp() {
         ("DELETE", "/v1/push"),
         ("POST", "/v1/push/01KARY00012D5H8J4K6N9P3Q7R/drop"),
         ("POST", "/v1/push/resend"),
+        ("POST", "/v1/push/resume"),
         ("POST", "/v1/reload"),
         ("GET", "/v1/push/"),
         ("GET", "/v1//push/x"),

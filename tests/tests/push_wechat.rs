@@ -219,7 +219,14 @@ fn without_a_token_the_next_channel_tells_and_nobody_asks_again() {
     // Nothing of the channel is tried until somebody may have put it right, and nobody asks for a token.
     let paused = eventually("the pause", || channel(&site, "shop").filter(|it| it["paused_until"].is_i64()));
     assert!(paused["reason"].as_str().unwrap().contains("40164"), "{paused}");
-    send(&site, &["shop"], "rice");
-    until(&site, &send(&site, &["ops"], "rice"), "sent");
+    let waits = send(&site, &["shop"], "rice");
+    let sent = until(&site, &send(&site, &["shop", "ops"], "rice"), "sent");
+    assert_eq!(tried(&sent), [pair("shop", "passed"), pair("ops", "sent")], "{sent}");
     assert_eq!(fake.wechat.tally().count().refused, BTreeMap::from([(40164, 1)]));
+    assert_eq!(message(&site, &waits)["message"]["state"], "waiting");
+    // Who has put it right says so, and waits no longer.
+    fake.wechat.allow(APP, &["127.0.0.1".parse().unwrap()]);
+    assert_eq!(site.cli(&["push", "resume", "shop"]).stdout, "The pause of shop is over.\n");
+    assert!(site.cli(&["push", "resume", "shop"]).stdout.starts_with("shop is not paused"));
+    until(&site, &waits, "sent");
 }

@@ -11,7 +11,7 @@ use crate::capability::{Host, HostError};
 use crate::clock::{self, Timestamp};
 use crate::config::grant::Grants;
 use crate::config::outbox::{OutboxAccess, OutboxGrant};
-use crate::record::outbox::{Content, EnqueueOutcome, MessageLevel, NewMessage, Priority, is_channel};
+use crate::record::outbox::{Content, EnqueueOutcome, Meanwhile, MessageLevel, NewMessage, Priority, is_channel};
 use crate::store::{DeliveryOutcome, MOST_CLAIMED, Settlement, Store};
 
 /// Longest code or reason of an attempt that is kept, in bytes.
@@ -154,14 +154,24 @@ impl abi::Host for Host {
         Ok(own)
     }
 
-    async fn pause(&mut self, channel: String, until: i64, reason: String) -> Result<(), HostError> {
+    async fn pause(
+        &mut self,
+        channel: String,
+        until: i64,
+        reason: String,
+        meanwhile: abi::Meanwhile,
+    ) -> Result<(), HostError> {
         self.outbox(OutboxAccess::Deliver)?;
         self.not_planning("outbox.pause")?;
         if !is_channel(&channel) {
             return Err(HostError::invalid("`outbox.pause`: this cannot be the name of a channel"));
         }
         let reason = short(reason);
-        let paused = self.run.store.outbox_pause(&channel, Timestamp(until), &reason, clock::now());
+        let meanwhile = match meanwhile {
+            abi::Meanwhile::Wait => Meanwhile::Wait,
+            abi::Meanwhile::PassOn => Meanwhile::PassOn,
+        };
+        let paused = self.run.store.outbox_pause(&channel, Timestamp(until), &reason, meanwhile, clock::now());
         paused.await.map_err(unavailable)
     }
 
@@ -311,7 +321,7 @@ mod tests {
         assert_eq!(reader.message(&first.id).await.unwrap().unwrap().state, MessageState::Sent);
         let attempts = reader.attempts(&first.id).await.unwrap();
         assert_eq!(attempts[0].reason.as_ref().unwrap().len(), LONGEST_REASON);
-        host.pause("mail".into(), i64::MAX, "45009".into()).await.unwrap();
+        host.pause("mail".into(), i64::MAX, "45009".into(), abi::Meanwhile::Wait).await.unwrap();
         assert_eq!(host.count().await.unwrap()[0].paused_until, Some(i64::MAX));
     }
 
@@ -361,7 +371,7 @@ mod tests {
         sender.expect_denied(denied, "grant.outbox.access");
         let denied = sender.settle(vec![]).await;
         sender.expect_denied(denied, "grant.outbox.access");
-        let denied = sender.pause("mail".into(), i64::MAX, String::new()).await;
+        let denied = sender.pause("mail".into(), i64::MAX, String::new(), abi::Meanwhile::PassOn).await;
         sender.expect_denied(denied, "grant.outbox.access");
         let mut deliverer = host(folders[1].path(), vec![OutboxAccess::Deliver]).await;
         let denied = deliverer.enqueue(vec![]).await;

@@ -56,6 +56,11 @@ enum Verb {
         #[arg(long, requires = "dead", value_name = "CHANNEL")]
         channel: Option<String>,
     },
+    /// End the pause of a channel, when what was wrong with it is put right
+    Resume {
+        /// The channel
+        channel: String,
+    },
     Consents(ConsentsArgs),
     /// Show the access tokens of WeChat that the host keeps: how old they are, and what is wrong with them
     Tokens {
@@ -92,6 +97,12 @@ impl PushArgs {
                 0 => writeln!(out, "There are no such messages.")?,
                 1 => writeln!(out, "1 message waits again.")?,
                 messages => writeln!(out, "{messages} messages wait again.")?,
+            },
+            Verb::Resume { channel } => match client.resume_channel(&channel).await?.was_paused {
+                true => writeln!(out, "The pause of {channel} is over.")?,
+                false => {
+                    writeln!(out, "{channel} is not paused; `upkeep push list` shows what waits in each channel.")?
+                }
             },
             Verb::Tokens { json } => {
                 let kept = client.tokens().await?;

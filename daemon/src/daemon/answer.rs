@@ -165,6 +165,24 @@ impl Dispatcher {
         have_done(work, reply);
     }
 
+    /// Ends the pause of a channel.
+    pub(super) fn resume_channel(
+        &self,
+        channel: String,
+        by: String,
+        reply: oneshot::Sender<Result<bool, CommandError>>,
+    ) {
+        let store = self.runner.store.clone();
+        let work = async move {
+            let was_paused = store.outbox_resume(&channel, clock::now()).await?;
+            if was_paused {
+                tracing::info!(channel, %by, "the pause of a channel was ended");
+            }
+            Ok(was_paused)
+        };
+        have_done(work, reply);
+    }
+
     /// Removes a message.
     pub(super) fn drop_message(&self, id: String, by: String, reply: oneshot::Sender<Result<bool, CommandError>>) {
         let store = self.runner.store.clone();

@@ -375,6 +375,7 @@ impl Dispatcher {
             Command::Heed { id, by, reply } => self.heed(id, by, reply),
             Command::Enqueue { origin, message, by, reply } => self.enqueue(origin, *message, by, reply),
             Command::Resend { which, by, reply } => self.resend(which, by, reply),
+            Command::ResumeChannel { channel, by, reply } => self.resume_channel(channel, by, reply),
             Command::DropMessage { id, by, reply } => self.drop_message(id, by, reply),
             Command::Alerts(reply) => drop(reply.send(self.open_alerts())),
             Command::Acknowledge { key, acknowledgement, reply } => {

@@ -282,6 +282,19 @@ pub struct Attempt {
     pub provider_id: Option<String>,
     /// How long it took.
     pub took_ms: Option<u64>,
+    /// What the provider told later of what it had taken.
+    pub report: Option<DeliveryReport>,
+}
+
+/// What a provider tells of a message some time after it took it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeliveryReport {
+    /// When it did.
+    pub at: Timestamp,
+    /// The provider's code; 0: it was delivered.
+    pub code: Option<i64>,
+    /// In the provider's words.
+    pub status: String,
 }
 
 /// What came of an attempt.
@@ -296,6 +309,17 @@ pub enum AttemptOutcome {
     Refused,
     /// Nobody knows: the run that tried was gone before it could tell.
     Lost,
+    /// It was not tried: the channel took nothing at that time, and another was next.
+    Passed,
+}
+
+/// What messages do that become due while their channel is paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meanwhile {
+    /// They wait for the end of the pause.
+    Wait,
+    /// Those that have another channel in their chain go on to it; the others wait.
+    PassOn,
 }
 
 /// How many messages of a channel stand where.

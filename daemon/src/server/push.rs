@@ -8,10 +8,12 @@ use serde::Deserialize;
 use super::ServerState;
 use super::peer::Peer;
 use super::reply::{ApiError, Asked, Named, Reply, Told};
-use crate::api::{Consents, ErrorCode, MessageDetail, Messages, PushRequest, ResendRequest, Resent};
+use crate::api::{
+    Consents, ErrorCode, MessageDetail, Messages, PushRequest, ResendRequest, Resent, ResumeRequest, Resumed,
+};
 use crate::clock;
 use crate::command::Command;
-use crate::record::outbox::{EnqueueOutcome, Enqueued, Message, MessageState, NewMessage};
+use crate::record::outbox::{EnqueueOutcome, Enqueued, Message, MessageState, NewMessage, is_channel};
 use crate::store::{ConsentFilter, MessageFilter, Resend, StoreError};
 
 /// Messages that are given when the question names no number, and the most that one answer holds.
@@ -158,6 +160,23 @@ pub(super) async fn resend_dead(
     let (which, by) = (Resend::Dead(channel), peer.by());
     let messages = state.ask(|reply| Command::Resend { which, by, reply }).await??;
     Ok(Json(Resent { messages }))
+}
+
+/// `POST /v1/push/resume`
+pub(super) async fn resume(
+    State(state): State<ServerState>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Told(ResumeRequest { channel }): Told<ResumeRequest>,
+) -> Reply<Resumed> {
+    if !is_channel(&channel) {
+        let message = format!("`{channel}` is no channel; `upkeep push list` shows what waits in each");
+        return Err(ApiError::new(ErrorCode::BadRequest, message));
+    }
+    // Of what stands in the way, a token that WeChat did not give may be the one.
+    state.keepers.try_again();
+    let by = peer.by();
+    let was_paused = state.ask(|reply| Command::ResumeChannel { channel, by, reply }).await??;
+    Ok(Json(Resumed { was_paused }))
 }
 
 /// `POST /v1/push/{id}/drop`

@@ -344,6 +344,9 @@ async fn messages_are_found_and_refused_by_what_they_are() {
     assert_eq!(code(client.resend(&message_id(2)).await), ErrorCode::MessageState);
     assert_eq!(code(client.drop_message(&message_id(2)).await), ErrorCode::MessageState);
     assert_eq!(client.resend_dead(Some("mail")).await.unwrap().messages, 1);
+    assert!(client.resume_channel("wecom").await.unwrap().was_paused);
+    assert!(!client.resume_channel("mail").await.unwrap().was_paused);
+    assert_eq!(code(client.resume_channel("Mail").await), ErrorCode::BadRequest);
     assert_eq!(raw(&fixture, "GET", "/v1/push?state=gone", "").await.0, 400);
     assert!(fixture.heard().iter().any(|it| it.starts_with("resend Dead(Some(\"mail\"))")), "{:?}", fixture.heard());
 }

@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection, SqlitePool}
 use super::error::StoreError;
 
 /// The newest format that this binary reads and writes: the number of the last migration.
-pub const FORMAT: i64 = 8;
+pub const FORMAT: i64 = 9;
 
 const FILE: &str = "upkeep.db";
 const APPLICATION: i64 = 0x7570_6b70;
@@ -42,6 +42,7 @@ fn migrations() -> Migrator {
         migration(6, "alerts", include_str!("../../migrations/0006_alerts.sql")),
         migration(7, "consents", include_str!("../../migrations/0007_consents.sql")),
         migration(8, "resent", include_str!("../../migrations/0008_resent.sql")),
+        migration(9, "passing", include_str!("../../migrations/0009_passing.sql")),
     ])
 }
 

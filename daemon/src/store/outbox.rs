@@ -11,6 +11,9 @@
 //! While it lasts nobody else gets them. `due` says from when on a message may be claimed, whether it waits for its time, for
 //! another try or for the end of a lease, so that one index serves all claims.
 //!
+//! A channel can be paused. Whoever pauses it says whether messages wait for that ([`Meanwhile`]), or go on down their chains: these
+//! are moved by the commit that lets them wait for it, so that nobody who looks for work has to know of pauses.
+//!
 //! What a message says is not looked at here, and which failures are permanent is for whoever delivers to know.
 //!
 //! | module  | holds                                  |
@@ -32,7 +35,7 @@ use super::rows::Statement;
 use super::writer::Request;
 use crate::alert::ORIGIN;
 use crate::clock::Timestamp;
-use crate::record::outbox::{Enqueued, Message, NewMessage};
+use crate::record::outbox::{Enqueued, Meanwhile, Message, NewMessage};
 
 pub use self::read::{MessageFilter, Next};
 
@@ -117,6 +120,11 @@ pub(super) enum Ask {
         channel: String,
         until: Timestamp,
         reason: String,
+        meanwhile: Meanwhile,
+        now: Timestamp,
+    },
+    Resume {
+        channel: String,
         now: Timestamp,
     },
     Resend {
@@ -173,9 +181,10 @@ impl Ask {
                 write::claim(connection, channel, *most, *until, *now).await.map(Told::Claimed)
             }
             Self::Settle { settlements, now } => write::settle(connection, settlements, *now).await.map(Told::Settled),
-            Self::Pause { channel, until, reason, now } => {
-                write::pause(connection, channel, *until, reason, *now).await.map(Told::Rows)
+            Self::Pause { channel, until, reason, meanwhile, now } => {
+                write::pause(connection, channel, *until, reason, *meanwhile, *now).await.map(Told::Rows)
             }
+            Self::Resume { channel, now } => write::resume(connection, channel, *now).await.map(Told::Rows),
             Self::Resend { which, now } => write::resend(connection, which, *now).await.map(Told::Rows),
             Self::Release { leases, now } => write::release(connection, leases.as_deref(), *now).await.map(Told::Rows),
             Self::Drop { id, now } => write::drop_one(connection, id, *now).await.map(Told::Rows),
@@ -234,10 +243,17 @@ impl Store {
         channel: &str,
         until: Timestamp,
         reason: &str,
+        meanwhile: Meanwhile,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let (channel, reason) = (channel.to_owned(), reason.to_owned());
-        self.outbox(Ask::Pause { channel, until, reason, now }).await.map(drop)
+        self.outbox(Ask::Pause { channel, until, reason, meanwhile, now }).await.map(drop)
+    }
+
+    /// Ends the pause of a channel; what waits for its end, or for another try before it, is due. Whether there was one.
+    pub async fn outbox_resume(&self, channel: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let channel = channel.to_owned();
+        Ok(self.outbox_rows(Ask::Resume { channel, now }).await? > 0)
     }
 
     /// Puts messages back to the beginning of their chain. Returns how many there were.

@@ -174,6 +174,11 @@ impl Keeper {
         self.lock().state.seen()
     }
 
+    /// What was wrong does not count any more.
+    pub(super) fn try_again(&self) {
+        self.lock().state.forget();
+    }
+
     /// What may be shown.
     pub(super) fn kept(&self) -> KeptToken {
         let inner = self.lock();

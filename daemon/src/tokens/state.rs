@@ -147,7 +147,7 @@ impl State {
         self.remember(&asked.secret);
         match answer::read(asked, now) {
             Given::Token(value, life) => {
-                (self.trouble, self.failures) = (None, 0);
+                self.forget();
                 Ok(self.hold(now, value, life, refused))
             }
             Given::None(Refusal { reason, until, is_lasting }) => {
@@ -190,8 +190,13 @@ impl State {
     pub(super) fn forgive(&mut self, refused: &Arc<SecretValue>) {
         let is_it = |trouble: &Trouble| trouble.secret.as_ref().is_some_and(|it| Arc::ptr_eq(it, refused));
         if self.trouble.as_ref().is_some_and(is_it) {
-            (self.trouble, self.failures) = (None, 0);
+            self.forget();
         }
+    }
+
+    /// What was wrong does not count any more.
+    pub(super) fn forget(&mut self) {
+        (self.trouble, self.failures) = (None, 0);
     }
 
     fn hold(&mut self, now: Timestamp, value: SecretValue, life: i64, refused: bool) -> Token {

@@ -2,7 +2,7 @@
 
 use super::{World, with};
 use crate::bindings::upkeep::plugin::outbox::{
-    Claimed, Counts, EnqueueOutcome, Enqueued, Message, Outcome, Settlement,
+    Claimed, Counts, EnqueueOutcome, Enqueued, Meanwhile, Message, Outcome, Settlement,
 };
 use crate::host::{HostError, HostResult};
 
@@ -10,9 +10,35 @@ use crate::host::{HostError, HostResult};
 #[derive(Default)]
 pub(crate) struct Outbox {
     messages: Vec<Entry>,
-    /// Channel and until when.
-    paused: Vec<(String, i64)>,
+    paused: Vec<Pause>,
     leases: u64,
+}
+
+/// A channel that is left alone.
+struct Pause {
+    channel: String,
+    until: i64,
+    meanwhile: Meanwhile,
+}
+
+impl Outbox {
+    /// The pause of a channel, as long as it lasts.
+    fn pause(&self, channel: &str, now: i64) -> Option<&Pause> {
+        self.paused.iter().find(|it| it.channel == channel && it.until > now)
+    }
+
+    /// What waits for a channel that lets it pass goes on to the next one.
+    fn pass_on(&mut self, now: i64) {
+        let passing = |it: &&Pause| it.until > now && it.meanwhile == Meanwhile::PassOn;
+        let paused: Vec<&Pause> = self.paused.iter().filter(passing).collect();
+        for entry in self.messages.iter_mut().filter(|it| it.state == "waiting") {
+            while entry.position + 1 < entry.channels.len()
+                && paused.iter().any(|it| it.channel == entry.channel() && entry.due <= it.until)
+            {
+                (entry.position, entry.tries, entry.due) = (entry.position + 1, 0, entry.not_before.max(now));
+            }
+        }
+    }
 }
 
 /// A message in the outbox.
@@ -35,6 +61,7 @@ pub struct Entry {
     /// What it says.
     pub content: crate::outbox::Content,
     priority: crate::outbox::Priority,
+    not_before: i64,
     expires: Option<i64>,
     created: i64,
     lease: String,
@@ -90,6 +117,7 @@ pub(crate) fn enqueue(messages: &[Message]) -> HostResult<Vec<Enqueued>> {
                 attempts: Vec::new(),
                 content,
                 priority,
+                not_before: not_before.unwrap_or(now),
                 expires,
                 created: now,
                 lease: String::new(),
@@ -97,13 +125,15 @@ pub(crate) fn enqueue(messages: &[Message]) -> HostResult<Vec<Enqueued>> {
             });
             Enqueued { id, outcome: EnqueueOutcome::New }
         };
-        Ok(messages.iter().map(take).collect())
+        let enqueued = messages.iter().map(take).collect();
+        outbox.pass_on(now);
+        Ok(enqueued)
     })
 }
 
 pub(crate) fn claim(channel: &str, max: u32, lease_ms: u64) -> HostResult<Vec<Claimed>> {
     act(|outbox, now| {
-        if outbox.paused.iter().any(|(name, until)| name == channel && *until > now) {
+        if outbox.pause(channel, now).is_some() {
             return Ok(Vec::new());
         }
         for entry in outbox.messages.iter_mut().filter(|it| it.is_open() && it.expires.is_some_and(|at| at <= now)) {
@@ -163,14 +193,17 @@ pub(crate) fn settle(settlements: &[Settlement]) -> HostResult<Vec<bool>> {
             }
             own
         };
-        Ok(settlements.iter().map(take).collect())
+        let settled = settlements.iter().map(take).collect();
+        outbox.pass_on(now);
+        Ok(settled)
     })
 }
 
-pub(crate) fn pause(channel: &str, until: i64, _reason: &str) -> HostResult<()> {
-    act(|outbox, _| {
-        outbox.paused.retain(|(name, _)| name != channel);
-        outbox.paused.push((channel.to_owned(), until));
+pub(crate) fn pause(channel: &str, until: i64, _reason: &str, meanwhile: Meanwhile) -> HostResult<()> {
+    act(|outbox, now| {
+        outbox.paused.retain(|it| it.channel != channel);
+        outbox.paused.push(Pause { channel: channel.to_owned(), until, meanwhile });
+        outbox.pass_on(now);
         Ok(())
     })
 }
@@ -178,7 +211,7 @@ pub(crate) fn pause(channel: &str, until: i64, _reason: &str) -> HostResult<()> 
 pub(crate) fn count() -> HostResult<Vec<Counts>> {
     act(|outbox, now| {
         let mut channels: Vec<&str> = outbox.messages.iter().filter(|it| it.is_open()).map(Entry::channel).collect();
-        channels.extend(outbox.paused.iter().filter(|(_, until)| *until > now).map(|(name, _)| name.as_str()));
+        channels.extend(outbox.paused.iter().filter(|it| it.until > now).map(|it| it.channel.as_str()));
         channels.sort_unstable();
         channels.dedup();
         let count = |channel: &str, counts: &dyn Fn(&Entry) -> bool| {
@@ -190,7 +223,7 @@ pub(crate) fn count() -> HostResult<Vec<Counts>> {
             due: count(channel, &|it| it.due <= now),
             later: count(channel, &|it| it.due > now && it.state == "waiting"),
             claimed: count(channel, &|it| it.due > now && it.state == "claimed"),
-            paused_until: outbox.paused.iter().find(|(name, until)| name == channel && *until > now).map(|it| it.1),
+            paused_until: outbox.pause(channel, now).map(|it| it.until),
         });
         Ok(counts.collect())
     })
@@ -200,7 +233,7 @@ pub(crate) fn count() -> HostResult<Vec<Counts>> {
 mod tests {
     use std::time::Duration;
 
-    use crate::outbox::{Message, Outcome, claim, count, enqueue, pause, settle};
+    use crate::outbox::{Meanwhile, Message, Outcome, claim, count, enqueue, pause, settle};
     use crate::test::Host;
     use crate::{Context, function};
 
@@ -227,9 +260,9 @@ mod tests {
         let at = Context { now: 5_000, ..host.context() };
         let again = |_: &Context| -> crate::Result<()> {
             assert_eq!(claim("mail", 10, Duration::from_secs(1))?.len(), 1);
-            pause("wecom", 6_000, "45011")?;
+            pause("wecom", 6_000, "45011", Meanwhile::Wait)?;
             assert!(claim("wecom", 10, Duration::from_secs(1))?.is_empty());
-            pause("wecom", 0, "")?;
+            pause("wecom", 0, "", Meanwhile::Wait)?;
             assert_eq!(claim("wecom", 10, Duration::from_secs(1))?[0].content.title, "later");
             Ok(())
         };

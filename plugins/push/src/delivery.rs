@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use upkeep_channel::{Answer, Fault, Outcome, outcome};
 use upkeep_plugin::http::{self, InFlight};
-use upkeep_plugin::outbox::{self, Claimed, Outcome as Became, Settlement};
+use upkeep_plugin::outbox::{self, Claimed, Meanwhile, Outcome as Became, Settlement};
 use upkeep_plugin::{HostError, HostResult, Result, clock, info, warn};
 
 use crate::config::{Channel, Kind, Push};
@@ -153,7 +153,7 @@ impl Delivery {
                 _ => now,
             };
             if from > now + SHORT_WAIT || from >= self.until {
-                self.close(at, from, "as often used as may be, for now")?;
+                self.close(at, from, "as often used as may be, for now", Meanwhile::Wait)?;
                 continue;
             }
             self.lanes[at].look = from;
@@ -313,7 +313,7 @@ impl Delivery {
                 let reason_text = reason.to_string();
                 letter.messages.iter().for_each(|it| self.consents.unsent(it));
                 self.became(&letter, &Became::Retry(until), reason.code, Some(&reason_text), now);
-                self.close(at, until, &reason_text)?;
+                self.close(at, until, &reason_text, Meanwhile::Wait)?;
             }
             Outcome::Credential { reason } if letter.again => {
                 self.put_off(at, &letter, None, reason.code, &reason.to_string(), now)?;
@@ -342,7 +342,8 @@ impl Delivery {
         self.became(letter, &Became::Refused, code, Some(reason), now);
     }
 
-    /// The channel takes nothing until somebody changes something: this message goes down its chain, the others wait.
+    /// The channel takes nothing until somebody changes something: messages go down their chains, and those without another channel
+    /// wait, but for the one that showed it.
     fn fail(&mut self, at: usize, letter: &Letter, code: Option<i64>, reason: &str, now: i64) -> Result<()> {
         let lane = &mut self.lanes[at];
         // One message shows that the channel does not work; those beside it need not be lost by that.
@@ -357,7 +358,7 @@ impl Delivery {
             }
             self.settled.push(settlement(message, became, code, Some(reason), letter.left, now));
         }
-        self.close(at, until, reason)
+        self.close(at, until, reason, Meanwhile::PassOn)
     }
 
     /// Not this time.
@@ -389,7 +390,8 @@ impl Delivery {
         }
         let (most, span) = DOWN;
         if lane.failures >= most {
-            self.close(at, now + span, &format!("{most} requests in a row failed, the last with: {reason}"))?;
+            let reason = format!("{most} requests in a row failed, the last with: {reason}");
+            self.close(at, now + span, &reason, Meanwhile::Wait)?;
         }
         Ok(())
     }
@@ -400,14 +402,14 @@ impl Delivery {
         self.settled.extend(each);
     }
 
-    /// Leaves a channel alone.
-    fn close(&mut self, at: usize, until: i64, reason: &str) -> Result<()> {
+    /// Leaves a channel alone; the outbox passes messages on, or lets them wait.
+    fn close(&mut self, at: usize, until: i64, reason: &str, meanwhile: Meanwhile) -> Result<()> {
         let lane = &mut self.lanes[at];
         if lane.closed.is_none_or(|it| it < until) {
             lane.closed = Some(until);
             lane.tally.paused = Some(reason.to_owned());
             info!(channel = lane.channel.name, "paused: {reason}");
-            outbox::pause(&lane.channel.name, until, reason)?;
+            outbox::pause(&lane.channel.name, until, reason, meanwhile)?;
         }
         self.put_back(at, until);
         Ok(())
@@ -428,7 +430,7 @@ impl Delivery {
         }
         self.consents.tell()?;
         let settled = std::mem::take(&mut self.settled);
-        if settled.iter().any(|it| matches!(it.outcome, Became::Refused)) {
+        if settled.iter().any(|it| matches!(it.outcome, Became::Refused | Became::Untried(_))) {
             // There may be more for other channels now.
             self.lanes.iter_mut().for_each(|lane| lane.look = 0);
         }

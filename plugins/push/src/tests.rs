@@ -144,6 +144,26 @@ fn a_channel_that_does_not_work_costs_one_message_and_is_left_alone() {
 }
 
 #[test]
+fn a_channel_that_does_not_work_holds_up_no_message_that_has_another() {
+    let (host, asked) = host(|_, request| match request.url().contains("hooks.example") {
+        true => Ok(Response::new(401, "no")),
+        false => Ok(Response::new(200, r#"{"errcode": 0}"#)),
+    });
+    enqueue(15, &["hook", "ops"]);
+    enqueue(2, &["hook"]);
+    let config = r#"{ "channels": { "hook": { "webhook": { "url": "https://hooks.example/in" } },
+                                    "ops": { "wecom": { "key": "robot" }, "rate": [] } } }"#;
+    assert_eq!(run(&host, config).summary, "15 messages sent, 1 refused, paused: hook");
+    let of = |host: &Host, state| host.messages().iter().filter(|it| it.state == state).count();
+    assert_eq!((of(&host, "sent"), of(&host, "waiting")), (15, 2), "those without another channel wait");
+    assert_eq!(asked.borrow().len(), 16, "one request has shown it");
+    // What comes while it lasts is not even tried there.
+    enqueue(3, &["hook", "ops"]);
+    assert_eq!(run_at(&host, config, 1_000).summary, "3 messages sent");
+    assert_eq!((of(&host, "sent"), asked.borrow().len()), (18, 19));
+}
+
+#[test]
 fn a_request_that_is_not_let_out_is_the_channels_fault() {
     let (host, _) = host(|_, _| Err(HostError::Denied("grant.http".into())));
     enqueue(5, &["hook"]);

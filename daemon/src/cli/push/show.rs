@@ -12,7 +12,9 @@ use crate::cli::table::{Cell, Table};
 use crate::cli::{stdout_screen, write_json};
 use crate::client::{Client, MessageQuery};
 use crate::record::RunId;
-use crate::record::outbox::{Attempt, AttemptOutcome, ChannelCounts, Content, Message, MessageLevel, MessageState};
+use crate::record::outbox::{
+    Attempt, AttemptOutcome, ChannelCounts, Content, DeliveryReport, Message, MessageLevel, MessageState,
+};
 
 /// List messages, newest first, and how many wait in each channel
 #[derive(Debug, Args)]
@@ -147,13 +149,21 @@ pub(super) fn write_message(screen: &Screen, detail: &MessageDetail, out: &mut d
         writeln!(out, "\n{}", screen.ink(Ink::Bold, "Attempts"))?;
         attempt_table(screen, attempts).write(screen, 2, out)?;
         for attempt in attempts {
-            let provider = attempt.provider_id.as_ref().map(|id| format!("taken as {id}"));
-            if let Some(why) = attempt.reason.clone().or(provider) {
+            if let Some(why) = said(screen, attempt) {
                 writeln!(out, "  {}", screen.ink(Ink::Dim, &format!("{}: {}", attempt.attempt, line(&why))))?;
             }
         }
     }
     Ok(())
+}
+
+/// Why it did not go through, or what the provider calls it and said of it later.
+fn said(screen: &Screen, attempt: &Attempt) -> Option<String> {
+    let taken = attempt.provider_id.as_ref().map(|id| format!("taken as {id}"));
+    let why = attempt.reason.clone().or(taken)?;
+    let Some(DeliveryReport { at, code, status }) = &attempt.report else { return Some(why) };
+    let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
+    Some(format!("{why}; {}: {status}{code}", screen.second(*at)))
 }
 
 fn stands(screen: &Screen, message: &Message) -> String {
@@ -193,6 +203,7 @@ fn attempt_table(screen: &Screen, attempts: &[Attempt]) -> Table {
             AttemptOutcome::Retry => (Ink::Yellow, "retry"),
             AttemptOutcome::Refused => (Ink::Red, "refused"),
             AttemptOutcome::Lost => (Ink::Yellow, "lost"),
+            AttemptOutcome::Passed => (Ink::Yellow, "passed"),
         };
         let took = attempt.took_ms.map(|took| duration(i64::try_from(took).unwrap_or(i64::MAX)));
         table.row([
@@ -286,10 +297,15 @@ mod tests {
             reason: reason.map(str::to_owned),
             provider_id: None,
             took_ms: (outcome != AttemptOutcome::Lost).then_some(118),
+            report: None,
         };
+        let report = DeliveryReport { at: ago(5_000), code: Some(0), status: "success".into() };
         let refused = "user refuse to accept the msg rid: 5f3c5f3c-5f3c5f3c-5f3c5f3c";
-        let sent =
-            Attempt { provider_id: Some("250 2.0.0 Ok".into()), ..attempt(4, "wecom", AttemptOutcome::Sent, None) };
+        let sent = Attempt {
+            provider_id: Some("2101483940183752704".into()),
+            report: Some(report),
+            ..attempt(4, "wecom", AttemptOutcome::Sent, None)
+        };
         let attempts = vec![
             attempt(1, "wechat", AttemptOutcome::Lost, None),
             attempt(2, "wechat", AttemptOutcome::Retry, Some("system error")),

@@ -318,6 +318,10 @@ async fn answer(mut questions: mpsc::Receiver<Command>, heard: Arc<Mutex<Vec<Str
                 hear(format!("resend {which:?} by={by}"));
                 drop(reply.send(Ok(u64::from(which != Resend::One(message_id(2))))));
             }
+            Command::ResumeChannel { channel, by, reply } => {
+                hear(format!("resume {channel} by={by}"));
+                drop(reply.send(Ok(channel == "wecom")));
+            }
             Command::DropMessage { id, by, reply } => {
                 hear(format!("drop {id} by={by}"));
                 drop(reply.send(Ok(id == message_id(1))));

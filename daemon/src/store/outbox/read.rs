@@ -4,7 +4,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteRow;
 
 use crate::clock::Timestamp;
-use crate::record::outbox::{Attempt, ChannelCounts, Message, MessageState, Priority};
+use crate::record::outbox::{Attempt, ChannelCounts, DeliveryReport, Message, MessageState, Priority};
 use crate::store::error::StoreError;
 use crate::store::read::Reader;
 use crate::store::row::{self, get};
@@ -107,8 +107,11 @@ impl Reader {
     /// How it was tried to deliver a message, in order.
     pub async fn attempts(&self, id: &str) -> Result<Vec<Attempt>, StoreError> {
         let query = sqlx::query(
-            "SELECT attempt, at, channel, outcome, code, reason, provider_id, took FROM outbox_attempt \
-             WHERE message = (SELECT number FROM outbox_message WHERE id = ?1) ORDER BY attempt",
+            "SELECT attempt, a.at, channel, outcome, a.code, reason, provider_id, took, \
+                    d.at AS reported, d.code AS report_code, d.status AS report \
+             FROM outbox_attempt a \
+             LEFT JOIN consent_delivery d ON d.message = provider_id AND d.account IN (SELECT account FROM consent_template) \
+             WHERE a.message = (SELECT number FROM outbox_message WHERE id = ?1) GROUP BY attempt ORDER BY attempt",
         );
         self.all(query.bind(id), |row| {
             Ok(Attempt {
@@ -120,6 +123,14 @@ impl Reader {
                 reason: get(row, "reason")?,
                 provider_id: get(row, "provider_id")?,
                 took_ms: get::<Option<i64>>(row, "took")?.map(row::unsigned),
+                report: match get::<Option<i64>>(row, "reported")? {
+                    Some(at) => Some(DeliveryReport {
+                        at: Timestamp(at),
+                        code: get(row, "report_code")?,
+                        status: get(row, "report")?,
+                    }),
+                    None => None,
+                },
             })
         })
         .await

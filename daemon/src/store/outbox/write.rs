@@ -9,7 +9,7 @@ use super::read::{MESSAGE, read_message};
 use super::{Claimed, Outcome, Resend, Settlement};
 use crate::clock::Timestamp;
 use crate::record::RunId;
-use crate::record::outbox::{AttemptOutcome, EnqueueOutcome, Enqueued, MessageState, NewMessage, Priority};
+use crate::record::outbox::{AttemptOutcome, EnqueueOutcome, Enqueued, Meanwhile, MessageState, NewMessage, Priority};
 use crate::store::error::StoreError;
 use crate::store::row::{self, get};
 use crate::store::rows::{Statement, Value};
@@ -71,6 +71,7 @@ pub(super) async fn enqueue(
         enqueued.push(Enqueued { id, outcome: EnqueueOutcome::New });
     }
     execute(connection, &Statement::new(INSERT, rows.into_iter())).await?;
+    pass_on(connection, now).await?;
     Ok(enqueued)
 }
 
@@ -291,6 +292,7 @@ pub(super) async fn settle(
     }
     execute(connection, &Statement::new(UPDATE, standing.values().map(Standing::columns))).await?;
     execute(connection, &Statement::new(INSERT, attempts.into_iter())).await?;
+    pass_on(connection, now).await?;
     Ok(settled)
 }
 
@@ -329,16 +331,73 @@ pub(super) async fn pause(
     channel: &str,
     until: Timestamp,
     reason: &str,
+    meanwhile: Meanwhile,
     now: Timestamp,
 ) -> Result<u64, sqlx::Error> {
-    let query = if until <= now {
-        sqlx::query("DELETE FROM outbox_channel WHERE name = ?1").bind(channel)
-    } else {
-        let sql = "INSERT INTO outbox_channel (name, paused_until, reason) VALUES (?1, ?2, ?3) \
-                   ON CONFLICT (name) DO UPDATE SET paused_until = excluded.paused_until, reason = excluded.reason";
-        sqlx::query(sql).bind(channel).bind(until.0).bind(reason)
-    };
+    if until <= now {
+        return end_pause(connection, channel).await;
+    }
+    let sql = "INSERT INTO outbox_channel (name, paused_until, reason, passes) VALUES (?1, ?2, ?3, ?4) \
+               ON CONFLICT (name) DO UPDATE SET paused_until = excluded.paused_until, reason = excluded.reason, passes = excluded.passes";
+    let passes = meanwhile == Meanwhile::PassOn;
+    let query = sqlx::query(sql).bind(channel).bind(until.0).bind(reason).bind(passes);
+    let done = query.execute(&mut *connection).await?;
+    pass_on(connection, now).await?;
+    Ok(done.rows_affected())
+}
+
+async fn end_pause(connection: &mut SqliteConnection, channel: &str) -> Result<u64, sqlx::Error> {
+    let query = sqlx::query("DELETE FROM outbox_channel WHERE name = ?1").bind(channel);
     query.execute(connection).await.map(|done| done.rows_affected())
+}
+
+/// Ends a pause before its time: what was to be tried by its end is due.
+pub(super) async fn resume(
+    connection: &mut SqliteConnection,
+    channel: &str,
+    now: Timestamp,
+) -> Result<u64, sqlx::Error> {
+    let sql = "UPDATE outbox_message SET due = ?2 \
+               WHERE ended IS NULL AND channel = ?1 AND priority IN (0, 1, 2, 3) AND state = 'waiting' AND due > ?2 \
+                 AND due <= (SELECT paused_until FROM outbox_channel WHERE name = ?1) AND due > ifnull(not_before, 0)";
+    sqlx::query(sql).bind(channel).bind(now.0).execute(&mut *connection).await?;
+    let sql = "DELETE FROM outbox_channel WHERE name = ?1 AND paused_until > ?2";
+    sqlx::query(sql).bind(channel).bind(now.0).execute(connection).await.map(|done| done.rows_affected())
+}
+
+/// Messages that would be due while their channel lets them pass go on to the next one of their chain, as far as that takes any.
+async fn pass_on(connection: &mut SqliteConnection, now: Timestamp) -> Result<(), sqlx::Error> {
+    /// As the index of them has it.
+    const PASSING: &str = "\
+        ended IS NULL AND state = 'waiting' AND json_array_length(channels) > position + 1 AND channel = ?1 AND due <= ?2";
+    let paused = "SELECT name, paused_until, reason FROM outbox_channel WHERE passes AND paused_until > ?1";
+    let paused = sqlx::query(paused).bind(now.0).fetch_all(&mut *connection).await?;
+    // Each round moves messages one place on.
+    let mut moved = !paused.is_empty();
+    while std::mem::take(&mut moved) {
+        for channel in &paused {
+            let (name, until, reason): (String, i64, String) =
+                (channel.try_get(0)?, channel.try_get(1)?, channel.try_get(2)?);
+            let reason = format!("{name} is paused: {reason}");
+            let attempts = format!(
+                "INSERT INTO outbox_attempt (message, attempt, at, channel, outcome, reason) \
+                 SELECT number, attempts + 1, ?3, channel, ?4, ?5 FROM outbox_message WHERE {PASSING}"
+            );
+            let query = sqlx::query(AssertSqlSafe(attempts)).bind(&name).bind(until).bind(now.0);
+            let query = query.bind(row::name_of(&AttemptOutcome::Passed)).bind(&reason);
+            if query.execute(&mut *connection).await?.rows_affected() == 0 {
+                continue;
+            }
+            moved = true;
+            let messages = format!(
+                "UPDATE outbox_message SET attempts = attempts + 1, position = position + 1, channel = channels ->> (position + 1), \
+                                           due = max(?3, ifnull(not_before, 0)), reason = ?4 WHERE {PASSING}"
+            );
+            let query = sqlx::query(AssertSqlSafe(messages)).bind(&name).bind(until).bind(now.0).bind(reason);
+            query.execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn resend(
@@ -356,7 +415,9 @@ pub(super) async fn resend(
          WHERE {condition}"
     );
     let query = sqlx::query(AssertSqlSafe(sql)).bind(now.0).bind(value);
-    query.execute(connection).await.map(|done| done.rows_affected())
+    let done = query.execute(&mut *connection).await?;
+    pass_on(connection, now).await?;
+    Ok(done.rows_affected())
 }
 
 /// Ends leases before their time; without a list all that there are. Returns how many messages were lent under them.

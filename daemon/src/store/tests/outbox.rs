@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::record::outbox::{
-    AttemptOutcome, Content, EnqueueOutcome, Enqueued, Message, MessageState, NewMessage, Priority,
+    AttemptOutcome, Content, EnqueueOutcome, Enqueued, Meanwhile, Message, MessageState, NewMessage, Priority,
 };
 use crate::store::{Claimed, DeliveryOutcome, MessageFilter, Next, Resend, Settlement};
 
@@ -257,7 +257,7 @@ async fn a_channel_that_is_paused_holds_up_nobody_else() {
     let mut fixture = Fixture::new().await;
     fixture.enqueue(vec![NewMessage::new("wecom", content("a")), message("b")], 10).await;
     assert_eq!(fixture.next(10).await.claimable, Some(Timestamp(10)));
-    fixture.store.outbox_pause("wecom", Timestamp(500), "45009", Timestamp(11)).await.unwrap();
+    fixture.store.outbox_pause("wecom", Timestamp(500), "45009", Meanwhile::Wait, Timestamp(11)).await.unwrap();
     fixture = fixture.reopen().await;
     assert_eq!(fixture.titles("wecom", 499, 600).await, [""; 0]);
     assert_eq!(fixture.titles("mail", 20, 700).await, ["b"]);
@@ -267,11 +267,99 @@ async fn a_channel_that_is_paused_holds_up_nobody_else() {
     let counts: Vec<_> =
         counts.iter().map(|it| (it.channel.as_str(), it.due, it.claimed, it.reason.as_deref())).collect();
     assert_eq!(counts, [("mail", 0, 1, None), ("wecom", 1, 0, Some("45009"))]);
-    fixture.store.outbox_pause("wecom", Timestamp(0), "", Timestamp(21)).await.unwrap();
+    fixture.store.outbox_pause("wecom", Timestamp(0), "", Meanwhile::Wait, Timestamp(21)).await.unwrap();
     assert_eq!(fixture.titles("wecom", 22, 600).await, ["a"]);
     assert_eq!(fixture.next(22).await.claimable, Some(Timestamp(600)), "when the lease is over");
     let next = fixture.next(650).await;
     assert_eq!((next.claimable, next.later), (Some(Timestamp(600)), Some(Timestamp(700))));
+}
+
+#[tokio::test]
+async fn a_channel_that_takes_nothing_lets_messages_pass() {
+    let mut fixture = Fixture::new().await;
+    let chain = |channels: &[&str], title: &str| NewMessage {
+        channels: channels.iter().map(|it| (*it).to_owned()).collect(),
+        ..message(title)
+    };
+    let later = NewMessage { not_before: Some(Timestamp(400)), ..chain(&["wecom", "mail"], "later") };
+    let tomorrow = NewMessage { not_before: Some(Timestamp(501)), ..chain(&["wecom", "mail"], "tomorrow") };
+    let there = vec![chain(&["wecom", "mail"], "there"), chain(&["wecom"], "only"), later, tomorrow];
+    let there = fixture.enqueue(there, 10).await;
+    let pause = |channel, meanwhile| {
+        let store = fixture.store.clone();
+        async move { store.outbox_pause(channel, Timestamp(500), "93000", meanwhile, Timestamp(20)).await.unwrap() }
+    };
+    pause("wecom", Meanwhile::PassOn).await;
+    pause("sms", Meanwhile::PassOn).await;
+    let new = vec![
+        chain(&["sms", "wecom", "mail"], "far"),
+        chain(&["sms", "wecom"], "last"),
+        chain(&["mail", "sms"], "back"),
+    ];
+    let new = fixture.enqueue(new, 30).await;
+    fixture = fixture.reopen().await;
+
+    assert_eq!(
+        fixture.titles("mail", 40, 50).await,
+        ["there", "far", "back"],
+        "and neither who waits nor who has no other"
+    );
+    assert_eq!(fixture.next(40).await.later, Some(Timestamp(50)));
+    let first = fixture.message(&there[0].id).await;
+    assert_eq!((first.position, first.attempts, first.tries), (1, 1, 0));
+    assert_eq!(first.reason.as_deref(), Some("wecom is paused: 93000"));
+    let attempts = fixture.store.read().attempts(&new[0].id).await.unwrap();
+    let attempts: Vec<_> = attempts.iter().map(|it| (it.attempt, it.channel.as_str(), it.outcome)).collect();
+    assert_eq!(attempts, [(1, "sms", AttemptOutcome::Passed), (2, "wecom", AttemptOutcome::Passed)]);
+    let channels = |ids: Vec<String>| async {
+        let mut all = Vec::new();
+        for id in ids {
+            let message = fixture.message(&id).await;
+            all.push((message.channel().to_owned(), message.due.0));
+        }
+        all
+    };
+    let waiting =
+        channels(vec![there[1].id.clone(), there[2].id.clone(), there[3].id.clone(), new[1].id.clone()]).await;
+    let waits = |channel: &str, due| (channel.to_owned(), due);
+    assert_eq!(waiting, [waits("wecom", 10), waits("mail", 400), waits("wecom", 501), waits("wecom", 30)]);
+
+    // One that comes back to a channel that is paused does not stay there either.
+    let claimed = fixture.claim("mail", 60, 70).await;
+    let back = claimed.messages.iter().find(|it| it.id == new[2].id).unwrap();
+    let refused = settlement(back, &claimed.lease, DeliveryOutcome::Refused);
+    fixture.store.outbox_settle(vec![refused], Timestamp(61)).await.unwrap();
+    assert_eq!(fixture.message(&new[2].id).await.channel(), "sms", "its last one");
+
+    // Put right before its time: what waited is due, what was to wait anyway is not.
+    assert!(fixture.store.outbox_resume("wecom", Timestamp(100)).await.unwrap());
+    assert!(!fixture.store.outbox_resume("wecom", Timestamp(100)).await.unwrap());
+    assert_eq!(fixture.titles("wecom", 100, 200).await, ["only", "last"]);
+    assert_eq!(fixture.message(&there[3].id).await.due, Timestamp(501));
+    let again = fixture.enqueue(vec![chain(&["wecom", "mail"], "again")], 110).await;
+    assert_eq!(fixture.message(&again[0].id).await.channel(), "wecom");
+}
+
+#[tokio::test]
+async fn what_waits_for_the_end_of_a_pause_is_due_when_it_is_resumed() {
+    let fixture = Fixture::new().await;
+    fixture.enqueue(vec![message("put back"), message("tried"), message("far")], 10).await;
+    let claimed = fixture.claim("mail", 20, 90).await;
+    let became = [
+        DeliveryOutcome::Untried(Timestamp(500)),
+        DeliveryOutcome::Retry(Timestamp(400)),
+        DeliveryOutcome::Retry(Timestamp(900)),
+    ];
+    let settled = claimed.messages.iter().zip(became).map(|(it, became)| settlement(it, &claimed.lease, became));
+    fixture.store.outbox_settle(settled.collect(), Timestamp(30)).await.unwrap();
+    fixture.store.outbox_pause("mail", Timestamp(500), "down", Meanwhile::Wait, Timestamp(30)).await.unwrap();
+    assert_eq!(fixture.next(40).await.claimable, Some(Timestamp(500)));
+    assert!(fixture.store.outbox_resume("mail", Timestamp(50)).await.unwrap());
+    assert_eq!(
+        fixture.next(50).await,
+        Next { claimable: Some(Timestamp(50)), later: Some(Timestamp(900)), expiring: None }
+    );
+    assert_eq!(fixture.titles("mail", 50, 90).await, ["put back", "tried"]);
 }
 
 #[tokio::test]
@@ -365,7 +453,9 @@ enum Act {
     Pause {
         channel: u8,
         time: i64,
+        passes: bool,
     },
+    Resume(u8),
     Wait(i64),
     ResendDead,
 }
@@ -375,7 +465,8 @@ fn act() -> impl Strategy<Value = Act> {
         3 => prop::collection::vec((0u8..3, 0u8..4, 0u8..3, 0u8..3), 1..6).prop_map(Act::Enqueue),
         4 => (0u8..2, 1u32..5, 1i64..40).prop_map(|(channel, most, lease)| Act::Claim { channel, most, lease }),
         4 => (0usize..3, prop::collection::vec(0u8..4, 5)).prop_map(|(back, outcomes)| Act::Settle { back, outcomes }),
-        1 => (0u8..2, 0i64..30).prop_map(|(channel, time)| Act::Pause { channel, time }),
+        1 => (0u8..2, 0i64..30, any::<bool>()).prop_map(|(channel, time, passes)| Act::Pause { channel, time, passes }),
+        1 => (0u8..2).prop_map(Act::Resume),
         2 => (1i64..30).prop_map(Act::Wait),
         1 => Just(Act::ResendDead),
     ]
@@ -402,6 +493,7 @@ async fn follow(history: Vec<Act>) {
     let mut leases: HashMap<String, (String, i64)> = HashMap::new();
     let mut claims: Vec<Claimed> = Vec::new();
     let mut paused: HashMap<&str, i64> = HashMap::new();
+    let mut passing: Vec<&str> = Vec::new();
     let mut sent: HashSet<String> = HashSet::new();
     for act in history {
         now += 1;
@@ -463,10 +555,21 @@ async fn follow(history: Vec<Act>) {
                     }
                 }
             }
-            Act::Pause { channel, time } => {
+            Act::Pause { channel, time, passes } => {
                 let channel = CHANNELS[usize::from(channel)];
-                store.outbox_pause(channel, Timestamp(now + time), "slow down", Timestamp(now)).await.unwrap();
+                let meanwhile = if passes { Meanwhile::PassOn } else { Meanwhile::Wait };
+                store
+                    .outbox_pause(channel, Timestamp(now + time), "slow down", meanwhile, Timestamp(now))
+                    .await
+                    .unwrap();
                 paused.insert(channel, now + time);
+                passing.retain(|it| *it != channel);
+                passing.extend(passes.then_some(channel));
+            }
+            Act::Resume(channel) => {
+                let channel = CHANNELS[usize::from(channel)];
+                let was_paused = paused.remove(channel).is_some_and(|until| until > now);
+                assert_eq!(store.outbox_resume(channel, Timestamp(now)).await.unwrap(), was_paused);
             }
             Act::Wait(time) => now += time,
             Act::ResendDead => drop(store.outbox_resend(Resend::Dead(None), Timestamp(now)).await.unwrap()),
@@ -478,6 +581,13 @@ async fn follow(history: Vec<Act>) {
     let mut first: Option<i64> = None;
     for message in store.read().messages(&MessageFilter::default(), 1_000).await.unwrap() {
         if open.contains(&message.state) {
+            let until = paused.get(message.channel()).copied().filter(|until| *until > now);
+            let is_last = message.position as usize + 1 == message.channels.len();
+            let stays = message.state == MessageState::Claimed || is_last || !passing.contains(&message.channel());
+            assert!(
+                until.is_none_or(|until| stays || message.due.0 > until),
+                "{message:?} waits for a channel that takes nothing"
+            );
             let due = message.due.0.max(paused.get(message.channel()).copied().unwrap_or(0));
             first = Some(first.map_or(due, |first| first.min(due)));
         }

@@ -5,7 +5,7 @@
 
 use upkeep_channel::mail::{Stage, outcome};
 use upkeep_channel::{Fault, Outcome};
-use upkeep_plugin::outbox::{self, Outcome as Became};
+use upkeep_plugin::outbox::{self, Meanwhile, Outcome as Became};
 use upkeep_plugin::smtp::{self, Answer, Stage as Refusing};
 use upkeep_plugin::{HostError, HostResult, Result, clock, info};
 
@@ -50,7 +50,7 @@ impl Delivery {
         }
         let (from, name) = (lane.allowance.next(now), lane.channel.name.clone());
         if !lane.queue.is_empty() || outbox::count()?.iter().any(|it| it.channel == name && it.due > 0) {
-            self.close(0, from, "as often used as may be, for now")?;
+            self.close(0, from, "as often used as may be, for now", Meanwhile::Wait)?;
         }
         Ok(())
     }
@@ -77,7 +77,7 @@ impl Delivery {
         }
         if is_stuck {
             let from = self.lanes[0].allowance.next(now);
-            return self.close(0, from, "as often used as may be, for now");
+            return self.close(0, from, "as often used as may be, for now", Meanwhile::Wait);
         }
         if written.is_empty() {
             return Ok(());
