@@ -6,7 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::wait::eventually;
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +46,29 @@ impl Api {
         let answer = self.ask("POST", &format!("/v1/tasks/{task}/run"), "");
         assert_eq!(answer.status, 202, "run of {task}: {answer:?}");
         answer.body["run"].as_str().expect("the answer names the run").to_owned()
+    }
+
+    /// Puts a message in, and gives its identifier.
+    #[track_caller]
+    pub fn push(&mut self, channels: &[&str], content: &Value) -> String {
+        let body = json!({ "channels": channels, "content": content }).to_string();
+        let answer = self.ask("POST", "/v1/push", &body);
+        assert_eq!(answer.status, 202, "message to {channels:?}: {answer:?}");
+        answer.body["id"].as_str().expect("the answer names the message").to_owned()
+    }
+
+    /// A message, with its attempts.
+    #[track_caller]
+    pub fn message(&mut self, id: &str) -> Value {
+        self.get(&format!("/v1/push/{id}"))
+    }
+
+    /// A message as soon as it is in this state.
+    #[track_caller]
+    pub fn message_until(&mut self, id: &str, state: &str) -> Value {
+        eventually(&format!("the message to be {state}"), || {
+            Some(self.message(id)).filter(|it| it["message"]["state"] == state)
+        })
     }
 
     /// Asks, and gives whatever is answered.

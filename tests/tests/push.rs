@@ -91,14 +91,8 @@ fn what_nobody_delivers_holds_up_nothing_and_wakes_nobody() {
 fn a_daemon_that_is_killed_while_it_delivers_loses_nothing() {
     let site = site("channel = \"mail\", claim = 20, lease_ms = 4000, sleep_ms = 300");
     let daemon = site.start();
-    let ids: Vec<String> = (0..60)
-        .map(|number| {
-            let body = json!({"channels": ["mail"], "content": {"text": format!("{number}")}}).to_string();
-            let answer = site.api().ask("POST", "/v1/push", &body);
-            assert_eq!(answer.status, 202, "{answer:?}");
-            answer.body["id"].as_str().unwrap().to_owned()
-        })
-        .collect();
+    let ids: Vec<String> =
+        (0..60).map(|number| site.api().push(&["mail"], &json!({"text": format!("{number}")}))).collect();
     eventually("some that are claimed", || {
         (site.journal().number("SELECT count(*) FROM outbox_message WHERE state = 'claimed'") > 0).then_some(())
     });

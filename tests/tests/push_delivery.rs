@@ -35,21 +35,7 @@ fn webhook(name: &str, url: &str, more: &str) -> String {
 /// Puts a message in, and gives its identifier.
 #[track_caller]
 fn send(site: &Site, channels: &[&str], title: &str) -> String {
-    let body = json!({ "channels": channels, "content": { "title": title } }).to_string();
-    let answer = site.api().ask("POST", "/v1/push", &body);
-    assert_eq!(answer.status, 202, "{answer:?}");
-    answer.body["id"].as_str().unwrap().to_owned()
-}
-
-fn message(site: &Site, id: &str) -> Value {
-    site.api().get(&format!("/v1/push/{id}"))
-}
-
-#[track_caller]
-fn until(site: &Site, id: &str, state: &str) -> Value {
-    eventually(&format!("the message to be {state}"), || {
-        Some(message(site, id)).filter(|it| it["message"]["state"] == state)
-    })
+    site.api().push(channels, &json!({ "title": title }))
 }
 
 /// A secret in a file, and what grants it.
@@ -66,7 +52,7 @@ fn nginx_gets_each_message_with_its_key() {
     let site = site(&[nginx.port()], &webhook("hook", &nginx.url("/in"), ""), "");
     let _daemon = site.start();
     let ids: BTreeSet<String> = (0..50).map(|at| send(&site, &["hook"], &format!("message {at}"))).collect();
-    ids.iter().for_each(|id| drop(until(&site, id, "sent")));
+    ids.iter().for_each(|id| drop(site.api().message_until(id, "sent")));
     let keys = eventually("the log of nginx", || {
         let lines = nginx.log();
         assert!(lines.iter().all(|[status, path, _]| status == "204" && path == "/in"), "{lines:?}");
@@ -87,16 +73,16 @@ fn a_chain_goes_on_where_a_channel_refuses_and_dead_letters_say_why() {
     let site = site(&[nginx.port()], &channels, "");
     let _daemon = site.start();
     let chained = send(&site, &["bad", "good"], "one");
-    let sent = until(&site, &chained, "sent");
+    let sent = site.api().message_until(&chained, "sent");
     let tried: Vec<_> =
         sent["attempts"].as_array().unwrap().iter().map(|it| (&it["channel"], &it["outcome"])).collect();
     assert_eq!(tried, [(&json!("bad"), &json!("refused")), (&json!("good"), &json!("sent"))], "{sent}");
     let dead = send(&site, &["bad"], "two");
-    let told = until(&site, &dead, "dead");
+    let told = site.api().message_until(&dead, "dead");
     let reason = told["message"]["reason"].as_str().unwrap();
     assert!(reason.starts_with("the server does not take this message") && reason.contains("(422)"), "{reason}");
     let unknown = send(&site, &["pager", "good"], "three");
-    let told = until(&site, &unknown, "sent");
+    let told = site.api().message_until(&unknown, "sent");
     assert_eq!(told["attempts"][0]["reason"], "there is no channel `pager`; there is bad, good");
 
     // Whoever mends it sends it again.
@@ -106,7 +92,7 @@ fn a_chain_goes_on_where_a_channel_refuses_and_dead_letters_say_why() {
     eventually("the new configuration", || {
         let resent = site.cli(&["push", "resend", &dead]);
         let is_sent = within(Duration::from_secs(5), "another outcome", || {
-            Some(message(&site, &dead)["message"]["state"].clone()).filter(|it| it == "sent" || it == "dead")
+            Some(site.api().message(&dead)["message"]["state"].clone()).filter(|it| it == "sent" || it == "dead")
         });
         assert!(resent.code == 0 || is_sent == "sent", "{resent:?}");
         (is_sent == "sent").then_some(())
@@ -129,7 +115,7 @@ fn retry_after_is_honoured() {
     let site = site(&[receiver.port()], &webhook("hook", &receiver.url("/"), "retry = { first = \"1s\" }"), "");
     let _daemon = site.start();
     let id = send(&site, &["hook"], "patience");
-    let sent = until(&site, &id, "sent");
+    let sent = site.api().message_until(&id, "sent");
     let times = times.lock().unwrap();
     let waited = times[1] - times[0];
     assert!(times.len() == 2 && (Duration::from_secs(3)..Duration::from_secs(5)).contains(&waited), "{waited:?}");
@@ -157,7 +143,7 @@ fn what_was_under_way_when_the_daemon_was_killed_comes_again_with_the_same_key()
     daemon.kill();
     let _daemon = site.start();
     let sent = within(Duration::from_secs(10), "the second request", || {
-        Some(message(&site, &id)).filter(|it| it["message"]["state"] == "sent")
+        Some(site.api().message(&id)).filter(|it| it["message"]["state"] == "sent")
     });
     assert_eq!(*keys.lock().unwrap(), [id.clone(), id]);
     assert_eq!((&sent["attempts"][0]["outcome"], &sent["attempts"][1]["outcome"]), (&"lost".into(), &"sent".into()));
@@ -179,10 +165,10 @@ fn a_slow_channel_holds_up_no_other() {
     // The run that waits for the slow one looks for more.
     let quick = send(&site, &["quick"], "quick");
     within(Duration::from_secs(3), "the quick one", || {
-        Some(message(&site, &quick)).filter(|it| it["message"]["state"] == "sent")
+        Some(site.api().message(&quick)).filter(|it| it["message"]["state"] == "sent")
     });
-    assert_eq!(message(&site, &slow)["message"]["state"], "claimed");
-    until(&site, &slow, "sent");
+    assert_eq!(site.api().message(&slow)["message"]["state"], "claimed");
+    site.api().message_until(&slow, "sent");
 }
 
 /// Each kind of channel with what its provider wants: keys in addresses, logins and tokens in headers, signatures.
@@ -235,13 +221,13 @@ fn every_kind_of_channel_reaches_its_provider() {
     let _daemon = site.start();
     for (channel, tally) in &tallies {
         let id = send(&site, &[channel], "The disk of web-1 is full");
-        let sent = until(&site, &id, "sent");
+        let sent = site.api().message_until(&id, "sent");
         assert_eq!((tally.count().accepted, tally.count().asked), (1, 1), "{channel}: {sent} {:?}", tally.count());
     }
     let content = json!({ "title": "Your order is on its way", "to": "o7esq5OI1Uej6Xixw1lA2H7XDVbc, ops@example.org" });
     let body = json!({ "channels": ["wechat", "hook"], "content": content }).to_string();
     let id = site.api().ask("POST", "/v1/push", &body).body["id"].as_str().unwrap().to_owned();
-    let told = until(&site, &id, "sent");
+    let told = site.api().message_until(&id, "sent");
     assert_eq!(told["attempts"].as_array().unwrap().len(), 1, "{told}");
     assert_eq!(fake.wechat.accepted("wx0123456789abcdef").len(), 1);
 
@@ -279,7 +265,7 @@ fn a_robot_is_not_asked_more_often_than_it_allows_and_the_rest_comes_as_one() {
         })
         .collect();
     assert!(upkeep_tests::now() * 1_000 < at, "they were due before all of them were there");
-    ids.iter().for_each(|id| drop(until(&site, id, "sent")));
+    ids.iter().for_each(|id| drop(site.api().message_until(id, "sent")));
     let told = robot.keys();
     assert!(robot.most(60_000) <= 20 && robot.count().refused.is_empty(), "{:?}", robot.count());
     assert!(told.keys().any(|it| it.contains("81 messages: 81 info") && it.contains("**orders**: 81")), "{told:?}");
@@ -289,7 +275,7 @@ fn a_robot_is_not_asked_more_often_than_it_allows_and_the_rest_comes_as_one() {
     let late = send(&site, &["ops"], "late");
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!((robot.most(60_000), robot.count().asked), (20, 20));
-    assert_eq!(message(&site, &late)["message"]["state"], "waiting");
+    assert_eq!(site.api().message(&late)["message"]["state"], "waiting");
     let paused = site.cli(&["push", "list", "--json"]).json();
     assert_eq!(paused["channels"][0]["reason"], "as often used as may be, for now", "{paused}");
 }

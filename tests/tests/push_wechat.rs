@@ -68,20 +68,7 @@ fn send(site: &Site, channels: &[&str], thing: &str) -> String {
         "to": USER, "title": "Your order", "text": thing, "template": "order",
         "fields": { "thing1": thing, "time2": "2026-11-24 15:01" },
     });
-    let answer = site.api().ask("POST", "/v1/push", &json!({ "channels": channels, "content": content }).to_string());
-    assert_eq!(answer.status, 202, "{answer:?}");
-    answer.body["id"].as_str().unwrap().to_owned()
-}
-
-fn message(site: &Site, id: &str) -> Value {
-    site.api().get(&format!("/v1/push/{id}"))
-}
-
-#[track_caller]
-fn until(site: &Site, id: &str, state: &str) -> Value {
-    eventually(&format!("the message to be {state}"), || {
-        Some(message(site, id)).filter(|it| it["message"]["state"] == state)
-    })
+    site.api().push(channels, &content)
 }
 
 /// Channel and outcome of each attempt.
@@ -104,7 +91,7 @@ fn channel(site: &Site, name: &str) -> Option<Value> {
 fn a_message_arrives_and_uses_up_a_consent() {
     let fake = fake(3);
     let (site, _daemon) = shop(&fake);
-    let sent = until(&site, &send(&site, &["shop"], "tea"), "sent");
+    let sent = site.api().message_until(&send(&site, &["shop"], "tea"), "sent");
     assert_eq!(tried(&sent), [pair("shop", "sent")], "{sent}");
     let accepted = fake.wechat.accepted(APP);
     let data = json!({ "thing1": { "value": "tea" }, "time2": { "value": "2026-11-24 15:01" } });
@@ -113,7 +100,7 @@ fn a_message_arrives_and_uses_up_a_consent() {
 
     // In the middle of it another server takes the token away: it is renewed, and the message sent once more, once.
     fake.wechat.supersede(APP);
-    let sent = until(&site, &send(&site, &["shop"], "rice"), "sent");
+    let sent = site.api().message_until(&send(&site, &["shop"], "rice"), "sent");
     assert_eq!(tried(&sent), [pair("shop", "sent")], "the task did not notice: {sent}");
     assert_eq!((fake.wechat.accepted(APP).len(), fake.wechat.renewals(APP)), (2, (2, 0)));
     assert_eq!(fake.wechat.tally().count().refused, BTreeMap::from([(40001, 1)]));
@@ -127,9 +114,9 @@ fn a_message_arrives_and_uses_up_a_consent() {
 fn who_wants_no_message_is_reached_by_the_next_channel() {
     let fake = fake(1);
     let (site, _daemon) = shop(&fake);
-    until(&site, &send(&site, &["shop"], "tea"), "sent");
+    site.api().message_until(&send(&site, &["shop"], "tea"), "sent");
     // 43101: the consent is used up. Nobody tries that again.
-    let sent = until(&site, &send(&site, &["shop", "ops"], "rice"), "sent");
+    let sent = site.api().message_until(&send(&site, &["shop", "ops"], "rice"), "sent");
     assert_eq!(tried(&sent), [pair("shop", "refused"), pair("ops", "sent")], "{sent}");
     assert_eq!(
         (&sent["attempts"][0]["code"], fake.wecom.robot("robot-key-0001").count().accepted),
@@ -137,10 +124,11 @@ fn who_wants_no_message_is_reached_by_the_next_channel() {
     );
     // Who has written can be answered, five times.
     let service = send(&site, &["service", "ops"], "too early");
-    assert_eq!(tried(&until(&site, &service, "sent")), [pair("service", "refused"), pair("ops", "sent")]);
+    assert_eq!(tried(&site.api().message_until(&service, "sent")), [pair("service", "refused"), pair("ops", "sent")]);
     fake.wechat.wrote(APP, USER);
     let ids: Vec<String> = (0..6).map(|number| send(&site, &["service", "ops"], &format!("answer {number}"))).collect();
-    let ends: Vec<String> = ids.iter().map(|id| tried(&until(&site, id, "sent")).pop().unwrap().0).collect();
+    let ends: Vec<String> =
+        ids.iter().map(|id| tried(&site.api().message_until(id, "sent")).pop().unwrap().0).collect();
     assert_eq!(ends.iter().filter(|it| *it == "service").count(), 5, "{ends:?}");
     assert_eq!(fake.wechat.accepted(APP).iter().filter(|it| it.template.is_none()).count(), 5);
 }
@@ -151,7 +139,7 @@ fn a_quota_pauses_the_channel_until_the_next_day_in_beijing() {
     fake.wechat.quota(APP, SUBSCRIBE, 2);
     let (site, _daemon) = shop(&fake);
     for thing in ["one", "two"] {
-        until(&site, &send(&site, &["shop"], thing), "sent");
+        site.api().message_until(&send(&site, &["shop"], thing), "sent");
     }
     let waiting = send(&site, &["shop"], "three");
     let paused = eventually("the pause", || channel(&site, "shop").filter(|it| it["paused_until"].is_i64()));
@@ -162,10 +150,10 @@ fn a_quota_pauses_the_channel_until_the_next_day_in_beijing() {
     assert!(paused["reason"].as_str().unwrap().contains("45009"), "{paused}");
     // Nothing of the channel is tried any more, and other channels do not notice.
     send(&site, &["shop"], "four");
-    until(&site, &send(&site, &["ops"], "five"), "sent");
+    site.api().message_until(&send(&site, &["ops"], "five"), "sent");
     let refused = fake.wechat.tally().count().refused;
     assert_eq!(refused, BTreeMap::from([(45009, 1)]));
-    assert_eq!(message(&site, &waiting)["message"]["state"], "waiting");
+    assert_eq!(site.api().message(&waiting)["message"]["state"], "waiting");
     assert_eq!(fake.wechat.accepted(APP).len(), 2);
 }
 
@@ -174,12 +162,12 @@ fn a_value_that_wechat_does_not_take_is_named() {
     let fake = fake(5);
     let (site, _daemon) = shop(&fake);
     // What is known beforehand is not even sent.
-    let dead = until(&site, &send(&site, &["shop"], &"long".repeat(6)), "dead");
+    let dead = site.api().message_until(&send(&site, &["shop"], &"long".repeat(6)), "dead");
     assert!(dead["message"]["reason"].as_str().unwrap().contains("thing1"), "{dead}");
     assert_eq!(fake.wechat.tally().count().asked, 0);
     // What only WeChat knows it says.
     fake.script.add(On::path(SUBSCRIBE).first(1), Fault::Code(47003));
-    let dead = until(&site, &send(&site, &["shop"], "tea"), "dead");
+    let dead = site.api().message_until(&send(&site, &["shop"], "tea"), "dead");
     let reason = dead["message"]["reason"].as_str().unwrap();
     assert!(reason.contains("47003") && reason.contains("data.thing1.value") && reason.contains("rid "), "{reason}");
     assert_eq!(fake.wechat.consents(APP, USER, TEMPLATE), 5);
@@ -195,14 +183,14 @@ fn trouble_that_passes_is_tried_again() {
         fake.script.clear();
         fake.script.add(On::path(SUBSCRIBE).first(1), fault);
         let before = fake.wechat.accepted(APP).len();
-        let sent = until(&site, &send(&site, &["shop"], "tea"), "sent");
+        let sent = site.api().message_until(&send(&site, &["shop"], "tea"), "sent");
         assert_eq!(tried(&sent), [pair("shop", "retry"), pair("shop", "sent")], "{sent}");
         assert_eq!(fake.wechat.accepted(APP).len(), before + 1);
     }
     fake.script.clear();
     fake.wechat.wrote(APP, USER);
     fake.script.add(On::path(CUSTOM).first(1), Fault::Code(-1));
-    let sent = until(&site, &send(&site, &["service"], "an answer"), "sent");
+    let sent = site.api().message_until(&send(&site, &["service"], "an answer"), "sent");
     assert_eq!(tried(&sent).last(), Some(&pair("service", "sent")), "{sent}");
 }
 
@@ -211,7 +199,7 @@ fn without_a_token_the_next_channel_tells_and_nobody_asks_again() {
     let fake = fake(5);
     fake.wechat.allow(APP, &["10.0.0.1".parse().unwrap()]);
     let (site, _daemon) = shop(&fake);
-    let sent = until(&site, &send(&site, &["shop", "ops"], "tea"), "sent");
+    let sent = site.api().message_until(&send(&site, &["shop", "ops"], "tea"), "sent");
     assert_eq!(tried(&sent).last(), Some(&pair("ops", "sent")), "{sent}");
     assert_eq!(sent["attempts"][0]["code"], "40164", "{sent}");
     let reason = sent["attempts"][0]["reason"].as_str().unwrap();
@@ -220,13 +208,13 @@ fn without_a_token_the_next_channel_tells_and_nobody_asks_again() {
     let paused = eventually("the pause", || channel(&site, "shop").filter(|it| it["paused_until"].is_i64()));
     assert!(paused["reason"].as_str().unwrap().contains("40164"), "{paused}");
     let waits = send(&site, &["shop"], "rice");
-    let sent = until(&site, &send(&site, &["shop", "ops"], "rice"), "sent");
+    let sent = site.api().message_until(&send(&site, &["shop", "ops"], "rice"), "sent");
     assert_eq!(tried(&sent), [pair("shop", "passed"), pair("ops", "sent")], "{sent}");
     assert_eq!(fake.wechat.tally().count().refused, BTreeMap::from([(40164, 1)]));
-    assert_eq!(message(&site, &waits)["message"]["state"], "waiting");
+    assert_eq!(site.api().message(&waits)["message"]["state"], "waiting");
     // Who has put it right says so, and waits no longer.
     fake.wechat.allow(APP, &["127.0.0.1".parse().unwrap()]);
     assert_eq!(site.cli(&["push", "resume", "shop"]).stdout, "The pause of shop is over.\n");
     assert!(site.cli(&["push", "resume", "shop"]).stdout.starts_with("shop is not paused"));
-    until(&site, &waits, "sent");
+    site.api().message_until(&waits, "sent");
 }
