@@ -228,7 +228,29 @@ impl Push {
         let channel = |(name, settings): (&String, &ChannelSettings)| {
             settings.channel(name).map_err(|why| Error::config(format!("channel `{name}`: {why}")))
         };
-        self.channels.iter().map(channel).collect()
+        let channels: Vec<Channel> = self.channels.iter().map(channel).collect::<Result<_>>()?;
+        for (at, channel) in channels.iter().enumerate() {
+            let robot = channel.robot();
+            if let Some(same) = channels[..at].iter().find(|it| robot.is_some() && it.robot() == robot) {
+                let (one, other) = (&same.name, &channel.name);
+                return Err(Error::config(format!(
+                    "channels `{one}` and `{other}` are the same robot, which takes only so many messages of both: let it be one channel"
+                )));
+            }
+        }
+        Ok(channels)
+    }
+}
+
+impl Channel {
+    /// The robot that it is: where, and by which secret.
+    fn robot(&self) -> Option<(&str, &str)> {
+        match &self.kind {
+            Kind::Requests(Settings::WeCom(it)) => Some((&it.base, &it.key)),
+            Kind::Requests(Settings::DingTalk(it)) => Some((&it.base, &it.access_token)),
+            Kind::Requests(Settings::Feishu(it)) => Some((&it.base, &it.hook)),
+            _ => None,
+        }
     }
 }
 

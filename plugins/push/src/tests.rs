@@ -334,6 +334,12 @@ fn wrong_configurations_say_what_is_right() {
         error(r#"{ "channels": { "x": { "wecom": { "key": "k" }, "rate": [{ "count": 0, "per": "1m" }] } } }"#),
         "channel `x`: `rate` is at least one message, and per a second or more, not 0 per 1m"
     );
+    assert_eq!(
+        error(
+            r#"{ "channels": { "a": { "wecom": { "key": "k" } }, "b": { "feishu": { "hook": "k" } }, "c": { "wecom": { "key": "k" } } } }"#
+        ),
+        "channels `a` and `c` are the same robot, which takes only so many messages of both: let it be one channel"
+    );
     let shop = SHOP.replace("shop-token", "t");
     assert_eq!(
         error(&shop.replace(r#", "account": "wx1""#, "")),
