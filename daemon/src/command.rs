@@ -268,6 +268,8 @@ pub struct TaskStatus {
     pub plugin: String,
     /// Whether the schedule is followed.
     pub enabled: bool,
+    /// Whether it is started by messages that wait to be delivered.
+    pub delivers: bool,
     /// The triggers, for people: `cron 30 3 * * *`.
     pub schedule: String,
     /// Its time zone.

@@ -24,9 +24,11 @@ use crate::robot;
 #[serde(deny_unknown_fields)]
 pub struct DingTalk {
     /// The name of the secret that stands behind `access_token=` in the robot's address.
+    #[schemars(extend("format" = "upkeep-secret"))]
     pub access_token: String,
     /// The name of the secret that the robot's requests are signed with (`SEC...`), if it asks for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "upkeep-secret-to-sign"))]
     pub signed_with: Option<String>,
     /// Where the API is.
     #[serde(default = "base")]

@@ -23,9 +23,11 @@ use crate::robot;
 #[serde(deny_unknown_fields)]
 pub struct Feishu {
     /// The name of the secret that is the last part of the robot's address.
+    #[schemars(extend("format" = "upkeep-secret"))]
     pub hook: String,
     /// The name of the secret that the robot's requests are signed with, if it asks for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "upkeep-secret-to-sign"))]
     pub signed_with: Option<String>,
     /// Where the API is; Lark's is `https://open.larksuite.com`.
     #[serde(default = "base")]

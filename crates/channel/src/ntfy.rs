@@ -28,9 +28,11 @@ pub struct Ntfy {
     pub topic: Word,
     /// The name of the secret that is an access token (`tk_...`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "upkeep-secret"))]
     pub token: Option<String>,
     /// Instead of a token, the name of the secret `user:password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "upkeep-secret"))]
     pub login: Option<String>,
     /// Where the server is.
     #[serde(default = "base")]

@@ -75,6 +75,7 @@ pub enum Word {
 #[serde(deny_unknown_fields)]
 pub struct Named {
     /// Its name.
+    #[schemars(extend("format" = "upkeep-secret"))]
     pub secret: String,
 }
 

@@ -28,18 +28,22 @@ pub struct Webhook {
     /// The name of the secret that the URL ends in, for servers that know their callers by nothing else. It is the last part of a
     /// path: a `/` in it is encoded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "upkeep-secret"))]
     pub secret_path: Option<String>,
     /// `POST` or `PUT`.
     #[serde(default)]
     pub method: Method,
     /// The name of the secret that requests are signed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "upkeep-secret-to-sign"))]
     pub signed_with: Option<String>,
     /// The name of the secret that is sent as `Authorization: Bearer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "upkeep-secret"))]
     pub bearer: Option<String>,
     /// The name of the secret `user:password` that is sent as `Authorization: Basic`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "upkeep-secret"))]
     pub login: Option<String>,
     /// More headers, by their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

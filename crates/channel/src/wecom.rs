@@ -23,6 +23,7 @@ use crate::robot;
 #[serde(deny_unknown_fields)]
 pub struct WeCom {
     /// The name of the secret that stands behind `key=` in the robot's address.
+    #[schemars(extend("format" = "upkeep-secret"))]
     pub key: String,
     /// Where the API is.
     #[serde(default = "base")]

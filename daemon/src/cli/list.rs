@@ -80,6 +80,7 @@ mod tests {
             description: "Backup of the app's uploads".into(),
             plugin: "backup".into(),
             enabled: true,
+            delivers: false,
             schedule: schedule.into(),
             timezone: "Asia/Shanghai".into(),
             next: Some(Timestamp(now + 44_755_000)),

@@ -136,6 +136,12 @@ impl<'a> TaskFile<'a> {
         self.problems.push(Diagnostic::error(self.document.source(), key, message).at(span).help(help));
     }
 
+    /// Tells an error about the value at `key`, which may be a secret.
+    pub(crate) fn error_hidden(&mut self, key: KeyPath, message: impl Into<String>, help: impl Into<String>) {
+        let span = self.document.value_span(&key);
+        self.problems.push(Diagnostic::error(self.document.source(), key, message).at(span).help(help).hidden());
+    }
+
     /// See [`Telling::error_at_key`].
     pub(crate) fn error_at_key(&mut self, key: KeyPath, message: impl Into<String>, help: impl Into<String>) {
         self.telling().error_at_key(key, message, help);

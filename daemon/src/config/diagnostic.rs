@@ -39,13 +39,15 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it.
     pub help: String,
+    /// Whether what stands there may be a secret, and is not shown.
+    pub is_hidden: bool,
 }
 
 impl Diagnostic {
     /// An error about `key`; the remedy and the place follow by [`Self::help`] and [`Self::at`].
     pub fn error(source: &Arc<Source>, key: KeyPath, message: impl Into<String>) -> Self {
         let (severity, message) = (Severity::Error, message.into());
-        Self { severity, source: source.clone(), span: None, key, message, help: String::new() }
+        Self { severity, source: source.clone(), span: None, key, message, help: String::new(), is_hidden: false }
     }
 
     /// The same, but only a warning.
@@ -66,6 +68,13 @@ impl Diagnostic {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = help.into();
+        self
+    }
+
+    /// What stands there is not shown.
+    #[must_use]
+    pub fn hidden(mut self) -> Self {
+        self.is_hidden = true;
         self
     }
 
@@ -226,6 +235,10 @@ struct Report {
 impl Report {
     fn of(diagnostic: &Diagnostic) -> Self {
         let text = mask::masked(&diagnostic.source);
+        let text = match &diagnostic.span {
+            Some(span) if diagnostic.is_hidden => mask::without(text, span),
+            _ => text,
+        };
         let label = diagnostic.span.clone().map(|span| {
             // A table spans many lines; its first says enough.
             let end = text[span.start..].find('\n').map_or(span.end, |newline| span.end.min(span.start + newline));

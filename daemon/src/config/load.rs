@@ -135,6 +135,7 @@ pub fn examine(dir: &Path, surroundings: &Surroundings<'_>) -> Examined {
         links: Vec::new(),
         requirements: Vec::new(),
         tokens: Vec::new(),
+        deliverers: Vec::new(),
     };
     let mut tasks = BTreeMap::new();
     for path in &paths {
@@ -152,7 +153,8 @@ pub fn examine(dir: &Path, surroundings: &Surroundings<'_>) -> Examined {
     let chain = check::chain::problems(&reader.links, &names);
     let removal = check::removal::problems(&reader.requirements, &names, &tasks, &safeguards);
     let tokens = check::tokens::problems(&reader.tokens);
-    for (name, problem) in chain.into_iter().chain(removal).chain(tokens) {
+    let deliverers = check::outbox::problems(&reader.deliverers);
+    for (name, problem) in chain.into_iter().chain(removal).chain(tokens).chain(deliverers) {
         if problem.severity == Severity::Error {
             tasks.remove(&name);
         }
@@ -184,6 +186,7 @@ struct Reader<'a> {
     links: Vec<Link>,
     requirements: Vec<Requirement>,
     tokens: Vec<check::tokens::Named>,
+    deliverers: Vec<check::outbox::Deliverer>,
 }
 
 impl Reader<'_> {
@@ -212,6 +215,7 @@ impl Reader<'_> {
         if file.is_sound("grant") {
             self.requirements.extend(check::removal::check(&mut file));
             self.tokens.extend(check::tokens::named(&file));
+            self.deliverers.extend(check::outbox::deliverer(&file));
         }
         Some(self.shared.task(path.name.clone(), settings, plugin?, schedule?, &json, self.site.settings))
     }

@@ -43,6 +43,13 @@ pub(crate) fn masked(source: &Arc<Source>) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
+/// A text without the string at this place.
+pub(crate) fn without(text: String, span: &Range<usize>) -> String {
+    let mut bytes = text.into_bytes();
+    hide(&mut bytes, &shrink(span));
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
 /// The same for a text that cannot be parsed: everything behind the equals sign of a suspicious line goes, and what
 /// follows when a text of many lines begins there.
 pub(crate) fn masked_by_line(text: &str) -> String {

@@ -28,6 +28,10 @@ pub const DAY: &str = "upkeep-day";
 pub const PERCENT: &str = "upkeep-percent";
 /// Format of a local time of day: `08:30`.
 pub const TIME: &str = "upkeep-time";
+/// Format of the name of a secret that the task file grants, to be filled into requests. In the schemas of plugins.
+pub const SECRET: &str = "upkeep-secret";
+/// Format of the name of a secret that the task file grants, to sign with. In the schemas of plugins.
+pub const SIGNING_SECRET: &str = "upkeep-secret-to-sign";
 /// Format of a span of local time: `22:00-06:00`.
 pub const WINDOW: &str = "upkeep-window";
 

@@ -4,6 +4,9 @@
 //! so that an editor and the daemon never disagree) and the `[config]` of a task (the schema in the plugin's
 //! manifest). A validator finds all problems at once, where a deserializer would stop at the first.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use jsonschema::error::ValidationErrorKind as Kind;
 use jsonschema::{ValidationError, Validator};
 use schemars::JsonSchema;
@@ -16,7 +19,7 @@ use crate::config::suggest::{list, nearest};
 use crate::config::{alerts, duration, findings, http, listen, percent, rate, schema, size, smtp};
 
 /// A schema, ready to compare with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Shape {
     schema: Value,
     validator: Validator,
@@ -29,6 +32,8 @@ pub struct Problem {
     pub path: KeyPath,
     /// Whether the key is wrong, not its value.
     pub at_key: bool,
+    /// Whether the value may be a secret, so that its line is not to be shown.
+    pub is_secret: bool,
     /// What is wrong.
     pub message: String,
     /// What to do.
@@ -48,25 +53,27 @@ impl Shape {
 
     /// The shape that a JSON Schema describes. References lead nowhere but into the schema itself.
     pub fn new(schema: Value) -> Result<Self, SchemaError> {
-        let validator = jsonschema::options()
-            .offline()
-            .should_validate_formats(true)
-            .with_format(schema::DURATION, |text: &str| duration::parse(text).is_ok())
-            .with_format(schema::SIZE, |text: &str| text.parse::<size::Size>().is_ok())
-            .with_format(schema::RATE, |text: &str| text.parse::<rate::Rate>().is_ok())
-            .with_format(schema::ORIGIN, |text: &str| text.parse::<http::Origin>().is_ok())
-            .with_format(schema::SERVER, |text: &str| text.parse::<http::Server>().is_ok())
-            .with_format(schema::NETWORK, |text: &str| text.parse::<http::Network>().is_ok())
-            .with_format(schema::SENDER, |text: &str| text.parse::<smtp::Address>().is_ok())
-            .with_format(schema::RECIPIENT, |text: &str| text.parse::<smtp::Recipient>().is_ok())
-            .with_format(schema::LISTEN, |text: &str| text.parse::<listen::ListenAddress>().is_ok())
-            .with_format(schema::DAY, |text: &str| findings::day(text).is_ok())
-            .with_format(schema::PERCENT, |text: &str| text.parse::<percent::Percent>().is_ok())
-            .with_format(schema::TIME, |text: &str| text.parse::<alerts::TimeOfDay>().is_ok())
-            .with_format(schema::WINDOW, |text: &str| text.parse::<Window>().is_ok())
-            .build(&schema)
-            .map_err(|error| SchemaError(error.to_string()))?;
+        let validator = options().build(&schema).map_err(|error| SchemaError(error.to_string()))?;
         Ok(Self { schema, validator })
+    }
+
+    /// The same shape for a task that is granted these secrets: to fill in, and to sign with. Where it names no secret, nothing is
+    /// different.
+    pub fn with_secrets(
+        &self,
+        to_fill: BTreeSet<String>,
+        to_sign: BTreeSet<String>,
+    ) -> Result<Cow<'_, Self>, SchemaError> {
+        let text = self.schema.to_string();
+        if ![schema::SECRET, schema::SIGNING_SECRET].iter().any(|format| text.contains(&format!("\"{format}\""))) {
+            return Ok(Cow::Borrowed(self));
+        }
+        let validator = options()
+            .with_format(schema::SECRET, move |name: &str| to_fill.contains(name))
+            .with_format(schema::SIGNING_SECRET, move |name: &str| to_sign.contains(name))
+            .build(&self.schema)
+            .map_err(|error| SchemaError(error.to_string()))?;
+        Ok(Cow::Owned(Self { schema: self.schema.clone(), validator }))
     }
 
     /// All that does not fit, each once.
@@ -90,20 +97,22 @@ impl Shape {
     fn reword(&self, error: &ValidationError<'_>, problems: &mut Vec<Problem>) {
         let path = path_of(error);
         let found = describe(error.instance(), &path);
-        let mut tell =
-            |message: String, help: String| problems.push(Problem { path: path.clone(), at_key: false, message, help });
+        let is_secret = matches!(error.kind(), Kind::Format { format } if [schema::SECRET, schema::SIGNING_SECRET].contains(&format.as_str()));
+        let mut tell = |message: String, help: String| {
+            problems.push(Problem { path: path.clone(), at_key: false, is_secret, message, help })
+        };
         match error.kind() {
             Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
                 for key in unexpected {
                     let (message, help) = (format!("there is no key `{key}` here"), self.known_keys(error, key));
-                    problems.push(Problem { path: path.key(key), at_key: true, message, help });
+                    problems.push(Problem { path: path.key(key), at_key: true, is_secret: false, message, help });
                 }
             }
             Kind::Required { property } => {
                 let key = property.as_str().unwrap_or_default();
                 let schema = self.around(error).get("properties").and_then(|properties| properties.get(key));
                 let (message, help) = (format!("`{key}` is missing"), format!("add {}", self.line_to_add(key, schema)));
-                problems.push(Problem { path: path.key(key), at_key: false, message, help });
+                problems.push(Problem { path: path.key(key), at_key: false, is_secret: false, message, help });
             }
             Kind::Type { .. } => {
                 let schema = self.around(error);
@@ -128,6 +137,7 @@ impl Shape {
                     schema::SIZE => text.parse::<size::Size>().err(),
                     schema::TIME => text.parse::<alerts::TimeOfDay>().err(),
                     schema::WINDOW => text.parse::<Window>().err(),
+                    schema::SECRET | schema::SIGNING_SECRET => Some(no_secret(format)),
                     _ => None,
                 };
                 // The parsers say what is wrong and, after a semicolon, how it is written.
@@ -191,7 +201,7 @@ impl Shape {
         let tags: Vec<String> = schemas.iter().filter_map(|schema| tags(&schema)).collect();
         if is_secret_source(&tags) {
             let (message, help) = secret_words(error.instance());
-            return problems.push(Problem { path, at_key: false, message, help });
+            return problems.push(Problem { path, at_key: false, is_secret: false, message, help });
         }
         if let Value::Object(table) = error.instance().as_ref()
             && let Some(tag) = tags.iter().find(|tag| table.contains_key(*tag))
@@ -213,7 +223,13 @@ impl Shape {
             choices.extend(schemas.iter().map(|schema| self.wanted(schema)));
         }
         let message = format!("{} does not fit here", describe(error.instance(), &path));
-        problems.push(Problem { path, at_key: false, message, help: format!("write {}", choices.join(" or ")) });
+        problems.push(Problem {
+            path,
+            at_key: false,
+            is_secret: false,
+            message,
+            help: format!("write {}", choices.join(" or ")),
+        });
     }
 
     fn not_among(&self, error: &ValidationError<'_>, names: &[&str], problems: &mut Vec<Problem>) {
@@ -224,7 +240,13 @@ impl Shape {
             Some(near) => format!("did you mean `{near}`? Possible here: {}", list(names.iter().copied())),
             None => format!("possible here: {}", list(names.iter().copied())),
         };
-        problems.push(Problem { path, at_key: false, message: format!("{found} is not possible here"), help });
+        problems.push(Problem {
+            path,
+            at_key: false,
+            is_secret: false,
+            message: format!("{found} is not possible here"),
+            help,
+        });
     }
 
     fn known_keys(&self, error: &ValidationError<'_>, key: &str) -> String {
@@ -311,6 +333,38 @@ impl Shape {
         let reference = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
         reference.and_then(|pointer| self.schema.pointer(pointer)).unwrap_or(schema)
     }
+}
+
+/// What stands in the place of a secret's name. It is not shown: it may be the secret.
+fn no_secret(format: &str) -> String {
+    let (what, access) = match format {
+        schema::SIGNING_SECRET => ("to sign with", ", with `access = [\"sign\"]`"),
+        _ => ("to be filled in", ""),
+    };
+    format!(
+        "this is not the name of a secret {what}; grant one by `[grant.secrets.NAME]`{access}, and write its name here: the secret itself \
+         belongs into a file"
+    )
+}
+
+/// What knows the formats of upkeep.
+fn options() -> jsonschema::ValidationOptions<'static> {
+    jsonschema::options()
+        .offline()
+        .should_validate_formats(true)
+        .with_format(schema::DURATION, |text: &str| duration::parse(text).is_ok())
+        .with_format(schema::SIZE, |text: &str| text.parse::<size::Size>().is_ok())
+        .with_format(schema::RATE, |text: &str| text.parse::<rate::Rate>().is_ok())
+        .with_format(schema::ORIGIN, |text: &str| text.parse::<http::Origin>().is_ok())
+        .with_format(schema::SERVER, |text: &str| text.parse::<http::Server>().is_ok())
+        .with_format(schema::NETWORK, |text: &str| text.parse::<http::Network>().is_ok())
+        .with_format(schema::SENDER, |text: &str| text.parse::<smtp::Address>().is_ok())
+        .with_format(schema::RECIPIENT, |text: &str| text.parse::<smtp::Recipient>().is_ok())
+        .with_format(schema::LISTEN, |text: &str| text.parse::<listen::ListenAddress>().is_ok())
+        .with_format(schema::DAY, |text: &str| findings::day(text).is_ok())
+        .with_format(schema::PERCENT, |text: &str| text.parse::<percent::Percent>().is_ok())
+        .with_format(schema::TIME, |text: &str| text.parse::<alerts::TimeOfDay>().is_ok())
+        .with_format(schema::WINDOW, |text: &str| text.parse::<Window>().is_ok())
 }
 
 fn path_of(error: &ValidationError<'_>) -> KeyPath {

@@ -68,6 +68,7 @@ impl Dispatcher {
             description: task.description.to_string(),
             plugin: task.plugin.manifest.name.clone(),
             enabled: task.enabled,
+            delivers: task.enabled && task.triggers.outbox,
             schedule: task.triggers.to_string(),
             timezone: task.schedule.timezone().name().to_owned(),
             next: self.timetable.next_of(&task.name).map(|slot| slot.due),

@@ -325,6 +325,9 @@ pub(crate) const LISTEN: &[Case] = cases! {
     "a task that would have the keys of api": "etc/tasks.d/api.toml" = "plugin = \"teller\"\n[grant.outbox]\n";
     "a task that would have the keys of upkeep": "etc/tasks.d/upkeep.toml" = "plugin = \"teller\"\n[grant.outbox]\n";
     "a task that would have the keys of cli": "etc/tasks.d/cli.toml" = "plugin = \"teller\"\n[grant.outbox]\n";
+    "two tasks that deliver": "etc/tasks.d/a.toml" = "plugin = \"carrier\"\nschedule.outbox = true\n[grant.outbox]\naccess = [\"deliver\"]\n", "etc/tasks.d/b.toml" = "plugin = \"carrier\"\nschedule.outbox = true\n[grant.outbox]\naccess = [\"deliver\"]\n";
+    "a secret in the place of its name is not shown": "etc/tasks.d/site.toml" = "plugin = \"carrier\"\n[config]\nkey = \"693a91f6-7xxx-4bc4-97a0-0ec2sifa5aaa\"\n[grant.outbox]\naccess = [\"deliver\"]\n[grant.http]\nallow = [\"https://robot.example/\"]\n[grant.secrets.robot]\nfile = \"{root}/secrets/token\"\nhosts = [\"https://robot.example\"]\n";
+    "a secret to sign with that may only be filled in": "etc/tasks.d/site.toml" = "plugin = \"carrier\"\n[config]\nkey = \"robot\"\nsigned_with = \"robot\"\n[grant.outbox]\naccess = [\"deliver\"]\n[grant.http]\nallow = [\"https://robot.example/\"]\n[grant.secrets.robot]\nfile = \"{root}/secrets/token\"\nhosts = [\"https://robot.example\"]\n";
 };
 
 /// Files that are not what they should be.

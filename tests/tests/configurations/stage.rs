@@ -23,7 +23,7 @@ url = "{root}/backup/main"
 password = { file = "{root}/secrets/main" }
 "#;
 
-const PLUGINS: [(&str, &str); 12] = [
+const PLUGINS: [(&str, &str); 13] = [
     (
         "backup",
         r#"{"format": 1, "name": "backup", "version": "0.1.0", "summary": "Saves folders", "author": "upkeep", "license": "MIT",
@@ -102,6 +102,20 @@ const PLUGINS: [(&str, &str); 12] = [
             "api": "0.1", "capabilities": {
                 "outbox": {"reason": "tell what has happened", "access": ["enqueue"]},
                 "consents": {"reason": "see who wants to hear it", "optional": true}}}"#,
+    ),
+    (
+        "carrier",
+        r#"{"format": 1, "name": "carrier", "version": "0.1.0", "summary": "Delivers", "author": "upkeep", "license": "MIT",
+            "api": "0.1", "capabilities": {
+                "outbox": {"reason": "deliver what is told", "access": ["deliver"]},
+                "http": {"reason": "ask robots to tell it", "optional": true},
+                "secrets": {"reason": "prove who is calling", "access": ["fill", "sign"], "optional": true}},
+            "config_schema": {
+                "type": "object",
+                "properties": {
+                    "key": {"type": "string", "format": "upkeep-secret", "description": "The name of the robot's secret."},
+                    "signed_with": {"type": "string", "format": "upkeep-secret-to-sign"}},
+                "additionalProperties": false}}"#,
     ),
     ("text", "not a component"),
 ];

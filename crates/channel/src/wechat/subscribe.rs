@@ -18,6 +18,7 @@ use crate::request::Request;
 #[serde(deny_unknown_fields)]
 pub struct Subscribe {
     /// The name of the secret that is the application's access token, which the host keeps.
+    #[schemars(extend("format" = "upkeep-secret"))]
     pub token: String,
     /// Where the API is.
     #[serde(default = "super::base")]

@@ -1,11 +1,14 @@
 //! `upkeep push send`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Read, Write};
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 use clap::Args;
+use url::Url;
 
+use super::NOBODY;
 use crate::api::{PushOrigin, PushRequest};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::screen::{Screen, line};
@@ -42,22 +45,22 @@ pub(super) struct SendArgs {
     #[arg(long)]
     key: Option<String>,
     /// Not before then: 2h, "2026-11-24 08:00", 2026-11-24T00:00:00Z
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     at: Option<String>,
     /// Not from then on, written likewise; a span of time counts from --at
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     expires: Option<String>,
     /// The template that the channel fills in
     #[arg(long)]
     template: Option<String>,
     /// A field of the template; may be given several times
-    #[arg(long = "field", value_name = "NAME=VALUE", value_parser = field)]
+    #[arg(long = "field", value_name = "NAME=VALUE", value_parser = field, requires = "template")]
     fields: Vec<(String, String)>,
     /// What it is about: messages of one group may be shown together
     #[arg(long)]
     group: Option<String>,
     /// Where there is more
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = link)]
     link: Option<String>,
     /// As JSON
     #[arg(long)]
@@ -81,6 +84,10 @@ impl SendArgs {
             return write_json(&enqueued, out);
         }
         write(&request, &enqueued, out)?;
+        if enqueued.outcome == EnqueueOutcome::New && !client.tasks().await?.tasks.iter().any(|task| task.delivers) {
+            // What cannot be told cannot be told.
+            let _ = writeln!(io::stderr(), "warning: it waits: {NOBODY}");
+        }
         Ok(())
     }
 
@@ -93,27 +100,53 @@ impl SendArgs {
                     let help = "give a text, --title or --template; `-` reads the text from here";
                     return Err(Failure::new(Exit::Usage, "the message says nothing", help).into());
                 }
-                let mut text = String::new();
-                input.take(LARGEST + 1).read_to_string(&mut text)?;
-                text.trim_end().to_owned()
+                let mut text = Vec::new();
+                input.take(LARGEST + 1).read_to_end(&mut text)?;
+                readable(&text).trim_end().to_owned()
             }
             text => text,
         };
         let not_before = self.at.as_deref().map(|text| moment("--at", text, screen.now, screen)).transpose()?;
         let start = not_before.unwrap_or(screen.now);
         let expires = self.expires.as_deref().map(|text| moment("--expires", text, start, screen)).transpose()?;
+        let mut fields = BTreeMap::new();
+        for (name, value) in self.fields {
+            if let Some(first) = fields.insert(name.clone(), value) {
+                let message = format!("--field: `{name}` is given twice, first as `{first}`");
+                return Err(Failure::new(Exit::Usage, message, "give each field once").into());
+            }
+        }
         let content = Content {
             title: self.title.unwrap_or_default(),
             text,
             level: self.level,
             to: self.to,
             template: self.template,
-            fields: self.fields.into_iter().collect::<BTreeMap<_, _>>(),
+            fields,
             group: self.group,
             link: self.link,
         };
         let (channels, priority, origin) = (self.channels, self.priority, PushOrigin::Cli);
         Ok(PushRequest { origin, channels, priority, not_before, expires, content })
+    }
+}
+
+/// A text of standard input. What is not UTF-8 in it is replaced: a message with gaps is better than none.
+fn readable(text: &[u8]) -> Cow<'_, str> {
+    let readable = String::from_utf8_lossy(text);
+    if matches!(readable, Cow::Owned(_)) {
+        let note = "warning: standard input is not UTF-8; what could not be read stands as \u{fffd}: `iconv -f gbk -t utf-8` in front of it helps";
+        // What cannot be told cannot be told.
+        let _ = writeln!(io::stderr(), "{note}");
+    }
+    readable
+}
+
+/// An address that a message may lead to.
+fn link(text: &str) -> Result<String, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(text.to_owned()),
+        _ => Err("write an address, such as https://shop.example/orders/4711".to_owned()),
     }
 }
 
@@ -208,6 +241,9 @@ mod tests {
         assert_eq!((all.priority, all.origin), (Priority::Urgent, PushOrigin::Cli));
 
         assert_eq!(request(&[], "from a pipe\n\n", false).unwrap().content.text, "from a pipe");
+        let gbk = Line::try_parse_from(["send", "--channel", "mail"]).unwrap();
+        let gbk = gbk.args.request(&pipe(), &mut &b"\xb4\xc5 full\n"[..], false).unwrap();
+        assert_eq!(gbk.content.text, "\u{fffd}\u{fffd} full", "what can be read is not lost");
         assert_eq!(request(&["-", "--title", "t"], "from a pipe\n", true).unwrap().content.text, "from a pipe");
         assert_eq!(request(&["--title", "t"], "not read", false).unwrap().content.text, "");
         assert_eq!(
@@ -222,7 +258,11 @@ mod tests {
             (&[][..], "says nothing"),
             (&["x", "--at", "tomorrow"], "--at: `tomorrow` is not a time"),
             (&["x", "--expires", "25:00"], "--expires"),
-            (&["x", "--field", "none"], "NAME=VALUE"),
+            (&["x", "--template", "t", "--field", "none"], "NAME=VALUE"),
+            (&["x", "--field", "a=b"], "--template"),
+            (&["x", "--template", "t", "--field", "a=b", "--field", "a=c"], "`a` is given twice, first as `b`"),
+            (&["x", "--link", "see there"], "write an address"),
+            (&["x", "--at", "-5m"], "--at: `-5m` is not a time"),
             (&["x", "--level", "loud"], "possible values: info, warn, error, critical"),
         ] {
             let error = request(args, "", true).unwrap_err().to_string();

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use clap::Args;
 
-use super::headline;
+use super::{NOBODY, headline};
 use crate::api::{MessageDetail, Messages};
 use crate::cli::history::{abbreviate, abbreviation};
 use crate::cli::screen::{Ink, Screen, duration, grouped, line, plain};
@@ -44,6 +44,10 @@ impl ListArgs {
             return write_json(&messages, out);
         }
         write_list(&stdout_screen(), &messages, out)?;
+        let waits = messages.channels.iter().any(|channel| channel.due > 0);
+        if waits && !client.tasks().await?.tasks.iter().any(|task| task.delivers) {
+            writeln!(out, "\nThey wait: {NOBODY}")?;
+        }
         Ok(())
     }
 }
@@ -110,11 +114,12 @@ fn state(state: MessageState) -> Cell {
 pub(super) fn write_message(screen: &Screen, detail: &MessageDetail, out: &mut dyn Write) -> io::Result<()> {
     let MessageDetail { message, attempts } = detail;
     let Content { title, text, level, to, template, fields, group, link } = &message.content;
+    // The state has a colour of its own, which is no part of the message.
+    writeln!(out, "{} {}", screen.ink(Ink::Bold, "state    "), stands(screen, message))?;
     let mut pair =
         |key: &str, value: &str| writeln!(out, "{} {}", screen.ink(Ink::Bold, &format!("{key:<9}")), line(value));
     pair("message", &message.id)?;
     pair("from", &message.origin)?;
-    pair("state", &stands(screen, message))?;
     if let Some(reason) = &message.reason {
         pair("because", reason)?;
     }

@@ -1,9 +1,13 @@
 //! `[config]` of a task file against the schema in the plugin's manifest.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::config::check::TaskFile;
 use crate::config::plugin::Plugin;
+use crate::config::secrets::SecretAccess;
 use crate::config::source::{KeyPath, Segment};
 
 pub(crate) fn check(file: &mut TaskFile<'_>, plugin: &Plugin) {
@@ -18,11 +22,22 @@ pub(crate) fn check(file: &mut TaskFile<'_>, plugin: &Plugin) {
         }
         return;
     };
+    let granted = |access| {
+        let secrets = &file.settings.grant.secrets;
+        let may = secrets.iter().filter(|(_, secret)| secret.may(access));
+        may.map(|(name, _)| name.clone()).collect::<BTreeSet<String>>()
+    };
+    // While what is granted is wrong itself, nothing is known of it; and a schema that could be used can be used again.
+    let with_secrets =
+        file.is_sound("grant").then(|| shape.with_secrets(granted(SecretAccess::Fill), granted(SecretAccess::Sign)));
+    let shape = with_secrets.and_then(Result::ok).unwrap_or(Cow::Borrowed(shape));
     for problem in shape.problems(&Value::Object(file.settings.config.clone())) {
         let mut path = config.clone();
         path.0.extend(problem.path.0);
         let help = format!("{} (says the plugin {})", problem.help, plugin.manifest.name);
-        if problem.at_key {
+        if problem.is_secret {
+            file.error_hidden(path, problem.message, help);
+        } else if problem.at_key {
             file.error_at_key(path, problem.message, help);
         } else if file.document.has(&config) {
             file.error(path, problem.message, help);

@@ -465,6 +465,7 @@ fn task(name: &str) -> TaskStatus {
         description: format!("The {name} of the app"),
         plugin: if name == "web" { "stats-rollup" } else { name.split('-').next().unwrap_or(name) }.into(),
         enabled: true,
+        delivers: false,
         schedule: "cron 30 3 * * *".into(),
         timezone: "Asia/Shanghai".into(),
         next: Some(Timestamp(DUE + 86_400_000)),
