@@ -220,6 +220,8 @@ pub struct Status {
     pub config_loaded: Timestamp,
     /// Why a newer configuration is not in use.
     pub config_error: Option<String>,
+    /// Why nothing can be recorded at this time: then nothing begins, and nobody is told of anything.
+    pub journal_error: Option<String>,
     /// Number of tasks.
     pub tasks: usize,
     /// Number of tasks that are not enabled.
@@ -285,6 +287,8 @@ pub struct TaskStatus {
 pub struct OpenAlerts {
     /// Whether anybody is told: `channels` of `[alerts]` names somebody.
     pub told: bool,
+    /// Why nothing can be recorded at this time: then nobody is told of anything.
+    pub journal_error: Option<String>,
     /// Alerts that are open, those first that matter most.
     pub alerts: Vec<AlertStatus>,
 }

@@ -52,8 +52,8 @@ mod writer;
 mod tests;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -87,8 +87,12 @@ pub struct Store {
     logs: Arc<LogBuffer>,
     commits: Arc<AtomicU64>,
     outbox: watch::Receiver<u64>,
+    trouble: Trouble,
     reader: Reader,
 }
+
+/// Why the last commit failed, while the one after it has not gone well.
+type Trouble = Arc<Mutex<Option<String>>>;
 
 impl Store {
     /// Opens the journal of the directory that is locked, creating or converting it where needed, and starts the
@@ -101,9 +105,11 @@ impl Store {
         let logs = Arc::new(LogBuffer::default());
         let commits = Arc::default();
         let (changed, outbox) = watch::channel(0);
-        let writer = Writer::new(connection, path, Arc::clone(&logs), Arc::clone(&commits), changed, lock);
+        let trouble = Trouble::default();
+        let writer =
+            Writer::new(connection, path, Arc::clone(&logs), Arc::clone(&commits), changed, Arc::clone(&trouble), lock);
         tokio::spawn(writer.run(receiver));
-        Ok(Self { requests, logs, commits, outbox, reader })
+        Ok(Self { requests, logs, commits, outbox, trouble, reader })
     }
 
     /// Opens the journal of a directory: locks it, then [`Store::open`].
@@ -137,6 +143,11 @@ impl Store {
     /// How many transactions were committed since the journal was opened; callers share them.
     pub fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Why nothing can be recorded at this time.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends the writer after everything that waits is durable, and with it the lock.

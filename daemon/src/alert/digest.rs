@@ -47,6 +47,8 @@ pub struct Facts {
     pub messages: MessageFacts,
     /// Alerts that are open, those first that matter most.
     pub alerts: Vec<Alert>,
+    /// Why nothing can be recorded at this time.
+    pub journal_error: Option<String>,
     /// What could not be found out, and why.
     pub unknown: Vec<String>,
 }
@@ -80,6 +82,8 @@ pub struct BackupFacts {
 /// What a run did with a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BackupDone {
+    /// No run has succeeded so far.
+    Never,
     /// It saved so many files, and so many bytes were new.
     Saved {
         /// Files.
@@ -110,15 +114,17 @@ pub struct DiskFacts {
     pub total: u64,
     /// What is left, in bytes.
     pub available: u64,
+    /// What is in use, in bytes; with what is left it can be less than all there is, of which root has a part.
+    pub used: u64,
     /// What it grew by in a day, in bytes, as earlier digests know.
     pub a_day: Option<i64>,
 }
 
 impl DiskFacts {
-    /// How full it is, in hundredths.
+    /// How full it is, in hundredths, as `df` counts.
     pub fn percent(&self) -> u64 {
-        let used = self.total.saturating_sub(self.available);
-        (u128::from(used) * 100).checked_div(u128::from(self.total)).and_then(|it| u64::try_from(it).ok()).unwrap_or(0)
+        let usable = u128::from(self.used) + u128::from(self.available);
+        (u128::from(self.used) * 100).checked_div(usable).and_then(|it| u64::try_from(it).ok()).unwrap_or(0)
     }
 
     /// In how many days it is full, when it goes on like this.

@@ -128,11 +128,30 @@ impl Signal {
 
 /// The first thing that is wrong, out of diagnostics.
 fn first_error(message: &str) -> String {
-    let error = message.lines().find_map(|line| line.trim().strip_prefix("error:")).map(str::trim);
-    match error {
-        Some(error) => format!("{}.", error.trim_end_matches('.')),
-        None => String::new(),
+    let start = |line: &&str| line.trim_start().starts_with("error:");
+    let mut lines = message.lines().map(str::trim);
+    let Some(first) = lines.by_ref().find(start) else { return String::new() };
+    // What is longer than a line of a terminal goes on in the next.
+    let (mut error, mut place) = (first.trim_start_matches("error:").trim().to_owned(), String::new());
+    for line in lines {
+        if let Some(more) = line.strip_prefix('│') {
+            error.push(' ');
+            error.push_str(more.trim());
+            continue;
+        }
+        place = line
+            .strip_prefix("╭─[")
+            .and_then(|rest| rest.strip_suffix(']'))
+            .map(|it| format!(" ({it})"))
+            .unwrap_or_default();
+        break;
     }
+    let more = match message.lines().filter(start).count().saturating_sub(1) {
+        0 => String::new(),
+        1 => ", and 1 more is wrong".to_owned(),
+        more => format!(", and {more} more are wrong"),
+    };
+    format!("{}{place}{more}.", error.trim_end_matches('.'))
 }
 
 fn verb(outcome: &Outcome) -> &'static str {

@@ -278,3 +278,17 @@ fn keys_of_messages_fit_and_differ() {
     assert_eq!(keys.len(), story.told.len());
     assert!(story.told.iter().all(|(at, message)| message.wrong(48 << 10, *at).is_none()));
 }
+
+#[test]
+fn what_is_wrong_with_a_configuration_is_told_whole() {
+    let message = "  error: grant.dump.db.sqlite: /srv/shop.db is not an SQLite\n  │ database\n   ╭─[/etc/upkeep/tasks.d/shop.toml:7:10]\n \
+                   7 │ sqlite = \"/srv/shop.db\"\n   ╰────\n\n  error: there is no key `colour` here\n";
+    let Signal::Wrong(condition) = Signal::config(message) else { panic!("it is wrong") };
+    assert_eq!(
+        condition.detail,
+        "grant.dump.db.sqlite: /srv/shop.db is not an SQLite database (/etc/upkeep/tasks.d/shop.toml:7:10), and 1 more is wrong. \
+         `upkeep check` shows it."
+    );
+    let Signal::Wrong(condition) = Signal::config("something else") else { panic!("it is wrong") };
+    assert_eq!(condition.detail, " `upkeep check` shows it.");
+}

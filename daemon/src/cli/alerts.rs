@@ -1,6 +1,7 @@
 //! `upkeep alerts`: what is wrong now, who was told, and what comes next.
 
 use std::io::{self, Write};
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 
@@ -8,8 +9,10 @@ use super::failure::Exit;
 use super::place::Place;
 use super::screen::{Ink, Screen, line};
 use super::{stdout_screen, write_json};
+use crate::api::MessageDetail;
+use crate::client::Client;
 use crate::command::{AlertStatus, OpenAlerts};
-use crate::record::outbox::MessageLevel;
+use crate::record::outbox::{MessageLevel, MessageState};
 
 /// List alerts that are open, those first that matter most; or send one on trial
 #[derive(Debug, Args)]
@@ -24,7 +27,7 @@ pub(super) struct AlertsArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Send a message to all who would be told of an alert, to see whether it arrives
+    /// Send a message to all who would be told of an alert, and see whether it arrives: 15 seconds for each
     Test,
 }
 
@@ -44,12 +47,59 @@ impl AlertsArgs {
                 if tested.messages.is_empty() {
                     writeln!(out, "{NOBODY}")?;
                 }
+                let mut exit = Exit::Done;
                 for message in tested.messages {
-                    writeln!(out, "Enqueued {} for {}", message.message, message.channels.join(", then "))?;
+                    let chain = message.channels.join(", then ");
+                    writeln!(out, "Enqueued {} for {}", message.message, line(&chain))?;
+                    let state = arrival(&client, &message.message).await?;
+                    writeln!(out, "  {}", line(&state.told))?;
+                    if !state.arrived {
+                        exit = Exit::Unsuccessful;
+                    }
                 }
+                return Ok(exit);
             }
         }
         Ok(Exit::Done)
+    }
+}
+
+/// How long a message on trial is waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What became of a message on trial.
+struct Arrival {
+    arrived: bool,
+    told: String,
+}
+
+/// Waits until a message is over, or has been waited for long enough.
+async fn arrival(client: &Client, id: &str) -> anyhow::Result<Arrival> {
+    let start = Instant::now();
+    loop {
+        let MessageDetail { message, attempts } = client.message(id).await?;
+        let channel = message.channel();
+        let reason = message.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        match message.state {
+            MessageState::Sent => {
+                let attempts = attempts.len();
+                let told = if attempts > 1 {
+                    format!("sent by {channel}, after {attempts} attempts")
+                } else {
+                    format!("sent by {channel}")
+                };
+                return Ok(Arrival { arrived: true, told });
+            }
+            MessageState::Dead | MessageState::Expired => {
+                let told = format!("not delivered; {channel} was tried last{reason}");
+                return Ok(Arrival { arrived: false, told });
+            }
+            MessageState::Waiting | MessageState::Claimed if start.elapsed() > PATIENCE => {
+                let told = format!("waits still for {channel}{reason}; `upkeep push show {id}` tells more");
+                return Ok(Arrival { arrived: false, told });
+            }
+            MessageState::Waiting | MessageState::Claimed => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
     }
 }
 
@@ -59,6 +109,9 @@ const NOBODY: &str = "Nobody is told of alerts: name channels in [alerts] of upk
 fn write(screen: &Screen, open: &OpenAlerts, out: &mut dyn Write) -> io::Result<()> {
     if !open.told {
         return writeln!(out, "{NOBODY}");
+    }
+    if let Some(error) = &open.journal_error {
+        writeln!(out, "{} {}", screen.ink(Ink::Red, "Nothing can be recorded, and nobody is told:"), line(error))?;
     }
     if open.alerts.is_empty() {
         return writeln!(out, "No alert is open.");
@@ -82,7 +135,10 @@ fn write_one(screen: &Screen, status: &AlertStatus, out: &mut dyn Write) -> io::
     let mut pair = |key: &'static str, value: String| pairs.push((key, value));
     match alert.closed {
         Some(closed) => pair("since", format!("{since}, resolved {}", screen.relative(closed))),
-        None if alert.flapping => pair("since", format!("{since}, flapping")),
+        None if alert.flapping => {
+            let right = alert.right_since.map(|right| format!(", right since {}", screen.minute(right)));
+            pair("since", format!("{since}, flapping{}", right.unwrap_or_default()));
+        }
         None => pair("since", since),
     }
     if !alert.detail.is_empty() {
@@ -182,8 +238,15 @@ mod tests {
                 .map(|(at, what)| NextTelling { at, what: what.to_owned() }),
             alert: alert.clone(),
         };
-        insta::assert_snapshot!(shown(&OpenAlerts { told: true, alerts: alerts.values().map(status).collect() }));
-        assert_eq!(shown(&OpenAlerts { told: true, alerts: Vec::new() }), "No alert is open.\n");
-        assert_eq!(shown(&OpenAlerts { told: false, alerts: Vec::new() }), format!("{NOBODY}\n"));
+        insta::assert_snapshot!(shown(&OpenAlerts {
+            told: true,
+            journal_error: None,
+            alerts: alerts.values().map(status).collect()
+        }));
+        assert_eq!(shown(&OpenAlerts { told: true, journal_error: None, alerts: Vec::new() }), "No alert is open.\n");
+        let full = OpenAlerts { told: true, journal_error: Some("the disk is full".into()), alerts: Vec::new() };
+        assert_eq!(shown(&full), "Nothing can be recorded, and nobody is told: the disk is full\nNo alert is open.\n");
+        let nobody = OpenAlerts { told: false, journal_error: None, alerts: Vec::new() };
+        assert_eq!(shown(&nobody), format!("{NOBODY}\n"));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::failure::Exit;
+use super::failure::{Exit, Failure};
 use super::place::Place;
 use super::screen::plain;
 use super::write_json;
@@ -27,6 +27,14 @@ pub(super) struct DigestArgs {
 
 impl DigestArgs {
     pub(super) async fn run(self, place: &Place, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        if self.since == Some(Duration::ZERO) {
+            return Err(Failure::new(
+                Exit::Usage,
+                "--since: in no time at all nothing happens",
+                "write `24h`, or `7d`",
+            )
+            .into());
+        }
         let since_ms = self.since.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
         let digest = place.client()?.digest(since_ms, self.all).await?;
         match self.json {

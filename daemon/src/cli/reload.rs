@@ -38,7 +38,7 @@ fn write(Reloaded { added, removed, changed }: &Reloaded, out: &mut dyn Write) -
             writeln!(out, "{what:<8} {}", line(&tasks.join(", ")))?;
         }
     }
-    if nothing { writeln!(out, "The tasks are the same as before.") } else { Ok(()) }
+    if nothing { writeln!(out, "Read again; the tasks are the same as before.") } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -57,6 +57,6 @@ mod tests {
         new      a, b
         gone     c
         ");
-        insta::assert_snapshot!(shown(&Reloaded::default()), @"The tasks are the same as before.");
+        insta::assert_snapshot!(shown(&Reloaded::default()), @"Read again; the tasks are the same as before.");
     }
 }

@@ -48,6 +48,10 @@ fn write(screen: &Screen, status: &Status, out: &mut dyn Write) -> io::Result<()
         None => writeln!(out, "Next           nothing is scheduled")?,
     }
     writeln!(out, "Times          {}", screen.zone_note())?;
+    if let Some(error) = &status.journal_error {
+        writeln!(out, "\n{}", screen.ink(Ink::Red, "Nothing can be recorded, so nothing begins and nobody is told:"))?;
+        writeln!(out, "  {}", line(error))?;
+    }
     if let Some(error) = config_error {
         let heading = screen.ink(Ink::Yellow, "The configuration on disk is not in use, because it is not valid:");
         writeln!(out, "\n{heading}")?;
@@ -99,7 +103,9 @@ fn write_queued(screen: &Screen, status: &Status, out: &mut dyn Write) -> io::Re
         let waits = duration(screen.now.0 - run.queued.0);
         table.row([Cell::from(history::abbreviate(&run.id, length)), run.task.as_str().into(), waits.into()]);
     }
-    table.write(screen, 2, out)?;
+    if !status.queued.is_empty() {
+        table.write(screen, 2, out)?;
+    }
     match status.queue_length.saturating_sub(SHOWN.min(status.queued.len())) {
         0 => Ok(()),
         more => writeln!(out, "  and {more} more"),
@@ -131,6 +137,7 @@ mod tests {
             config_dir: "/etc/upkeep".into(),
             config_loaded: Timestamp(now - 3_780_000),
             config_error: None,
+            journal_error: None,
             tasks: 7,
             disabled: 0,
             next: None,
@@ -155,6 +162,7 @@ mod tests {
         let failure = Outcome::TimedOut { after_ms: 3_600_000 };
         let status = Status {
             config_error: Some("tasks.d/cleanup.toml:7:1: unknown key `shedule`\nhelp: write `schedule`\n".into()),
+            journal_error: Some("the disk that holds the journal /var/lib/upkeep/upkeep.db is full".into()),
             disabled: 2,
             next: Some(NextSlot { task: "cleanup".into(), due: Timestamp(now + 44_700_000) }),
             running: vec![Running { run, steps_done: 3, steps: 7 }, Running { run: planning, steps_done: 0, steps: 0 }],

@@ -136,6 +136,7 @@ pub fn examine(dir: &Path, surroundings: &Surroundings<'_>) -> Examined {
         requirements: Vec::new(),
         tokens: Vec::new(),
         deliverers: Vec::new(),
+        audiences: Vec::new(),
     };
     let mut tasks = BTreeMap::new();
     for path in &paths {
@@ -154,7 +155,8 @@ pub fn examine(dir: &Path, surroundings: &Surroundings<'_>) -> Examined {
     let removal = check::removal::problems(&reader.requirements, &names, &tasks, &safeguards);
     let tokens = check::tokens::problems(&reader.tokens);
     let deliverers = check::outbox::problems(&reader.deliverers);
-    for (name, problem) in chain.into_iter().chain(removal).chain(tokens).chain(deliverers) {
+    let audiences = check::alerts::audiences(&reader.audiences, &tasks);
+    for (name, problem) in chain.into_iter().chain(removal).chain(tokens).chain(deliverers).chain(audiences) {
         if problem.severity == Severity::Error {
             tasks.remove(&name);
         }
@@ -187,6 +189,7 @@ struct Reader<'a> {
     requirements: Vec<Requirement>,
     tokens: Vec<check::tokens::Named>,
     deliverers: Vec<check::outbox::Deliverer>,
+    audiences: Vec<check::alerts::Audience>,
 }
 
 impl Reader<'_> {
@@ -212,6 +215,9 @@ impl Reader<'_> {
         };
         let schedule = check::task(&mut file, plugin.as_deref(), &self.site);
         self.links.extend(check::chain::links(&file));
+        if file.is_sound("alerts") {
+            self.audiences.extend(check::alerts::audience(&file));
+        }
         if file.is_sound("grant") {
             self.requirements.extend(check::removal::check(&mut file));
             self.tokens.extend(check::tokens::named(&file));

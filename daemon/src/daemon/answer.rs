@@ -46,6 +46,7 @@ impl Dispatcher {
             config_dir: self.config_dir.display().to_string(),
             config_loaded: self.loaded.at,
             config_error: self.config_error.clone(),
+            journal_error: self.runner.store.trouble(),
             tasks: tasks.len(),
             disabled: tasks.values().filter(|task| !task.enabled).count(),
             next,

@@ -57,6 +57,7 @@ impl Dispatcher {
             with_repository: with_repository.map(|task| task.name.to_string()).collect(),
             figures: tasks.map(|task| Keeping::of(task)).collect(),
             state_dir: self.runner.state_dir.clone(),
+            journal_error: self.runner.store.trouble(),
         }
     }
 
@@ -79,10 +80,10 @@ impl Dispatcher {
                 group: Some("digest".to_owned()),
                 ..Content::default()
             };
-            // One a day, whatever is tried again.
-            let day = now.utc().with_timezone(&facts.zone).format("%Y-%m-%d");
+            // One for each time that it is due at, whatever is tried again.
+            let due = now.utc().with_timezone(&facts.zone).format("%Y-%m-%dT%H:%M");
             let message = NewMessage {
-                key: Some(format!("digest/{day}")),
+                key: Some(format!("digest/{due}")),
                 channels,
                 priority: Priority::Normal,
                 not_before: None,

@@ -96,6 +96,8 @@ pub(super) struct Dispatcher {
     /// Paths that changed and when they count as settled.
     pub(super) unsettled: BTreeMap<PathBuf, Instant>,
     pub(super) reload_at: Option<Instant>,
+    /// Who waits for that reload.
+    pub(super) reload_replies: reconfigure::Waiting,
     pub(super) loading: bool,
     commands: mpsc::Receiver<Command>,
     pub(super) notes: mpsc::UnboundedSender<Note>,
@@ -138,6 +140,7 @@ impl Dispatcher {
             changes,
             unsettled: BTreeMap::new(),
             reload_at: None,
+            reload_replies: Vec::new(),
             loading: false,
             commands,
             notes,

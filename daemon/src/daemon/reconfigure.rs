@@ -55,12 +55,11 @@ impl Dispatcher {
         if self.loading {
             // What is being loaded may be older than what was written since.
             self.reload_at = Some(Instant::now() + SETTLE);
-            for reply in replies {
-                let message = "a configuration is being loaded at this moment; ask again".into();
-                let _ = reply.send(Err(CommandError::Config { message }));
-            }
+            self.reload_replies.extend(replies);
             return;
         }
+        let mut replies = replies;
+        replies.append(&mut self.reload_replies);
         self.reload_at = None;
         self.loading = true;
         if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {

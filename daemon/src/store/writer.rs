@@ -5,14 +5,15 @@
 //! broken, all callers of the transaction fail, and nothing of it is recorded.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
+use super::Trouble;
 use super::apply;
 use super::consent;
 use super::error::{StateError, StoreError};
@@ -88,9 +89,9 @@ pub(super) struct Writer {
     commits: Arc<AtomicU64>,
     /// How many commits changed the outbox.
     outbox: watch::Sender<u64>,
+    /// Why the last commit failed, if it did.
+    trouble: Trouble,
     lock: StateLock,
-    /// Whether the last commit failed.
-    failing: bool,
 }
 
 impl Writer {
@@ -100,9 +101,10 @@ impl Writer {
         logs: Arc<LogBuffer>,
         commits: Arc<AtomicU64>,
         outbox: watch::Sender<u64>,
+        trouble: Trouble,
         lock: StateLock,
     ) -> Self {
-        Self { connection, path, logs, commits, outbox, lock, failing: false }
+        Self { connection, path, logs, commits, outbox, trouble, lock }
     }
 
     /// Runs until it is told to close or nobody is left who could ask.
@@ -177,13 +179,14 @@ impl Writer {
 
     /// Says that commits fail, and when they go well again: once each, since callers try again and again.
     fn tell<T>(&mut self, done: &Result<T, StoreError>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match done {
-            Err(error) if !self.failing => tracing::error!(%error, "a commit failed"),
+            Err(error) if trouble.is_none() => tracing::error!(%error, "a commit failed"),
             Err(error) => tracing::debug!(%error, "another commit failed"),
-            Ok(_) if self.failing => tracing::info!("the journal can be written again"),
+            Ok(_) if trouble.is_some() => tracing::info!("the journal can be written again"),
             Ok(_) => {}
         }
-        self.failing = done.is_err();
+        *trouble = done.as_ref().err().map(ToString::to_string);
     }
 
     async fn record(

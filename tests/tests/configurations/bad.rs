@@ -276,6 +276,7 @@ pub(crate) const DAEMON: &[Case] = cases! {
     "no run at all": "etc/upkeep.toml" = "max_running = 0\n";
     "alerts that nobody gets": "etc/upkeep.toml" = "[alerts]\nsilence = [\"site\"]\nquiet = { hours = \"22:00-08:00\" }\ndigest = { at = \"08:30\" }\n";
     "alerts for channels that cannot be": "etc/upkeep.toml" = "[alerts]\nchannels = [\"WeCom\", \"mail\", \"mail\"]\nremind = \"5s\"\n";
+    "alerts for channels that there are not": "etc/upkeep.toml" = "plugin_dir = \"../plugins\"\nstate_dir = \"{root}/state\"\n[alerts]\nchannels = [\"ops\", \"wecom\"]\n[alerts.digest]\nat = \"08:30\"\nchannels = [\"opps\"]\n[[alerts.escalate]]\nafter = \"30m\"\nchannels = [\"fone\"]\n", "etc/tasks.d/push.toml" = "plugin = \"carrier\"\nschedule.outbox = true\nconfig.channels = { ops = {}, phone = {} }\n[grant.outbox]\naccess = [\"deliver\"]\n", "etc/tasks.d/site.toml" = "plugin = \"noop\"\n[alerts]\nchannels = [\"phone\", \"nobody\"]\n";
     "silence during a task that does not exist": "etc/upkeep.toml" = "[alerts]\nchannels = [\"mail\"]\nsilence = [\"deploy\"]\n";
     "steps out of order": "etc/upkeep.toml" = "[alerts]\nchannels = [\"mail\"]\n[[alerts.escalate]]\nafter = \"1h\"\nchannels = [\"phone\"]\n[[alerts.escalate]]\nafter = \"30m\"\nchannels = []\n";
     "quiet hours of nowhere": "etc/upkeep.toml" = "[alerts]\nchannels = [\"mail\"]\nquiet = { hours = \"22:00\", timezone = \"Beijing\", weekdays = [\"monday\"] }\ndigest = { at = \"25:00\" }\n";

@@ -114,6 +114,7 @@ const PLUGINS: [(&str, &str); 13] = [
                 "type": "object",
                 "properties": {
                     "key": {"type": "string", "format": "upkeep-secret", "description": "The name of the robot's secret."},
+                    "channels": {"type": "object"},
                     "signed_with": {"type": "string", "format": "upkeep-secret-to-sign"}},
                 "additionalProperties": false}}"#,
     ),

@@ -48,11 +48,13 @@ pub struct Asked {
     pub figures: Vec<Keeping>,
     /// The state directory.
     pub state_dir: Arc<Path>,
+    /// Why nothing can be recorded at this time.
+    pub journal_error: Option<String>,
 }
 
 /// Finds it out. Also gives what later digests compare with.
 pub async fn gather(journal: &Reader, asked: Asked) -> (Facts, Kept) {
-    let Asked { host, zone, from, to, .. } = asked.clone();
+    let Asked { host, zone, from, to, journal_error, .. } = asked.clone();
     let mut unknown = Vec::new();
     let mut noted = |what: &str, error: &dyn std::fmt::Display| unknown.push(format!("{what}: {error}"));
     let (tasks, missed) = or_default(runs(journal, &asked).await, "runs", &mut noted);
@@ -60,12 +62,26 @@ pub async fn gather(journal: &Reader, asked: Asked) -> (Facts, Kept) {
     let findings = or_default(findings(journal, &asked).await, "findings", &mut noted);
     let messages = or_default(messages(journal, &asked).await, "messages", &mut noted);
     let alerts = or_default(alerts(journal).await, "alerts", &mut noted);
-    let (kept, disks) = or_default(disks(journal, to).await, "disks", &mut noted);
+    let (kept, disks) = or_default(disks(journal, to, &asked.state_dir).await, "disks", &mut noted);
     let reading = tokio::task::spawn_blocking(move || traffic(&asked)).await;
     let (traffic, errors) = reading.unwrap_or_default();
     errors.iter().for_each(|error| noted("traffic", error));
-    let facts =
-        Facts { host, zone, from, to, tasks, missed, backups, disks, findings, traffic, messages, alerts, unknown };
+    let facts = Facts {
+        host,
+        zone,
+        from,
+        to,
+        tasks,
+        missed,
+        backups,
+        disks,
+        findings,
+        traffic,
+        messages,
+        alerts,
+        journal_error,
+        unknown,
+    };
     (facts, kept)
 }
 
@@ -110,7 +126,10 @@ async fn runs(journal: &Reader, asked: &Asked) -> Result<Runs, StoreError> {
 async fn backups(journal: &Reader, asked: &Asked) -> Result<Vec<BackupFacts>, StoreError> {
     let mut backups = Vec::new();
     for task in &asked.with_repository {
-        let Some(run) = journal.last_success(task).await? else { continue };
+        let Some(run) = journal.last_success(task).await? else {
+            backups.push(BackupFacts { task: task.clone(), at: asked.to, done: BackupDone::Never });
+            continue;
+        };
         let metrics = journal.metrics(&run.id).await?;
         if let (Some(at), Some(done)) = (run.ended, done(&metrics)) {
             backups.push(BackupFacts { task: task.clone(), at, done });
@@ -178,8 +197,14 @@ async fn alerts(journal: &Reader) -> Result<Vec<Alert>, StoreError> {
     Ok(alerts)
 }
 
-async fn disks(journal: &Reader, now: Timestamp) -> Result<(Kept, Vec<DiskFacts>), StoreError> {
-    let found = tokio::task::spawn_blocking(|| system::disks(Path::new("/"))).await;
+async fn disks(journal: &Reader, now: Timestamp, state_dir: &Path) -> Result<(Kept, Vec<DiskFacts>), StoreError> {
+    let look = || {
+        let disks = system::disks(Path::new("/"))?;
+        let used =
+            |mount: &str| rustix::fs::statvfs(mount).map(|it| it.f_blocks.saturating_sub(it.f_bfree) * it.f_frsize);
+        Ok(disks.into_iter().filter_map(|disk| used(&disk.mount).ok().map(|used| (disk, used))).collect::<Vec<_>>())
+    };
+    let found = tokio::task::spawn_blocking(look).await;
     let found = found.map_err(|error| error.to_string()).and_then(|found| found);
     let found = found.map_err(StoreError::Nonsense)?;
     let before = journal.digests(Timestamp(now.0.saturating_sub(GROWTH_MS.0))).await?;
@@ -189,13 +214,16 @@ async fn disks(journal: &Reader, now: Timestamp) -> Result<(Kept, Vec<DiskFacts>
         .filter_map(|digest| Some((digest.at, serde_json::from_str(&digest.facts).ok()?)))
         .collect();
     let (mut kept, mut disks, mut seen) = (Kept::default(), Vec::new(), Vec::new());
-    for disk in found {
+    let holds_state = |mount: &str| state_dir.starts_with(mount);
+    let own = found.iter().map(|(disk, _)| disk.mount.clone()).filter(|it| holds_state(it)).max_by_key(String::len);
+    for (disk, used) in found {
         let is_made_up = ["tmpfs", "ramfs", "squashfs", "iso9660"].contains(&disk.filesystem.as_str());
-        if is_made_up || disk.total < SMALLEST_DISK || disk.read_only || seen.contains(&disk.device) {
+        let is_left_out = is_made_up || disk.total < SMALLEST_DISK || disk.read_only;
+        // The one that upkeep itself needs is looked at, whatever it is.
+        if (is_left_out && own.as_ref() != Some(&disk.mount)) || seen.contains(&disk.device) {
             continue;
         }
         seen.push(disk.device);
-        let used = disk.total.saturating_sub(disk.available);
         // The oldest says most: what a single day brings is chance.
         let oldest = before.iter().find_map(|(at, kept)| Some((*at, *kept.used.get(&disk.mount)?)));
         let a_day = oldest.map(|(at, then)| {
@@ -203,7 +231,7 @@ async fn disks(journal: &Reader, now: Timestamp) -> Result<(Kept, Vec<DiskFacts>
             i64::try_from(grown * i128::from(DAY_MS) / i128::from((now.0 - at.0).max(1))).unwrap_or(0)
         });
         kept.used.insert(disk.mount.clone(), used);
-        disks.push(DiskFacts { mount: disk.mount, total: disk.total, available: disk.available, a_day });
+        disks.push(DiskFacts { mount: disk.mount, total: disk.total, available: disk.available, used, a_day });
     }
     disks.sort_by_key(|disk| std::cmp::Reverse(disk.percent()));
     Ok((kept, disks))

@@ -40,6 +40,7 @@ fn facts() -> Facts {
         traffic: Vec::new(),
         messages: MessageFacts::default(),
         alerts: Vec::new(),
+        journal_error: None,
         unknown: Vec::new(),
     }
 }
@@ -76,10 +77,11 @@ fn busy() -> Facts {
         BackupFacts { task: "backup".into(), at: ago(2), done: BackupDone::Saved { files: 12_034, added: 12 << 20 } },
         BackupFacts { task: "check".into(), at: ago(5), done: BackupDone::Checked { damages: 0 } },
         BackupFacts { task: "drill".into(), at: ago(30), done: BackupDone::Drilled { failed: 0, took_ms: 8_400 } },
+        BackupFacts { task: "photos".into(), at: facts.to, done: BackupDone::Never },
     ];
     facts.disks = vec![
-        DiskFacts { mount: "/srv".into(), total: 40 << 30, available: 2 << 30, a_day: Some(500 << 20) },
-        DiskFacts { mount: "/".into(), total: 20 << 30, available: 12 << 30, a_day: Some(-(1 << 20)) },
+        DiskFacts { mount: "/srv".into(), total: 40 << 30, available: 2 << 30, used: 38 << 30, a_day: Some(500 << 20) },
+        DiskFacts { mount: "/".into(), total: 20 << 30, available: 12 << 30, used: 8 << 30, a_day: Some(-(1 << 20)) },
     ];
     facts.findings = FindingFacts {
         open: [(Severity::Critical, 1), (Severity::Low, 7)].into(),
@@ -108,7 +110,27 @@ fn a_day_on_which_nothing_is_wrong_says_so_first() {
 #[test]
 fn the_verdict_is_first_and_what_it_rests_on_below() {
     insta::assert_snapshot!(text::text(&busy(), Some(text::LARGEST)));
-    assert_eq!(text::verdict(&busy()), "3 things need a look");
+    assert_eq!(text::verdict(&busy()), "4 things need a look");
+}
+
+#[test]
+fn nothing_is_well_while_nothing_can_be_recorded() {
+    let mut facts = facts();
+    facts.journal_error = Some("the disk that holds the journal is full".into());
+    let text = text::text(&facts, None);
+    assert!(text.starts_with("**1 thing needs a look**"), "{text}");
+    assert!(
+        text.contains("Nothing can be recorded, and nobody is told: the disk that holds the journal is full"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_disk_is_as_full_as_df_says() {
+    // A twentieth is for root: neither in use nor left.
+    let disk = DiskFacts { mount: "/".into(), total: 100, available: 57, used: 38, a_day: None };
+    assert_eq!(disk.percent(), 40);
+    assert_eq!(DiskFacts { total: 0, available: 0, used: 0, ..disk }.percent(), 0);
 }
 
 #[test]

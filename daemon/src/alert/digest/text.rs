@@ -9,6 +9,7 @@ use super::{BackupDone, DiskFacts, Facts, TaskFacts, TrafficFacts};
 use crate::alert::message::{minute, one_line, span};
 use crate::quantity::{duration, grouped, size};
 use crate::record::Severity;
+use crate::record::outbox::MessageLevel;
 use crate::stats::Figures;
 
 /// Bytes of a digest. WeCom's robots take 4,096.
@@ -128,6 +129,9 @@ fn written(head: &str, sections: &[Section], left_out: usize) -> String {
 /// What needs a look, the worst first.
 fn problems(facts: &Facts) -> Vec<String> {
     let mut problems = Vec::new();
+    if let Some(error) = &facts.journal_error {
+        problems.push(format!("Nothing can be recorded, and nobody is told: {}", one_line(error, LONGEST)));
+    }
     let failing = |task: &TaskFacts| facts.tasks.iter().any(|it| it.task == task.task && it.failing.is_some());
     // What an alert says is not said again.
     for alert in &facts.alerts {
@@ -136,7 +140,12 @@ fn problems(facts: &Facts) -> Vec<String> {
             None => String::new(),
         };
         let title = one_line(&alert.title, LONGEST);
-        problems.push(format!("{title}, since {}{taken}", minute(alert.opened, facts.zone)));
+        let task = alert.key.strip_prefix("finding/").and_then(|rest| rest.split('/').next());
+        let task = task.map(|task| format!(" ({task})")).unwrap_or_default();
+        let level = if alert.level == MessageLevel::Critical && task.is_empty() { "critical: " } else { "" };
+        let right = alert.right_since.map(|right| format!(", right since {}, and flapping", minute(right, facts.zone)));
+        let right = right.unwrap_or_default();
+        problems.push(format!("{level}{title}{task}, since {}{right}{taken}", minute(alert.opened, facts.zone)));
     }
     let has_alert = |key: &str| facts.alerts.iter().any(|alert| alert.key == key);
     for task in facts.tasks.iter().filter(|task| failing(task) && !has_alert(&format!("task/{}", task.task))) {
@@ -153,6 +162,11 @@ fn problems(facts: &Facts) -> Vec<String> {
             }
             _ => {}
         }
+    }
+    let dead = facts.messages.dead;
+    if dead > 0 && !facts.alerts.iter().any(|alert| alert.key.starts_with("outbox/")) {
+        let messages = if dead == 1 { "1 message".to_owned() } else { format!("{} messages", grouped(dead)) };
+        problems.push(format!("{messages} could not be delivered: `upkeep push list --state dead`"));
     }
     for disk in facts.disks.iter().filter(|disk| needs_a_look(disk)) {
         problems.push(format!("The disk at {}", disk_text(disk)));
@@ -217,6 +231,7 @@ fn backups(facts: &Facts) -> Section {
     for backup in &facts.backups {
         let age = format!("{} ago", span(facts.to.0 - backup.at.0));
         let text = match &backup.done {
+            BackupDone::Never => "**has not succeeded yet**".to_owned(),
             BackupDone::Saved { files, added } => {
                 let files = if *files == 1 { "1 file".to_owned() } else { format!("{} files", grouped(*files)) };
                 format!("saved {age}, {files}, {} added", size(*added))

@@ -1,6 +1,7 @@
 //! `[alerts]`: channels have names, what is said has an effect, and the tasks that are named exist.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::config::daemon::DaemonSettings;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::load::Task;
 use crate::config::source::{Document, KeyPath, Source};
-use crate::config::suggest::nearest;
+use crate::config::suggest::{list, nearest};
 use crate::record::outbox::is_channel;
 
 /// The longest that alerts are gathered: whoever waits longer learns too late.
@@ -100,6 +101,22 @@ fn chain(key: &KeyPath, channels: &[String]) -> Vec<Wrong> {
     wrong
 }
 
+/// All channels that `[alerts]` of `upkeep.toml` names, and where.
+fn named(alerts: &AlertSettings) -> Vec<(KeyPath, &str)> {
+    fn chain<'a>(key: &KeyPath, channels: &'a [String]) -> Vec<(KeyPath, &'a str)> {
+        channels.iter().enumerate().map(|(place, it)| (key.index(place), it.as_str())).collect()
+    }
+    let section = KeyPath::of(["alerts"]);
+    let mut named = chain(&section.key("channels"), &alerts.channels);
+    for (place, step) in alerts.escalate.iter().enumerate() {
+        named.extend(chain(&section.key("escalate").index(place).key("channels"), &step.channels));
+    }
+    if let Some(digest) = &alerts.digest {
+        named.extend(chain(&section.key("digest").key("channels"), &digest.channels));
+    }
+    named
+}
+
 /// `[alerts]` of `upkeep.toml` against the tasks.
 pub(crate) fn tasks(
     source: &Arc<Source>,
@@ -119,6 +136,12 @@ pub(crate) fn tasks(
         let span = document.value_span(&key);
         problems.push(Diagnostic::error(source, key, format!("there is no task \"{name}\"")).at(span).help(help));
     }
+    for (key, channel) in named(alerts) {
+        if let Some(known) = delivered(tasks).filter(|known| !known.contains(channel)) {
+            let span = document.value_span(&key);
+            problems.push(no_channel(source, key, channel, &known).at(span));
+        }
+    }
     let delivers = tasks.values().any(|task| task.enabled && task.triggers.outbox);
     // While task files are wrong, that none of the others delivers says nothing.
     let digest = alerts.digest.as_ref().filter(|digest| !digest.channels.is_empty());
@@ -133,6 +156,58 @@ pub(crate) fn tasks(
         problems.push(Diagnostic::error(source, key, message).at(span).help(help).warning());
     }
     problems
+}
+
+/// The channels that there are, where the task that delivers has them in its settings, as the plugin `push` does.
+fn delivered(tasks: &BTreeMap<Arc<str>, Task>) -> Option<BTreeSet<String>> {
+    let deliverer = tasks.values().find(|task| task.enabled && task.triggers.outbox)?;
+    let config: serde_json::Value = serde_json::from_str(&deliverer.config_json).ok()?;
+    Some(config.get("channels")?.as_object()?.keys().cloned().collect())
+}
+
+/// Who is told of what, as one key of a file says.
+#[derive(Debug)]
+pub(crate) struct Audience {
+    task: Arc<str>,
+    source: Arc<Source>,
+    key: KeyPath,
+    span: Option<Range<usize>>,
+    channel: String,
+}
+
+/// The channels that `[alerts]` of a task file names.
+pub(crate) fn audience(file: &TaskFile<'_>) -> Vec<Audience> {
+    let channels = file.settings.alerts.channels.iter().enumerate();
+    let one = |(place, channel): (usize, &String)| {
+        let key = KeyPath::of(["alerts", "channels"]).index(place);
+        let span = file.document.value_span(&key);
+        Audience {
+            task: file.name.clone(),
+            source: file.document.source().clone(),
+            key,
+            span,
+            channel: channel.clone(),
+        }
+    };
+    channels.map(one).collect()
+}
+
+/// Channels of task files that there are not, with the task that it concerns.
+pub(crate) fn audiences(named: &[Audience], tasks: &BTreeMap<Arc<str>, Task>) -> Vec<(Arc<str>, Diagnostic)> {
+    let Some(known) = delivered(tasks) else { return Vec::new() };
+    let unknown = named.iter().filter(|it| !known.contains(&it.channel));
+    let problem = |it: &Audience| {
+        (it.task.clone(), no_channel(&it.source, it.key.clone(), &it.channel, &known).at(it.span.clone()))
+    };
+    unknown.map(problem).collect()
+}
+
+fn no_channel(source: &Arc<Source>, key: KeyPath, channel: &str, known: &BTreeSet<String>) -> Diagnostic {
+    let help = match nearest(channel, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the task that delivers has {}", list(known.iter().map(String::as_str))),
+    };
+    Diagnostic::error(source, key, format!("there is no channel `{channel}`, so nobody would be told")).help(help)
 }
 
 /// `[alerts]` of a task file.

@@ -24,7 +24,7 @@ impl Dispatcher {
         let mut alerts: Vec<AlertStatus> =
             open.map(|alert| AlertStatus { next: next(alert), alert: alert.clone() }).collect();
         alerts.sort_by(|a, b| (b.alert.level, a.alert.opened).cmp(&(a.alert.level, b.alert.opened)));
-        OpenAlerts { told: rules.is_some(), alerts }
+        OpenAlerts { told: rules.is_some(), journal_error: self.runner.store.trouble(), alerts }
     }
 
     /// Somebody takes on an alert, or all that are open.

@@ -41,6 +41,9 @@ const LAST_REQUEST: Duration = Duration::from_secs(60);
 /// After a connection could not be accepted: there may be no descriptor left.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
+/// How long it is not said again that connections are turned away.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
+
 /// What is said to who comes when there are as many as there may be.
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
@@ -53,7 +56,7 @@ pub(super) struct Remote(pub(super) SocketAddr);
 pub(super) async fn accept(socket: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
     let router = routes::router(Arc::clone(&shared));
     let (connections, tracker) = (Connections::default(), TaskTracker::new());
-    let mut told = false;
+    let (mut told, mut turned_away) = (false, None);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -81,7 +84,10 @@ pub(super) async fn accept(socket: TcpListener, shared: Arc<Shared>, stop: Cance
                 });
             }
             None => {
-                tracing::debug!(%remote, "a connection was turned away: there are as many as there may be");
+                if turned_away.is_none_or(|last: Instant| last.elapsed() > TOLD_AGAIN) {
+                    turned_away = Some(Instant::now());
+                    tracing::warn!(%remote, "connections are turned away: there are as many as there may be, {MOST}, {MOST_OF_ONE} of one address");
+                }
                 // Whoever cannot even take this is told nothing.
                 let _said = stream.try_write(FULL);
             }

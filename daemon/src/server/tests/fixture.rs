@@ -329,7 +329,7 @@ async fn answer(mut questions: mpsc::Receiver<Command>, heard: Arc<Mutex<Vec<Str
             Command::Alerts(reply) => {
                 let next = Some(NextTelling { at: Timestamp(4_102_444_800_000), what: "reminded".into() });
                 let alerts = vec![AlertStatus { alert: alert(), next }];
-                drop(reply.send(OpenAlerts { told: true, alerts }));
+                drop(reply.send(OpenAlerts { told: true, journal_error: None, alerts }));
             }
             Command::Acknowledge { key: Some(key), reply, .. } if key != "task/backup-app" => {
                 drop(reply.send(Err(CommandError::NoAlert { key, keys: Vec::new() })));
@@ -449,6 +449,7 @@ fn status() -> Status {
         config_dir: "/etc/upkeep".into(),
         config_loaded: Timestamp(DUE - 90_000_000),
         config_error: None,
+        journal_error: None,
         tasks: 3,
         disabled: 0,
         next: Some(NextSlot { task: "cleanup".into(), due: Timestamp(DUE + 900_000) }),
