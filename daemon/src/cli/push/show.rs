@@ -114,12 +114,12 @@ fn state(state: MessageState) -> Cell {
 pub(super) fn write_message(screen: &Screen, detail: &MessageDetail, out: &mut dyn Write) -> io::Result<()> {
     let MessageDetail { message, attempts } = detail;
     let Content { title, text, level, to, template, fields, group, link } = &message.content;
+    let key = |key: &str| screen.ink(Ink::Bold, &format!("{key:<9}"));
+    writeln!(out, "{} {}", key("message"), line(&message.id))?;
+    writeln!(out, "{} {}", key("from"), line(&message.origin))?;
     // The state has a colour of its own, which is no part of the message.
-    writeln!(out, "{} {}", screen.ink(Ink::Bold, "state    "), stands(screen, message))?;
-    let mut pair =
-        |key: &str, value: &str| writeln!(out, "{} {}", screen.ink(Ink::Bold, &format!("{key:<9}")), line(value));
-    pair("message", &message.id)?;
-    pair("from", &message.origin)?;
+    writeln!(out, "{} {}", key("state"), stands(screen, message))?;
+    let mut pair = |name: &str, value: &str| writeln!(out, "{} {}", key(name), line(value));
     if let Some(reason) = &message.reason {
         pair("because", reason)?;
     }
