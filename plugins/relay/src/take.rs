@@ -258,10 +258,10 @@ impl<'a> Take<'a> {
     /// What lies there and waits for people.
     fn look_back(&mut self) -> HostResult<()> {
         let room = outbox::room()?;
-        (self.taken.refused, self.taken.reasons) = self.rows.refused()?;
-        let (count, first) = self.rows.unmarkable(markable(&room))?;
-        self.taken.refused += count;
-        self.taken.reasons.extend(first.into_iter().map(|(id, bytes)| (id, too_long(bytes, &room))));
+        let (unmarkable, first) = self.rows.unmarkable(markable(&room))?;
+        let (refused, marked) = self.rows.refused()?;
+        self.taken.refused = unmarkable + refused;
+        self.taken.reasons = first.into_iter().map(|(id, bytes)| (id, too_long(bytes, &room))).chain(marked).collect();
         self.taken.reasons.truncate(SHOWN);
         Ok(())
     }
