@@ -161,6 +161,26 @@ fn where_no_row_can_be_removed_all_stay_and_the_number_is_told() {
 }
 
 #[test]
+fn what_the_outbox_may_have_is_not_given_back() {
+    let host = Host::new().outbox();
+    let connection = table();
+    run(&host);
+    let good = r#"{ "content": { "title": "good" } }"#;
+    // The first was claimed by a run that was killed; the second cannot be marked.
+    let text = "INSERT INTO upkeep_outbox (message, claimed_by, claimed_until) VALUES (?, ?, unixepoch() + 300)";
+    connection.execute(text, parameters![good, owner()]).unwrap();
+    insert(&connection, "Paid!", None);
+    let hold =
+        "CREATE TRIGGER hold BEFORE UPDATE OF refused ON upkeep_outbox BEGIN SELECT RAISE(ABORT, 'it is held'); END";
+    connection.execute(hold, []).unwrap();
+    let error = host.run(upkeep_plugin::task::<Relay>(), CONFIG).unwrap_err().to_string();
+    assert!(error.contains("it is held"), "{error}");
+    let rows = connection.query("SELECT claimed_by FROM upkeep_outbox ORDER BY id", []).unwrap();
+    let claims: Vec<Option<String>> = rows.map(|row| row.unwrap().get("claimed_by").unwrap()).collect();
+    assert_eq!(claims, [Some(owner()), None]);
+}
+
+#[test]
 fn as_many_come_in_as_the_grant_lets_in() {
     let host = Host::new().outbox_of(3);
     let connection = table();
