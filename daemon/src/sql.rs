@@ -241,8 +241,12 @@ async fn connection<E: Engine>(pool: &sqlx::Pool<E>, stop: &CancellationToken) -
     }
 }
 
-/// A first connection, which tells why there can be none: a pool would try again and again, and say nothing of it.
-async fn reach<E: Engine>(options: &<E::Connection as sqlx::Connection>::Options) -> Result<E::Connection, Refusal> {
+/// A first connection, which tells why there can be none: a pool would try again and again, and say nothing of it. `place` is where
+/// the server is looked for.
+async fn reach<E: Engine>(
+    options: &<E::Connection as sqlx::Connection>::Options,
+    place: &str,
+) -> Result<E::Connection, Refusal> {
     let failed = |why: String| {
         let message = format!("the server cannot be reached: {why}");
         Refusal::Failed { meaning: Meaning::Unavailable, message }
@@ -251,8 +255,9 @@ async fn reach<E: Engine>(options: &<E::Connection as sqlx::Connection>::Options
         Ok(Ok(connection)) => Ok(connection),
         // What it says of the account or the database says enough.
         Ok(Err(sqlx::Error::Database(error))) => Err(failed(error.message().to_owned())),
+        Ok(Err(sqlx::Error::Io(error))) => Err(failed(format!("{place}: {error}"))),
         Ok(Err(error)) => Err(failed(error.to_string())),
-        Err(_) => Err(failed(format!("no answer for {} seconds", CONNECTING.as_secs()))),
+        Err(_) => Err(failed(format!("{place}: no answer for {} seconds", CONNECTING.as_secs()))),
     }
 }
 

@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use crate::bindings::upkeep::plugin::outbox::Message as Wire;
 pub use crate::bindings::upkeep::plugin::outbox::{
-    Claimed, Content, Counts, EnqueueOutcome, Enqueued, Level, Meanwhile, Outcome, Priority, Settlement,
+    Claimed, Content, Counts, EnqueueOutcome, Enqueued, Level, Meanwhile, Outcome, Priority, Room, Settlement,
 };
 use crate::host::{HostResult, outbox as host};
 
@@ -184,6 +184,14 @@ impl Settlement {
 pub fn enqueue(messages: impl IntoIterator<Item = Message>) -> HostResult<Vec<Enqueued>> {
     let messages: Vec<Wire> = messages.into_iter().map(|message| message.0).collect();
     host::enqueue(&messages)
+}
+
+/// What this run may still enqueue. The right `enqueue` is needed.
+///
+/// # Errors
+/// [`HostError::Denied`](crate::HostError::Denied) without the grant.
+pub fn room() -> HostResult<Room> {
+    host::remaining()
 }
 
 /// At most `max` messages (1,000) of a channel that are due, the most urgent first. They are the caller's for the time of the

@@ -157,6 +157,13 @@ impl Host {
         self
     }
 
+    /// Grants the outbox, empty, with all rights; it takes so many messages and no more.
+    #[must_use]
+    pub fn outbox_of(self, most: u32) -> Self {
+        with(|world| world.outbox = Some(outbox::Outbox::of(most)));
+        self
+    }
+
     /// Grants the consents of an account, and says how many messages of a template a user accepts; `u32::MAX` for a consent that is not
     /// used up. Of other templates of the account nothing is known.
     #[must_use]

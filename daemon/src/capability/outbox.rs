@@ -37,6 +37,11 @@ impl Share {
         taken.map(drop).map_err(|taken| most.saturating_sub(taken))
     }
 
+    /// What is left of so many.
+    fn left(&self, most: u32) -> u32 {
+        most.saturating_sub(self.enqueued.load(Ordering::Relaxed))
+    }
+
     fn lent(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
         self.lent.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -89,8 +94,18 @@ impl abi::Host for Host {
         let now = clock::now();
         let messages: Vec<NewMessage> = messages.into_iter().map(new_message).collect();
         for (place, message) in messages.iter().enumerate() {
-            if let Some(wrong) = message.wrong(grant.max_message.0, now) {
-                return Err(HostError::invalid(format!("message {place} of the batch: {wrong}")));
+            let size = message.size();
+            let wrong = match size > grant.max_message.0 {
+                true => {
+                    let largest = grant.max_message.0;
+                    Some(format!("it takes {size} bytes, and {largest} are allowed (grant.outbox.max_message)"))
+                }
+                false => message.wrong(grant.max_message.0, now),
+            };
+            if let Some(wrong) = wrong {
+                // Of a single one everybody knows which it is.
+                let which = if messages.len() == 1 { String::new() } else { format!("message {place} of the batch: ") };
+                return Err(HostError::invalid(format!("{which}{wrong}")));
             }
         }
         let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
@@ -107,6 +122,12 @@ impl abi::Host for Host {
             EnqueueOutcome::Different => abi::EnqueueOutcome::Different,
         };
         Ok(enqueued.into_iter().map(|it| abi::Enqueued { id: it.id, outcome: outcome(it.outcome) }).collect())
+    }
+
+    async fn remaining(&mut self) -> Result<abi::Room, HostError> {
+        let grant = self.outbox(OutboxAccess::Enqueue)?;
+        let messages = self.run.outbox.left(grant.max_messages);
+        Ok(abi::Room { messages, largest: grant.max_message.0, call: self.run.limits.call.0 })
     }
 
     async fn claim(&mut self, channel: String, max: u32, lease_ms: u64) -> Result<Vec<abi::Claimed>, HostError> {
@@ -330,6 +351,14 @@ mod tests {
         use abi::Host as _;
         let folder = tempfile::tempdir().unwrap();
         let mut host = host(folder.path(), vec![OutboxAccess::Enqueue, OutboxAccess::Deliver]).await;
+        let room = host.remaining().await.unwrap();
+        assert_eq!((room.messages, room.largest, room.call), (3, 400, 16 << 20));
+        let large = host.enqueue(vec![message(&["mail"], &"x".repeat(401), None)]).await;
+        assert!(
+            matches!(&large, Err(HostError::Guest(Error::Invalid(text)))
+                if text.starts_with("it takes ") && text.ends_with("400 are allowed (grant.outbox.max_message)")),
+            "{large:?}"
+        );
         let four = (0..4).map(|_| message(&["mail"], "hello", None)).collect();
         let over = host.enqueue(four).await;
         assert!(

@@ -143,7 +143,7 @@ impl abi::HostConnection for Host {
         };
         match pool {
             Ok(pool) => self.push(Connection { name: name.into(), may_write, pool }),
-            Err(refusal) => self.refuse_sql(&name, refusal),
+            Err(refusal) => self.refuse_sql(&format!("grant.sql.{name}"), refusal),
         }
     }
 

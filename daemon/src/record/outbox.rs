@@ -163,6 +163,11 @@ impl NewMessage {
         Self { key: None, channels, priority: Priority::Normal, not_before: None, expires: None, content }
     }
 
+    /// Bytes of its content as JSON.
+    pub fn size(&self) -> u64 {
+        serde_json::to_vec(&self.content).map_or(u64::MAX, |text| text.len() as u64)
+    }
+
     /// What is wrong with it, wherever it comes from; none when it can be taken in. Its content may take `largest` bytes as JSON,
     /// and at `now` it must not be too late for it.
     pub fn wrong(&self, largest: u64, now: Timestamp) -> Option<String> {
@@ -195,7 +200,7 @@ impl NewMessage {
         if expires.is_some_and(|expires| expires <= now || not_before.is_some_and(|at| expires <= at)) {
             return Some("it would expire before it may be delivered; write a later `expires`".to_owned());
         }
-        let size = serde_json::to_vec(content).map_or(u64::MAX, |text| text.len() as u64);
+        let size = self.size();
         (size > largest).then(|| format!("it takes {size} bytes, and {largest} are allowed"))
     }
 }

@@ -30,6 +30,14 @@ pub(crate) fn options(server: &SqlServer) -> Result<MySqlConnectOptions, SecretE
     Ok(options)
 }
 
+/// Where the server is looked for.
+pub(super) fn place(options: &MySqlConnectOptions) -> String {
+    match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    }
+}
+
 /// Opens a database.
 pub(crate) async fn open(options: MySqlConnectOptions) -> Result<Pool, Refusal> {
     let pool = MySqlPoolOptions::new().max_connections(MOST_AT_ONCE).acquire_timeout(CONNECTING).after_connect(
@@ -46,7 +54,7 @@ pub(crate) async fn open(options: MySqlConnectOptions) -> Result<Pool, Refusal> 
         },
     );
     let options = sqlx::ConnectOptions::disable_statement_logging(options);
-    drop(reach::<MySql>(&options).await?);
+    drop(reach::<MySql>(&options, &place(&options)).await?);
     Ok(Pool::Mariadb(pool.connect_lazy_with(options)))
 }
 

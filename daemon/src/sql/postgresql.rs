@@ -40,6 +40,15 @@ pub(crate) fn options(server: &SqlServer) -> Result<PgConnectOptions, SecretErro
     Ok(options)
 }
 
+/// Where the server is looked for.
+pub(super) fn place(options: &PgConnectOptions) -> String {
+    let port = options.get_port();
+    match options.get_socket() {
+        Some(folder) => format!("{}/.s.PGSQL.{port}", folder.display()),
+        None => format!("{}:{port}", options.get_host()),
+    }
+}
+
 /// Opens a database.
 pub(crate) async fn open(options: PgConnectOptions) -> Result<Pool, Refusal> {
     // Types of parameters differ from call to call, so nothing that was prepared with others may be used again. A statement whose
@@ -50,7 +59,7 @@ pub(crate) async fn open(options: PgConnectOptions) -> Result<Pool, Refusal> {
         ("idle_in_transaction_session_timeout", "120s"),
     ]);
     let options = sqlx::ConnectOptions::disable_statement_logging(options);
-    drop(reach::<Postgres>(&options).await?);
+    drop(reach::<Postgres>(&options, &place(&options)).await?);
     let pool = PgPoolOptions::new().max_connections(MOST_AT_ONCE).acquire_timeout(CONNECTING);
     Ok(Pool::Postgresql(pool.connect_lazy_with(options)))
 }

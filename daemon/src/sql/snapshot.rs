@@ -31,14 +31,16 @@ impl Snapshot {
         Ok(match server {
             Server::Postgresql(server) => {
                 let options = postgresql::options(server).map_err(secret)?.statement_cache_capacity(0);
-                let mut connection = reach::<Postgres>(&options.disable_statement_logging()).await?;
+                let place = postgresql::place(&options);
+                let mut connection = reach::<Postgres>(&options.disable_statement_logging(), &place).await?;
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
                 connection.execute(raw_sql(begin)).await.map_err(refusal::<Postgres>)?;
                 Self::Postgresql(connection)
             }
             Server::Mariadb(server) => {
                 let options = mariadb::options(server).map_err(secret)?;
-                let mut connection = reach::<MySql>(&options.disable_statement_logging()).await?;
+                let place = mariadb::place(&options);
+                let mut connection = reach::<MySql>(&options.disable_statement_logging(), &place).await?;
                 let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
                 connection.execute(raw_sql(begin)).await.map_err(refusal::<MySql>)?;
                 Self::Mariadb(connection)

@@ -2,13 +2,15 @@
 
 use super::{World, with};
 use crate::bindings::upkeep::plugin::outbox::{
-    Claimed, Counts, EnqueueOutcome, Enqueued, Meanwhile, Message, Outcome, Settlement,
+    Claimed, Counts, EnqueueOutcome, Enqueued, Meanwhile, Message, Outcome, Room, Settlement,
 };
 use crate::host::{HostError, HostResult};
 
 /// All messages of the test, and what became of them.
 #[derive(Default)]
 pub(crate) struct Outbox {
+    /// How many there may be; none: as many as come.
+    most: Option<u32>,
     messages: Vec<Entry>,
     paused: Vec<Pause>,
     leases: u64,
@@ -22,6 +24,10 @@ struct Pause {
 }
 
 impl Outbox {
+    pub(crate) fn of(most: u32) -> Self {
+        Self { most: Some(most), ..Self::default() }
+    }
+
     /// The pause of a channel, as long as it lasts.
     fn pause(&self, channel: &str, now: i64) -> Option<&Pause> {
         self.paused.iter().find(|it| it.channel == channel && it.until > now)
@@ -93,11 +99,23 @@ pub(crate) fn entries() -> Vec<Entry> {
     with(|world| world.outbox.as_ref().map(|it| it.messages.clone()).unwrap_or_default())
 }
 
+/// As the grants are by default, but for the number.
+pub(crate) fn remaining() -> HostResult<Room> {
+    act(|outbox, _| {
+        let taken = u32::try_from(outbox.messages.len()).unwrap_or(u32::MAX);
+        let messages = outbox.most.map_or(u32::MAX, |most| most.saturating_sub(taken));
+        Ok(Room { messages, largest: 64 << 10, call: 16 << 20 })
+    })
+}
+
 pub(crate) fn enqueue(messages: &[Message]) -> HostResult<Vec<Enqueued>> {
     if messages.iter().any(|message| message.channels.is_empty()) {
         return Err(HostError::Invalid("a message names no channel".to_owned()));
     }
     act(|outbox, now| {
+        if outbox.most.is_some_and(|most| outbox.messages.len() + messages.len() > most as usize) {
+            return Err(HostError::Limit("the outbox of the test takes no more".to_owned()));
+        }
         let take = |message: &Message| {
             let first = outbox.messages.iter().find(|it| message.key.is_some() && it.key == message.key);
             if let Some(first) = first {

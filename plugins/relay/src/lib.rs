@@ -1,24 +1,26 @@
 //! Takes messages out of an application's own table into the outbox: the application writes an order and its message in one
 //! transaction, and has neither or both, whatever becomes of the server in between (a *transactional outbox*).
 //!
-//! Each batch is claimed in the application's database, enqueued, and removed there. A crash in between repeats what was not
-//! removed, and the outbox knows it by its key: `DATABASE.TABLE/ID`, or the application's own. Only a server that enqueued, lost
-//! its connection and stays away for longer than the lease can leave a row that another one sends once more.
+//! Each batch is claimed in the application's database, enqueued in portions, and removed there. A crash in between repeats what was
+//! not removed, and the outbox knows it by its key (see [`message`]). Rows that the outbox has, or may have, are never given back:
+//! only a server that enqueued, could not remove, and stays away for longer than the claim lasts can leave a row that another one
+//! sends once more.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use upkeep_plugin::outbox::{self, EnqueueOutcome, Message};
 use upkeep_plugin::{
-    Context, HostError, HostResult, Outcome, Report, Result, Severity, Step, Task, metrics, state, warn,
+    Context, Error, HostError, HostResult, Outcome, Report, Result, Severity, Step, Task, metrics, state,
 };
 
 use crate::config::{Relay, Table};
-use crate::rows::{Row, Rows};
+use crate::rows::Rows;
+use crate::take::Take;
 
 mod config;
 mod message;
 mod rows;
+mod take;
 
 /// Where the name is remembered under which rows are claimed.
 const OWNER: &str = "owner";
@@ -26,13 +28,18 @@ const OWNER: &str = "owner";
 /// What was taken from a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Taken {
-    /// Messages that the outbox has now.
+    /// Messages that are new in the outbox.
     taken: u64,
-    /// Of these, those that it had before.
+    /// Those that it had before.
     known: u64,
+    /// Rows that went away because their time was over.
+    expired: u64,
     /// Rows that are no messages, in all, and why the first are none.
     refused: i64,
     reasons: Vec<(i64, String)>,
+    /// Rows that cannot be removed although the outbox has their messages, in all, and why the first cannot.
+    stuck: i64,
+    stuck_reasons: Vec<(i64, String)>,
     /// Whether more wait, which the grant does not let into the outbox in one run.
     more: bool,
 }
@@ -40,7 +47,7 @@ struct Taken {
 impl Relay {
     fn table(&self, place: &str) -> Result<&Table> {
         let table = self.tables.iter().find(|it| it.place() == place);
-        table.ok_or_else(|| upkeep_plugin::Error::config(format!("[[config.tables]] no longer names `{place}`")))
+        table.ok_or_else(|| Error::config(format!("[[config.tables]] no longer names `{place}`")))
     }
 }
 
@@ -50,147 +57,120 @@ impl Task for Relay {
 
     fn plan(&self, _: &Context) -> Result<Vec<Step>> {
         self.check()?;
-        let step = |table: &Table| {
-            let waiting = Rows::open(table, "").and_then(|it| it.waiting()).map_err(|error| told(table, error))?;
+        let mut seen = BTreeMap::new();
+        let mut step = |table: &Table| {
+            let rows = Rows::open(table, "").map_err(|error| told(table, error))?;
+            let waiting = rows.waiting().map_err(|error| told(table, error))?;
+            if self.tables.len() > 1
+                && let Some(first) = seen.insert(rows.identity().map_err(|error| told(table, error))?, table.place())
+            {
+                let place = table.place();
+                let why = format!("`{first}` and `{place}` in [[config.tables]] are the same table; name it once");
+                return Err(Error::config(why));
+            }
             let title = format!("take over from {}: {}", table.place(), messages(waiting.unsigned_abs()));
             Ok(Step::new(table.place(), ()).title(title).weight(waiting.unsigned_abs().max(1)))
         };
-        self.tables.iter().map(step).collect()
+        self.tables.iter().map(&mut step).collect()
     }
 
     fn execute(&self, ctx: &Context, step: Step) -> Result<Taken> {
         let table = self.table(&step.id)?;
-        let owner = owner(ctx)?;
-        let rows = Rows::open(table, &owner)?;
-        let taken = take(table, &rows).map_err(|error| told(table, error));
-        if taken.is_err() {
-            // What cannot be given back now is free when its lease is over.
-            let _ = rows.release();
-        }
-        let taken = taken?;
+        let owner = format!("{}/{}", owner(ctx)?, message::short_hash(&[&step.id]));
+        let mut rows = Rows::open(table, &owner).map_err(|error| told(table, error))?;
+        rows.look().map_err(|error| told(table, error))?;
+        let mut take = Take::new(table, &rows);
+        let ended = take.all();
+        let taken = take.taken;
         metrics::count("messages_taken", &[("table", &step.id)], taken.taken as f64)?;
+        if let Err(error) = ended {
+            let error = told(table, error);
+            return Err(if taken.taken == 0 {
+                error
+            } else {
+                after(&format!("{} taken over, then", messages(taken.taken)), error)
+            });
+        }
         metrics::gauge("rows_refused", &[("table", &step.id)], taken.refused as f64)?;
         Ok(taken)
     }
 
     fn finish(&self, _: &Context, outcomes: Vec<Outcome<Self>>) -> Result<Report> {
-        let (mut taken, mut refused, mut failed) = (0, 0, Vec::new());
-        let mut findings = Vec::new();
+        let mut sum = Taken::default();
+        let (mut found, mut failed) = (Vec::new(), Vec::new());
         for outcome in &outcomes {
             match &outcome.output {
                 Ok(it) => {
-                    taken += it.taken;
-                    refused += it.refused;
-                    if it.refused > 0 {
-                        findings.push((&outcome.step.id, it));
-                    }
+                    sum.taken += it.taken;
+                    sum.known += it.known;
+                    sum.expired += it.expired;
+                    sum.refused += it.refused;
+                    sum.stuck += it.stuck;
+                    sum.more |= it.more;
+                    found.push((outcome.step.id.as_str(), it));
                 }
-                Err(why) => failed.push(format!("{}: {why}", outcome.step.id)),
+                // Why is said by the run's outcome.
+                Err(_) => failed.push(format!("{} failed", outcome.step.id)),
             }
         }
-        let mut summary = vec![format!("{} taken over", messages(taken))];
-        if refused > 0 {
-            summary.push(format!("{refused} rows are no messages"));
+        let mut summary = Vec::new();
+        // A table that failed tells its own number.
+        if !found.is_empty() || failed.is_empty() {
+            summary.push(format!("{} taken over", messages(sum.taken)));
         }
-        if outcomes.iter().any(|it| it.output.as_ref().is_ok_and(|it| it.more)) {
+        match sum.known {
+            0 => {}
+            1 => summary.push("1 was in the outbox before".to_owned()),
+            known => summary.push(format!("{known} were in the outbox before")),
+        }
+        if sum.expired > 0 {
+            let they = if sum.expired == 1 { "it was" } else { "they were" };
+            summary.push(format!("{} expired before {they} taken over", sum.expired));
+        }
+        match sum.refused {
+            0 => {}
+            1 => summary.push("1 row is no message".to_owned()),
+            refused => summary.push(format!("{refused} rows are no messages")),
+        }
+        if sum.stuck > 0 {
+            summary.push(format!("{} cannot be removed", count(sum.stuck, "row")));
+        }
+        if sum.more {
             summary.push("more wait for the next run: `grant.outbox.max_messages` is reached".to_owned());
         }
         summary.extend(failed);
         let report = Report::new(summary.join("; "));
-        Ok(findings.into_iter().fold(report, |report, (place, it)| {
-            let reasons: Vec<String> = it.reasons.iter().map(|(id, why)| format!("- id {id}: {why}\n")).collect();
-            let detail = format!(
-                "{}Correct `message` and set `refused` to NULL, or delete the row. No other message waits for it.",
-                reasons.concat()
-            );
-            report.finding(
-                Severity::Medium,
-                format!("refused/{place}"),
-                format!("{} in {place} cannot be sent", count(it.refused, "row")),
-                detail,
-            )
-        }))
+        Ok(found.into_iter().fold(report, |report, (place, it)| findings(report, place, it)))
     }
 }
 
-/// Batch after batch, until none is left.
-fn take(table: &Table, rows: &Rows<'_>) -> HostResult<Taken> {
-    let mut all = Taken::default();
-    loop {
-        let claimed = rows.claim()?;
-        let count = claimed.len();
-        let more = batch(table, rows, claimed, &mut all)?;
-        if !more || count < table.batch as usize {
-            all.more = !more;
-            break;
-        }
+fn findings(mut report: Report, place: &str, it: &Taken) -> Report {
+    let list =
+        |reasons: &[(i64, String)]| reasons.iter().map(|(id, why)| format!("- id {id}: {why}\n")).collect::<String>();
+    if it.refused > 0 {
+        let detail = format!(
+            "{}Correct the row and set `refused` to NULL, or delete it. No other message waits for it.",
+            list(&it.reasons)
+        );
+        let title = format!("{} in {place} cannot be sent", count(it.refused, "row"));
+        report = report.finding(Severity::Medium, format!("refused/{place}"), title, detail);
     }
-    (all.refused, all.reasons) = rows.refused()?;
-    Ok(all)
+    if it.stuck > 0 {
+        let detail = format!(
+            "{}The outbox has the messages, and each run tries again to remove the rows. See to it that it can.",
+            list(&it.stuck_reasons)
+        );
+        let title = format!("{} in {place} cannot be removed", count(it.stuck, "row"));
+        report = report.finding(Severity::Medium, format!("stuck/{place}"), title, detail);
+    }
+    report
 }
 
-/// One batch; false when the run may enqueue no more.
-fn batch(table: &Table, rows: &Rows<'_>, claimed: Vec<Row>, all: &mut Taken) -> HostResult<bool> {
-    let mut read: BTreeMap<i64, Message> = BTreeMap::new();
-    for Row { id, message, key } in claimed {
-        let key = key.map_or_else(|| format!("{}/{id}", table.place()), |key| format!("{}:{key}", table.place()));
-        match message::read(&message, key, &table.channels) {
-            Ok(message) => drop(read.insert(id, message)),
-            Err(why) => refuse(table, rows, id, &why)?,
-        }
-    }
-    match enqueue(rows, &read.iter().map(|(id, message)| (*id, message.clone())).collect::<Vec<_>>(), table, all) {
-        Err(HostError::Invalid(_)) => {}
-        other => return other,
-    }
-    // One of them is wrong, and all were given back: one by one.
-    for (id, message) in read {
-        match enqueue(rows, &[(id, message)], table, all) {
-            Ok(true) => {}
-            Err(HostError::Invalid(why)) => refuse(table, rows, id, &why)?,
-            other => return other,
-        }
-    }
-    Ok(true)
-}
-
-/// Enqueues messages, and removes their rows; false when the run may enqueue no more.
-fn enqueue(rows: &Rows<'_>, messages: &[(i64, Message)], table: &Table, all: &mut Taken) -> HostResult<bool> {
-    let enqueued = match outbox::enqueue(messages.iter().map(|(_, message)| message.clone())) {
-        Ok(enqueued) => enqueued,
-        Err(HostError::Limit(why)) => {
-            warn!(table = table.place(), "the rest waits for the next run: {why}");
-            rows.release()?;
-            return Ok(false);
-        }
-        Err(error) => return Err(error),
-    };
-    let mut done = Vec::with_capacity(messages.len());
-    for ((id, _), enqueued) in messages.iter().zip(enqueued) {
-        match enqueued.outcome {
-            EnqueueOutcome::Different => {
-                let why = format!("another message with this idempotency key was taken over before: {}", enqueued.id);
-                refuse(table, rows, *id, &why)?;
-                continue;
-            }
-            EnqueueOutcome::Known => all.known += 1,
-            EnqueueOutcome::New => {}
-        }
-        all.taken += 1;
-        done.push(*id);
-    }
-    rows.done(&done)?;
-    Ok(true)
-}
-
-fn refuse(table: &Table, rows: &Rows<'_>, id: i64, why: &str) -> HostResult<()> {
-    warn!(table = table.place(), id = id, "a row is no message: {why}");
-    rows.refuse(id, why).map(drop)
-}
-
-/// The name under which this task of this server claims rows: the first run's, which no other run has.
+/// The name under which this task of this server claims rows: the first run's, which no other run has. A state that came from another
+/// server gives none.
 fn owner(ctx: &Context) -> HostResult<String> {
-    if let Some(owner) = state::get::<String>(OWNER)? {
+    let server = format!("{}/", ctx.host);
+    if let Some(owner) = state::get::<String>(OWNER)?.filter(|it| it.starts_with(&server)) {
         return Ok(owner);
     }
     let owner = format!("{}/{}/{}", ctx.host, ctx.task, ctx.run);
@@ -199,13 +179,22 @@ fn owner(ctx: &Context) -> HostResult<String> {
 }
 
 /// An error of the database, with what a table of messages looks like when that may be why.
-fn told(table: &Table, error: HostError) -> upkeep_plugin::Error {
+fn told(table: &Table, error: HostError) -> Error {
     let place = table.place();
     match error {
-        HostError::Invalid(why) => upkeep_plugin::Error::config(format!(
+        HostError::Invalid(why) => Error::config(format!(
             "`{place}` in [[config.tables]] cannot be read as a table of messages: {why}; docs/relay.md has the statement that makes one"
         )),
         other => other.into(),
+    }
+}
+
+/// The same error, behind what went well.
+fn after(before: &str, error: Error) -> Error {
+    match error {
+        Error::Config(why) => Error::Config(format!("{before}: {why}")),
+        Error::Transient(why) => Error::Transient(format!("{before}: {why}")),
+        Error::Permanent(why) => Error::Permanent(format!("{before}: {why}")),
     }
 }
 

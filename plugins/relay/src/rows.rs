@@ -1,11 +1,13 @@
 //! The rows of a table of messages: claimed, then removed once the outbox has them, or marked with what is wrong with them.
 //!
 //! A claim is a name and a time in the row, committed before anything is done with it: of several servers that take from one table,
-//! one has the row. Rows that another transaction has locked are passed over, so nobody waits for anybody. The time is that of the
-//! database, since the clocks of servers differ.
+//! one has the row. Rows that another transaction has locked are passed over by every change, so nobody waits for anybody. The time
+//! is that of the database, since the clocks of servers differ.
+//!
+//! How long a row is comes before what it says: what nobody may send is never read.
 
-use upkeep_plugin::HostResult;
-use upkeep_plugin::sql::{Connection, Dialect, Value};
+use upkeep_plugin::sql::{Connection, Dialect, Row as Found, Value};
+use upkeep_plugin::{HostError, HostResult};
 
 use crate::config::Table;
 
@@ -13,23 +15,74 @@ use crate::config::Table;
 pub(crate) struct Rows<'a> {
     connection: Connection,
     table: &'a Table,
-    /// Under which name rows are claimed.
-    owner: &'a str,
+    /// Under which name rows are claimed; it takes no quoting.
+    owner: String,
+    /// Whether rows say when they were made.
+    has_created: bool,
 }
 
-/// A claimed row.
+/// A claimed row, unread.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim {
+    pub(crate) id: i64,
+    /// Bytes of the message and of the application's idempotency key.
+    pub(crate) message: u64,
+    pub(crate) key: u64,
+}
+
+/// A row.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) id: i64,
     /// What [`message`](crate::message) reads.
-    pub(crate) message: String,
+    pub(crate) message: Value,
     /// The application's own idempotency key.
-    pub(crate) key: Option<String>,
+    pub(crate) key: Value,
+    /// When it was made, as the database writes it.
+    pub(crate) created: Option<String>,
+}
+
+/// What is done with rows.
+enum Change<'a> {
+    Set(&'a [(&'a str, &'a str)]),
+    Delete,
 }
 
 impl<'a> Rows<'a> {
-    pub(crate) fn open(table: &'a Table, owner: &'a str) -> HostResult<Self> {
-        Ok(Self { connection: Connection::open(&table.database)?, table, owner })
+    pub(crate) fn open(table: &'a Table, owner: &str) -> HostResult<Self> {
+        let owner = owner.replace(|it: char| !it.is_ascii_alphanumeric() && !matches!(it, '/' | '.' | '_' | '-'), "_");
+        Ok(Self { connection: Connection::open(&table.database)?, table, owner, has_created: false })
+    }
+
+    /// Looks at which columns there are.
+    pub(crate) fn look(&mut self) -> HostResult<()> {
+        let rows = self.connection.query(&format!("SELECT * FROM {} WHERE 1 = 0", self.name()), [])?;
+        self.has_created = rows.columns().iter().any(|it| it == CREATED);
+        Ok(())
+    }
+
+    /// What no other table has, however it is named; of two names of one file of SQLite nothing is seen.
+    pub(crate) fn identity(&self) -> HostResult<String> {
+        let (table, name) = (&self.table.table, self.name());
+        let text = match self.connection.dialect() {
+            Dialect::Sqlite => {
+                let table = table.to_lowercase();
+                return Ok(format!("{}/{}", self.table.database, table.strip_prefix("main.").unwrap_or(&table)));
+            }
+            Dialect::Postgresql => format!(
+                "SELECT concat_ws('/', pg_postmaster_start_time(), (SELECT oid FROM pg_database WHERE datname = current_database()), \
+                 to_regclass('{name}')::oid) AS identity"
+            ),
+            Dialect::Mariadb => {
+                let whole =
+                    if table.contains('.') { format!("'{table}'") } else { format!("concat(database(), '.{table}')") };
+                format!(
+                    "SELECT concat_ws('/', @@hostname, @@port, @@datadir, if(@@lower_case_table_names = 0, {whole}, lower({whole}))) \
+                     AS identity"
+                )
+            }
+        };
+        self.query(&text)?.first().map_or_else(|| Ok(String::new()), |row| row.get("identity"))
     }
 
     /// How many rows wait, for whoever claims them.
@@ -42,102 +95,188 @@ impl<'a> Rows<'a> {
         let count = self.count("refused IS NOT NULL")?;
         let table = self.name();
         let text = format!("SELECT id, refused FROM {table} WHERE refused IS NOT NULL ORDER BY id LIMIT {SHOWN}");
-        let rows = self.connection.query(&text, [])?;
-        let first =
-            rows.map(|row| row.and_then(|row| Ok((row.get("id")?, row.get("refused")?)))).collect::<HostResult<_>>()?;
-        Ok((count, first))
+        let first = |row: &Found| Ok((id(row)?, row.get::<String>("refused").unwrap_or_default()));
+        Ok((count, self.query(&text)?.iter().map(first).collect::<HostResult<_>>()?))
+    }
+
+    /// How many rows SQLite cannot even mark, since a change writes the whole row, and the bytes of the first few. Others have none.
+    pub(crate) fn unmarkable(&self, longest: u64) -> HostResult<(i64, Vec<(i64, u64)>)> {
+        if self.connection.dialect() != Dialect::Sqlite {
+            return Ok((0, Vec::new()));
+        }
+        let which = format!("refused IS NULL AND {LENGTH} > {longest}");
+        let count = self.count(&which)?;
+        if count == 0 {
+            return Ok((0, Vec::new()));
+        }
+        let text = format!("SELECT id, {LENGTH} AS bytes FROM {} WHERE {which} ORDER BY id LIMIT {SHOWN}", self.name());
+        let first = |row: &Found| Ok((id(row)?, bytes(row, "bytes")?));
+        Ok((count, self.query(&text)?.iter().map(first).collect::<HostResult<_>>()?))
     }
 
     fn count(&self, which: &str) -> HostResult<i64> {
         let text = format!("SELECT count(*) AS count FROM {} WHERE {which}", self.name());
-        let row = self.connection.query(&text, [])?.next();
-        row.map_or(Ok(0), |row| row?.get("count"))
+        self.query(&text)?.first().map_or(Ok(0), |row| row.get("count"))
     }
 
-    /// The next rows, the oldest first, which are nobody else's until the lease ends. Those of this owner come again.
-    pub(crate) fn claim(&self) -> HostResult<Vec<Row>> {
-        let (table, now) = (self.name(), self.now());
-        let free = |owner| {
-            format!("refused IS NULL AND (claimed_by IS NULL OR claimed_by = {owner} OR claimed_until < {now})")
-        };
-        let (batch, until) = (self.table.batch, format!("{now} + {}", self.table.lease.0 / 1000));
-        let claim = match self.connection.dialect() {
-            Dialect::Sqlite => format!(
-                "UPDATE {table} SET claimed_by = ?1, claimed_until = {until} \
-                 WHERE id IN (SELECT id FROM {table} WHERE {} ORDER BY id LIMIT {batch})",
-                free("?1")
-            ),
-            Dialect::Postgresql => format!(
-                "UPDATE {table} SET claimed_by = $1, claimed_until = {until} \
-                 WHERE id IN (SELECT id FROM {table} WHERE {} ORDER BY id LIMIT {batch} FOR UPDATE SKIP LOCKED)",
-                free("$1")
-            ),
-            Dialect::Mariadb => format!(
-                "UPDATE {} SET it.claimed_by = ?, it.claimed_until = {until}",
-                self.unlocked(&format!("{} ORDER BY id LIMIT {batch}", free("?")))
-            ),
-        };
-        let owners = if self.connection.dialect() == Dialect::Mariadb { 2 } else { 1 };
-        self.connection.execute(&claim, vec![Value::from(self.owner); owners])?;
-        let text = format!(
-            "SELECT id, message, idempotency_key FROM {table} WHERE claimed_by = {} AND refused IS NULL ORDER BY id",
-            self.place(1)
-        );
-        let rows = self.connection.query(&text, [Value::from(self.owner)])?;
-        rows.map(|row| {
-            let row = row?;
-            Ok(Row { id: row.get("id")?, message: row.get("message")?, key: row.get("idempotency_key")? })
-        })
-        .collect()
+    /// Claims the next rows behind `after`, the oldest first: they are nobody else's until the lease ends. Those of this owner are
+    /// claimed again. `longest`: see [`Rows::unmarkable`].
+    pub(crate) fn claim(&self, after: Option<i64>, most: u32, longest: u64) -> HostResult<u64> {
+        let until = format!("{} + {}", self.now(), self.table.lease.0 / 1000);
+        let which = format!("{} ORDER BY id LIMIT {most}", self.free(after, longest));
+        let owner = format!("'{}'", self.owner);
+        self.change(&Change::Set(&[("claimed_by", &owner), ("claimed_until", &until)]), &which, &[])
     }
 
-    /// Removes rows that the outbox has.
-    pub(crate) fn done(&self, ids: &[i64]) -> HostResult<u64> {
-        if ids.is_empty() {
-            return Ok(0);
-        }
-        // A row whose lease was over may be another server's by now; it removes it.
-        let (table, ids, owner) = (self.name(), list(ids), self.place(1));
-        let own = format!("id IN ({ids}) AND claimed_by = {owner}");
+    /// Whether there is a row that could be claimed.
+    pub(crate) fn any_free(&self, after: Option<i64>, longest: u64) -> HostResult<bool> {
+        let text = format!("SELECT id FROM {} WHERE {} LIMIT 1", self.name(), self.free(after, longest));
+        self.query(&text).map(|rows| !rows.is_empty())
+    }
+
+    fn free(&self, after: Option<i64>, longest: u64) -> String {
+        let (owner, now) = (&self.owner, self.now());
+        let free = format!("(claimed_by IS NULL OR claimed_by = '{owner}' OR claimed_until < {now})");
+        let markable = match self.connection.dialect() {
+            Dialect::Sqlite => format!(" AND {LENGTH} <= {longest}"),
+            Dialect::Postgresql | Dialect::Mariadb => String::new(),
+        };
+        format!("refused IS NULL{} AND {free}{markable}", behind(after))
+    }
+
+    /// What this owner has claimed behind `after`, in order.
+    pub(crate) fn own(&self, after: Option<i64>, most: u32) -> HostResult<Vec<Claim>> {
         let text = match self.connection.dialect() {
-            Dialect::Mariadb => format!("DELETE it FROM {}", self.unlocked(&own)),
-            Dialect::Sqlite | Dialect::Postgresql => format!("DELETE FROM {table} WHERE {own}"),
+            Dialect::Postgresql => {
+                "CAST(message AS text)), 0) AS message, coalesce(octet_length(CAST(idempotency_key AS text))"
+            }
+            Dialect::Sqlite | Dialect::Mariadb => "message), 0) AS message, coalesce(octet_length(idempotency_key)",
         };
-        self.connection.execute(&text, [Value::from(self.owner)])
+        let text = format!(
+            "SELECT id, coalesce(octet_length({text}, 0) AS idempotency_key FROM {} \
+             WHERE claimed_by = '{}' AND refused IS NULL{} ORDER BY id LIMIT {most}",
+            self.name(),
+            self.owner,
+            behind(after)
+        );
+        let claim = |row: &Found| {
+            Ok(Claim { id: id(row)?, message: bytes(row, "message")?, key: bytes(row, "idempotency_key")? })
+        };
+        self.query(&text)?.iter().map(claim).collect()
+    }
+
+    /// What rows of this owner say, in order.
+    pub(crate) fn read(&self, ids: &[i64]) -> HostResult<Vec<Row>> {
+        let created = match (self.has_created, self.connection.dialect()) {
+            (false, _) => "NULL".to_owned(),
+            (true, Dialect::Mariadb) => format!("CAST({CREATED} AS char)"),
+            (true, Dialect::Sqlite | Dialect::Postgresql) => format!("CAST({CREATED} AS text)"),
+        };
+        let text = format!(
+            "SELECT id, message, idempotency_key, {created} FROM {} WHERE {} AND refused IS NULL ORDER BY id",
+            self.name(),
+            self.these(ids)
+        );
+        let read = |row: &Found| {
+            let value = |place: usize| row.values().get(place).cloned().unwrap_or(Value::Null);
+            let created = if let Value::Text(text) = value(3) { Some(text) } else { None };
+            Ok(Row { id: id(row)?, message: value(1), key: value(2), created })
+        };
+        self.query(&text)?.iter().map(read).collect()
+    }
+
+    /// Removes rows. Gives those that somebody has locked: they are claimed as before.
+    pub(crate) fn done(&self, ids: &[i64]) -> HostResult<Vec<i64>> {
+        // A row whose lease was over may be another server's by now; it removes it.
+        let removed = self.change(&Change::Delete, &self.these(ids), &[])?;
+        if removed == ids.len() as u64 {
+            return Ok(Vec::new());
+        }
+        let text = format!("SELECT id FROM {} WHERE {}", self.name(), self.these(ids));
+        self.query(&text)?.iter().map(id).collect()
     }
 
     /// Marks a row that is no message: it is passed over until somebody sets `refused` to NULL.
     pub(crate) fn refuse(&self, id: i64, why: &str) -> HostResult<u64> {
-        let text = format!(
-            "UPDATE {} SET refused = {}, claimed_by = NULL, claimed_until = NULL WHERE id = {id} AND claimed_by = {}",
-            self.name(),
-            self.place(1),
-            self.place(2)
-        );
-        self.connection.execute(&text, [Value::from(why), Value::from(self.owner)])
+        let why = &why[..why.floor_char_boundary(LONGEST_REASON)];
+        let reason = self.place();
+        let set = [("refused", reason), ("claimed_by", "NULL"), ("claimed_until", "NULL")];
+        self.change(&Change::Set(&set), &self.these(&[id]), &[Value::from(why)])
     }
 
-    /// Gives back what this owner has claimed.
-    pub(crate) fn release(&self) -> HostResult<u64> {
-        let (table, own) = (self.name(), format!("claimed_by = {}", self.place(1)));
-        let text = match self.connection.dialect() {
-            Dialect::Mariadb => {
-                format!("UPDATE {} SET it.claimed_by = NULL, it.claimed_until = NULL", self.unlocked(&own))
-            }
-            Dialect::Sqlite | Dialect::Postgresql => {
-                format!("UPDATE {table} SET claimed_by = NULL, claimed_until = NULL WHERE {own}")
-            }
+    /// Gives rows back that this owner has claimed.
+    pub(crate) fn release(&self, ids: &[i64]) -> HostResult<u64> {
+        self.change(&Change::Set(&[("claimed_by", "NULL"), ("claimed_until", "NULL")]), &self.these(ids), &[])
+    }
+
+    /// Keeps rows that the outbox has and that cannot be removed for a day, whatever the lease is.
+    pub(crate) fn hold(&self, ids: &[i64]) -> HostResult<u64> {
+        let until = format!("{} + 86400", self.now());
+        self.change(&Change::Set(&[("claimed_until", &until)]), &self.these(ids), &[])
+    }
+
+    /// These rows, as long as they are this owner's.
+    fn these(&self, ids: &[i64]) -> String {
+        let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
+        let ids = if ids.is_empty() { "NULL".to_owned() } else { ids.join(", ") };
+        format!("id IN ({ids}) AND claimed_by = '{}'", self.owner)
+    }
+
+    /// Changes those rows that nobody has locked. A change would wait for each locked row that it looks at: so the rows are chosen
+    /// first, once, and then found by their keys.
+    fn change(&self, change: &Change<'_>, which: &str, values: &[Value]) -> HostResult<u64> {
+        let (table, dialect) = (self.name(), self.connection.dialect());
+        let set = |before: &str| {
+            let Change::Set(columns) = change else { return String::new() };
+            let columns: Vec<String> =
+                columns.iter().map(|(column, value)| format!("{before}{column} = {value}")).collect();
+            columns.join(", ")
         };
-        self.connection.execute(&text, [Value::from(self.owner)])
+        let locked = match dialect {
+            Dialect::Sqlite => format!("WHERE id IN (SELECT id FROM {table} WHERE {which})"),
+            Dialect::Postgresql => {
+                format!("WHERE id = ANY (ARRAY(SELECT id FROM {table} WHERE {which} FOR UPDATE SKIP LOCKED))")
+            }
+            Dialect::Mariadb => format!(
+                "(SELECT id FROM {table} WHERE {which} FOR UPDATE SKIP LOCKED) AS own STRAIGHT_JOIN {table} AS it ON it.id = own.id"
+            ),
+        };
+        let (right, text) = match (change, dialect) {
+            (Change::Delete, Dialect::Mariadb) => ("DELETE", format!("DELETE it FROM {locked}")),
+            (Change::Delete, _) => ("DELETE", format!("DELETE FROM {table} {locked}")),
+            (Change::Set(_), Dialect::Mariadb) => {
+                // A `timestamp` may be one that every change sets to its time, unless the change says otherwise.
+                let created = if self.has_created { format!(", it.{CREATED} = it.{CREATED}") } else { String::new() };
+                ("UPDATE", format!("UPDATE {locked} SET {}{created}", set("it.")))
+            }
+            (Change::Set(_), _) => ("UPDATE", format!("UPDATE {table} SET {} {locked}", set(""))),
+        };
+        self.connection.execute(&text, values).map_err(|error| self.lacking(error, right))
     }
 
-    /// Those rows of MariaDB that nobody has locked, as `it`. A change waits for each locked row that it looks at, and would look at
-    /// all of a small table: so the rows are chosen first, and then found by their keys.
-    fn unlocked(&self, which: &str) -> String {
-        let table = self.name();
-        format!(
-            "(SELECT id FROM {table} WHERE {which} FOR UPDATE SKIP LOCKED) AS own STRAIGHT_JOIN {table} AS it ON it.id = own.id"
-        )
+    /// All rows of a query that gives a few.
+    fn query(&self, text: &str) -> HostResult<Vec<Found>> {
+        let rows = self.connection.query(text, []).and_then(Iterator::collect);
+        rows.map_err(|error| self.lacking(error, "SELECT"))
+    }
+
+    /// Says which right is missing, where one is.
+    fn lacking(&self, error: HostError, right: &str) -> HostError {
+        match error {
+            HostError::Unavailable(why) if is_forbidden(&why) => {
+                let table = &self.table.table;
+                // Without a right on it MariaDB does not even say that a table is missing.
+                let missing = match right {
+                    "SELECT" if self.connection.dialect() == Dialect::Mariadb => ", or there is no such table",
+                    _ => "",
+                };
+                HostError::Unavailable(format!(
+                    "{why}; the account lacks the right {right}{missing}: GRANT SELECT, UPDATE, DELETE ON {table} TO the account, \
+                     as docs/relay.md says"
+                ))
+            }
+            other => other,
+        }
     }
 
     /// The table as its database writes names.
@@ -147,11 +286,11 @@ impl<'a> Rows<'a> {
         parts.join(".")
     }
 
-    /// The placeholder of a value.
-    fn place(&self, number: u32) -> String {
+    /// The placeholder of the only value.
+    fn place(&self) -> &'static str {
         match self.connection.dialect() {
-            Dialect::Postgresql => format!("${number}"),
-            Dialect::Sqlite | Dialect::Mariadb => "?".to_owned(),
+            Dialect::Postgresql => "$1",
+            Dialect::Sqlite | Dialect::Mariadb => "?",
         }
     }
 
@@ -166,9 +305,30 @@ impl<'a> Rows<'a> {
 }
 
 /// Refused rows that are named.
-const SHOWN: usize = 5;
+pub(crate) const SHOWN: usize = 5;
 
-fn list(ids: &[i64]) -> String {
-    let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
-    ids.join(", ")
+/// Longest reason that is written into a row, in bytes.
+const LONGEST_REASON: usize = 500;
+
+/// The column that says when a row was made, in tables that have it.
+const CREATED: &str = "created_at";
+
+/// Bytes of a row in SQLite, which tells them without reading it.
+const LENGTH: &str = "(coalesce(octet_length(message), 0) + coalesce(octet_length(idempotency_key), 0))";
+
+/// Whether the server says that the account may not, in the words of PostgreSQL and of MariaDB.
+pub(crate) fn is_forbidden(why: &str) -> bool {
+    why.contains("permission denied") || why.contains("command denied")
+}
+
+fn behind(after: Option<i64>) -> String {
+    after.map_or_else(String::new, |after| format!(" AND id > {after}"))
+}
+
+fn id(row: &Found) -> HostResult<i64> {
+    row.get("id").map_err(|_| HostError::Invalid("`id` holds something else than whole numbers".to_owned()))
+}
+
+fn bytes(row: &Found, column: &str) -> HostResult<u64> {
+    Ok(row.get::<i64>(column)?.unsigned_abs())
 }
