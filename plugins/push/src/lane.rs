@@ -83,9 +83,9 @@ impl Lane {
                     claimed.into_iter().partition(|it| it.content.to.is_some());
                 let left = free.saturating_sub(addressed.len()).max(1);
                 let addressed = addressed.into_iter().map(|message| Letter::new(vec![message]));
-                addressed.chain(arranged(rest, left, true, |it| self.apart.has(it))).collect()
+                addressed.chain(arranged(rest, left, true, &mut self.apart)).collect()
             }
-            _ => arranged(claimed, free, self.channel.digest, |it| self.apart.has(it)),
+            _ => arranged(claimed, free, self.channel.digest, &mut self.apart),
         };
         Ok(())
     }
@@ -110,18 +110,18 @@ impl Lane {
 }
 
 /// Messages as what goes in one request each. With a digest, what is beyond so many requests goes in the last of them. What may not
-/// be merged goes by itself and before others, as long as there is one request left for these; of a single request, whoever is the
-/// first has it. What is too much for now is behind.
-fn arranged(claimed: Vec<Claimed>, free: usize, digest: bool, is_apart: impl Fn(&Claimed) -> bool) -> VecDeque<Letter> {
+/// be merged goes by itself and before others, as long as there is one request left for these; of a single request, they take
+/// turns. What is too much for now is behind.
+fn arranged(claimed: Vec<Claimed>, free: usize, digest: bool, aside: &mut Apart) -> VecDeque<Letter> {
     let alone = |message| Letter::new(vec![message]);
     if !digest || claimed.len() <= free {
         return claimed.into_iter().map(alone).collect();
     }
-    let first_apart = claimed.first().is_some_and(&is_apart);
-    let (mut apart, rest): (Vec<Claimed>, Vec<Claimed>) = claimed.into_iter().partition(is_apart);
+    let (mut apart, rest): (Vec<Claimed>, Vec<Claimed>) = claimed.into_iter().partition(|it| aside.has(it));
     let room = match free {
         _ if rest.is_empty() => free,
-        0 | 1 => usize::from(first_apart),
+        _ if apart.is_empty() => 0,
+        0 | 1 => usize::from(aside.take_turn()),
         _ => free - 1,
     };
     let behind = apart.split_off(room.min(apart.len()));
@@ -168,22 +168,32 @@ mod tests {
             (4, &[], 2, false, &["0", "1", "2", "3"]),
             (0, &[], 2, true, &[]),
         ] {
-            assert_eq!(titles(&arranged(claimed(count, tried), free, digest, |_| false)), expected);
+            let claimed = claimed(count, tried);
+            let _host = Host::new();
+            let mut aside = Apart::open("ops", 0).unwrap();
+            assert_eq!(titles(&arranged(claimed, free, digest, &mut aside)), expected);
         }
     }
 
     #[test]
     fn what_is_apart_is_never_merged() {
         for (count, apart, free, expected) in [
-            (4, &["0", "1"][..], 3, &["0", "1", "2+3"][..]),
-            (4, &["1"], 1, &["0+2+3", "1"]),
-            (4, &["0", "2"], 1, &["0", "1+3", "2"]),
-            (4, &["0", "1", "2"], 2, &["0", "3", "1", "2"]),
-            (3, &["0", "1", "2"], 2, &["0", "1", "2"]),
-            (3, &["0", "1", "2"], 1, &["0", "1", "2"]),
+            (4, &[0, 1][..], 3, &["0", "1", "2+3"][..]),
+            (4, &[0, 1], 4, &["0", "1", "2", "3"]),
+            (4, &[0, 1, 2], 2, &["0", "3", "1", "2"]),
+            (3, &[0, 1, 2], 2, &["0", "1", "2"]),
+            (3, &[0, 1, 2], 1, &["0", "1", "2"]),
+            (4, &[2], 1, &["2", "0+1+3"]),
         ] {
-            let is_apart = |it: &Claimed| apart.contains(&it.content.title.as_str());
-            assert_eq!(titles(&arranged(claimed(count, &[]), free, true, is_apart)), expected, "{apart:?} of {free}");
+            let claimed = claimed(count, &[]);
+            let _host = Host::new();
+            let mut aside = Apart::open("ops", 0).unwrap();
+            let those: Vec<Claimed> = apart.iter().map(|at| claimed[*at].clone()).collect();
+            aside.part(&those, 0).unwrap();
+            assert_eq!(titles(&arranged(claimed.clone(), free, true, &mut aside)), expected, "{apart:?} of {free}");
+            if count == 4 && free == 1 {
+                assert_eq!(titles(&arranged(claimed, free, true, &mut aside)), ["0+1+3", "2"], "they take turns");
+            }
         }
     }
 }
