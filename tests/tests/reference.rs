@@ -142,6 +142,45 @@ fn documented_task_files_are_right() {
     assert!(count >= 8, "there are {count} task files");
 }
 
+/// What the plugin would refuse when it runs is refused by `upkeep check` already: one channel stops all others.
+#[test]
+fn keys_of_channels_that_mean_nothing_are_told_before_a_run() {
+    let Some(manifest) = manifest_of("push") else {
+        assert!(std::env::var_os("CI").is_none(), "push is not built, and CI must not skip");
+        return eprintln!("SKIPPED: push is not built (make plugins); its channels were not looked at");
+    };
+    let shop = "wechat_subscribe = { token = \"t\", templates = {} }";
+    let service = "wechat_service = { token = \"t\" }";
+    let (hook, ntfy) = ("webhook = { url = \"https://a.example/\" }", "ntfy = { topic = \"t\" }");
+    let nowhere = "`consents` has a meaning for `wechat_subscribe` alone";
+    for (channel, told) in [
+        (format!("{ntfy}\naccount = \"wx1\""), Some("`account` has a meaning with `consents` alone")),
+        (format!("{shop}\naccount = \"wx1\""), Some("`account` has a meaning with `consents` alone")),
+        (format!("{shop}\naccount = \"wx1\"\nconsents = \"off\""), Some("`account` has a meaning with")),
+        (format!("{hook}\naccount = \"wx1\"\nconsents = \"require\""), Some(nowhere)),
+        (format!("{service}\naccount = \"wx1\"\nconsents = \"advise\""), Some(nowhere)),
+        (format!("{shop}\nconsents = \"require\""), Some("`account` is missing")),
+        (format!("{shop}\ndigest = true"), Some("messages to one user each are not merged")),
+        (format!("{service}\ndigest = true"), Some("messages to one user each are not merged")),
+        (format!("{shop}\naccount = \"wx1\"\nconsents = \"require\"\ndigest = false"), None),
+        (format!("{hook}\nconsents = \"off\"\ndigest = true"), None),
+    ] {
+        let stage = Stage::new();
+        stage.write("plugins/push.wasm", &manifest);
+        let task = format!(
+            "plugin = \"push\"\nschedule.outbox = true\n[config.channels.it]\n{channel}\n\
+             [grant]\nstate = true\nmetrics = true\noutbox = {{ access = [\"deliver\"] }}\n"
+        );
+        stage.write("etc/tasks.d/it.toml", &task);
+        let shown = stage.examine().diagnostics.to_string();
+        println!("{channel}\n{shown}\n");
+        match told {
+            Some(told) => assert!(shown.contains(told) && shown.lines().count() < 4, "{channel}: {shown}"),
+            None => assert_eq!(shown, "", "{channel}"),
+        }
+    }
+}
+
 /// Files of secrets as the stage has them.
 fn with_secrets(text: &str) -> String {
     let mut parts = text.split("\"/etc/upkeep/secrets/");

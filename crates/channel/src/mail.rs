@@ -61,7 +61,7 @@ pub fn mail(message: &Message, settings: &MailSettings) -> Result<Mail, Refused>
         ));
     }
     let subject = crate::message::one_line(&format!("{} {}", settings.prefix, message.marked()));
-    let link = message.link.as_deref();
+    let link = message.link();
     let text = match (plain(&message.words()), link) {
         (text, None) => text,
         (text, Some(link)) if text.is_empty() => link.to_owned(),

@@ -132,7 +132,7 @@ const MOST_OF_HEADLINE: usize = 200;
 const MOST_OF_LINK: usize = 2000;
 
 impl Message {
-    /// What every channel asks of a message: an id that fits into a header, something to say, and a link that is one.
+    /// What every channel asks of a message: an id that fits into a header, something to say, and names that leave room.
     pub fn check(&self) -> Result<(), Refused> {
         if self.id.is_empty() {
             return Err(Refused::Empty { field: "id".into() });
@@ -165,7 +165,17 @@ impl Message {
         }) {
             return Err(Refused::rule("to.mention", format!("names of up to {MOST_OF_NAME} bytes, without spaces")));
         }
-        match &self.link {
+        Ok(())
+    }
+
+    /// The link, if it is one: where it is only an addition, what is none is left out.
+    pub(crate) fn link(&self) -> Option<&str> {
+        self.checked_link().ok().flatten()
+    }
+
+    /// The link, for a channel that shows nothing without it.
+    pub(crate) fn checked_link(&self) -> Result<Option<&str>, Refused> {
+        match self.link.as_deref() {
             Some(link) if link.len() > MOST_OF_LINK => {
                 Err(Refused::TooLong { field: "link".into(), limit: MOST_OF_LINK, unit: "bytes", has: link.len() })
             }
@@ -173,7 +183,7 @@ impl Message {
                 "link",
                 "a URL that begins with http:// or https://, without spaces, brackets and quotes",
             )),
-            _ => Ok(()),
+            link => Ok(link),
         }
     }
 
@@ -270,14 +280,18 @@ mod tests {
     }
 
     #[test]
-    fn asks_for_links_that_are_links() {
-        let with = |link: &str| Message { link: Some(link.into()), ..message() }.check();
-        assert_eq!(with("https://ops.example.org/runs/7?x=1&y=%20#z"), Ok(()));
+    fn knows_links_that_are_links() {
+        let with = |link: &str| Message { link: Some(link.into()), ..message() };
+        let good = "https://ops.example.org/runs/7?x=1&y=%20#z";
+        assert_eq!(with(good).link(), Some(good));
         for link in
             ["javascript:alert(1)", "https://", "https:///x", "http://a b", "https://a/)[x](https://evil", "ftp://a"]
         {
-            assert!(with(link).is_err(), "{link:?}");
+            let message = with(link);
+            assert_eq!((message.check(), message.link()), (Ok(()), None), "{link:?}");
+            assert!(message.checked_link().is_err(), "{link:?}");
         }
+        assert!(with(&format!("https://a/{}", "x".repeat(2000))).link().is_none());
     }
 
     #[test]

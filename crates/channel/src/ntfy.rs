@@ -83,7 +83,7 @@ pub fn request(message: &Message, settings: &Ntfy) -> Result<Request, Refused> {
     if let Some(tag) = tag {
         request = request.header("x-tags", vec![tag.into()]);
     }
-    if let Some(link) = &message.link {
+    if let Some(link) = message.link() {
         request = request.header("x-click", vec![in_header(link).into()]);
     }
     if is_name(&message.id) {

@@ -87,7 +87,9 @@ const MOST: usize = 400;
 impl Reason {
     /// What is wrong, and the provider's words for it.
     pub(crate) fn new(code: Option<i64>, text: &str, theirs: &str) -> Self {
-        let text = if theirs.is_empty() { text.to_owned() } else { format!("{text}: {theirs}") };
+        // `Too Many Requests` says no more than what is said already.
+        let says_more = !theirs.trim_end_matches(['.', '!']).eq_ignore_ascii_case(text) && !theirs.is_empty();
+        let text = if says_more { format!("{text}: {theirs}") } else { text.to_owned() };
         Self { code, text: crate::message::one_line(&text).chars().take(MOST).collect(), remedy: None, rid: None }
     }
 

@@ -45,6 +45,14 @@ pub enum Refused {
         /// Those that there are.
         known: String,
     },
+    /// A message without a template, for a channel that knows nothing else.
+    #[error("{channel} is a template that is filled in: name one (`--template`), the channel has {known}")]
+    NoForm {
+        /// The channel.
+        channel: &'static str,
+        /// Those that there are.
+        known: String,
+    },
     /// An address of a server that cannot be one.
     #[error("{url:?} is no address of a server: {why}")]
     Address {

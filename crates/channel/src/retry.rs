@@ -15,13 +15,15 @@ pub struct Retry {
     pub longest: i64,
     /// Tries altogether, the first one included.
     pub tries: u32,
+    /// Tries of a message that has another channel behind this one: it need not wait for as long. No more than `tries`.
+    pub before_next: u32,
     /// How long after it was said a message is still worth telling.
     pub within: i64,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { first: 5 * SECOND, longest: 30 * MINUTE, tries: 20, within: DAY }
+        Self { first: 5 * SECOND, longest: 30 * MINUTE, tries: 20, before_next: 8, within: DAY }
     }
 }
 
@@ -41,6 +43,12 @@ impl Retry {
             Some(asked) => wait.max(asked.saturating_add(spread.min(asked / 10))),
             None => wait,
         }
+    }
+
+    /// How a message is tried again that has another channel behind this one.
+    #[must_use]
+    pub fn before_next(self) -> Self {
+        Self { tries: self.tries.min(self.before_next.max(1)), ..self }
     }
 
     /// When to try again after this try; nothing if it was the last.
@@ -72,6 +80,17 @@ mod tests {
         assert!(retry.next(2, None, 0, 0, 0).is_some());
         assert_eq!(retry.next(3, None, 0, 0, 0), None);
         assert_eq!(retry.next(1, Some(2 * HOUR), 0, 0, 0), None, "it would not be worth telling any more");
+    }
+
+    #[test]
+    fn ends_earlier_where_another_channel_follows() {
+        let retry = Retry::default().before_next();
+        let waited: i64 = (1..8).map(|it| retry.wait(it, None, u64::MAX)).sum();
+        assert!((5 * MINUTE..=11 * MINUTE).contains(&waited), "{waited}");
+        assert!(retry.next(7, None, 0, 0, 0).is_some());
+        assert_eq!(retry.next(8, None, 0, 0, 0), None);
+        assert_eq!(Retry { tries: 3, ..Retry::default() }.before_next().tries, 3);
+        assert_eq!(Retry { before_next: 0, ..Retry::default() }.before_next().tries, 1);
     }
 
     proptest! {

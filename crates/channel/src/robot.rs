@@ -8,12 +8,12 @@ use crate::{Settings, dingtalk, feishu, ntfy, wecom};
 
 /// Headline, text and link, without marks.
 pub(crate) fn text(message: &Message) -> String {
-    join([message.marked(), plain(&message.words()), message.link.clone().unwrap_or_default()])
+    join([message.marked(), plain(&message.words()), message.link().unwrap_or_default().to_owned()])
 }
 
 /// Headline, text and link in the Markdown that WeCom and DingTalk show: no tables, no HTML.
 pub(crate) fn markdown(message: &Message) -> String {
-    let link = message.link.as_ref().map(|it| format!("[{it}]({it})"));
+    let link = message.link().map(|it| format!("[{it}]({it})"));
     join([format!("### {}", message.marked()), message.words().trim_end().to_owned(), link.unwrap_or_default()])
 }
 

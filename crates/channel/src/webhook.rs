@@ -60,6 +60,10 @@ pub fn signature(key: &[u8], id: &str, now: i64, body: &[u8]) -> String {
 /// The request of a message.
 pub fn request(message: &Message, settings: &Webhook, now: i64) -> Result<Request, Refused> {
     message.check()?;
+    let mut said = json!(message);
+    if let (None, Some(said)) = (message.link(), said.as_object_mut()) {
+        said.remove("link");
+    }
     // Else what is signed could be taken apart elsewhere: `a.1` at 2, and `a` at 1 with a body that begins with `2.`.
     let id = message.id.replace('%', "%25").replace('.', "%2E");
     let mut request = Request::new(&settings.url, "")?;
@@ -69,7 +73,7 @@ pub fn request(message: &Message, settings: &Webhook, now: i64) -> Result<Reques
     }
     let seconds = now.div_euclid(SECOND).to_string();
     request = request
-        .json(&json!(message))
+        .json(&said)
         .header("idempotency-key", vec![message.id.clone().into()])
         .header("webhook-id", vec![id.clone().into()])
         .header("webhook-timestamp", vec![seconds.clone().into()]);

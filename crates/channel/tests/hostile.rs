@@ -44,6 +44,11 @@ fn a_gateway_without_backend_is_transient() {
         let Outcome::Transient { reason, .. } = outcome else { panic!("{settings}") };
         assert_eq!(reason.to_string(), "the server has trouble: a page titled \"502 Bad Gateway\" (502)");
     }
+    for (status, body) in [(503, "The server has trouble."), (429, "Too Many Requests")] {
+        let outcome = read(&serde_json::from_str(ALL[0]).unwrap(), status, body.as_bytes());
+        let said = outcome.reason().unwrap().to_string().to_lowercase();
+        assert_eq!(said, format!("{} ({status})", body.trim_end_matches('.').to_lowercase()), "it is said once");
+    }
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn a_digest_is_readable() {
     assert_eq!(
         said.text,
         "**disk/var**: 1 (1 critical)\n- Disk /var is full\n\n**backup/web**: 2 (1 error, 1 info)\n- Backup failed\n- Backup took long\n\n\
-         **scan**: 7 (7 warn)\n- Finding 3\n- Finding 4\n- Finding 5\n- Finding 6\n- Finding 7\n- … and 2 more"
+         **scan**: 7 (7 warn)\n- Finding 3\n- Finding 4\n- Finding 5\n- Finding 6\n- Finding 7\n- Finding 8\n- Finding 9"
     );
     assert_eq!((said.level, said.group.as_str(), said.at), (Level::Critical, "digest", 9));
     assert_eq!(
@@ -163,6 +163,12 @@ fn a_digest_is_readable() {
         digest(&messages, 80).text,
         "**disk/var**: 1 (1 critical)\n- Disk /var is full\n\n… and 9 more of 2 groups"
     );
+    let fewer = said.text.replace("- Backup took long", "- … and 1 more");
+    assert_eq!(
+        digest(&messages, said.text.len() - 5).text,
+        fewer.replace("- Finding 8\n- Finding 9", "- … and 2 more"),
+        "the least important have none, and are counted"
+    );
     assert_eq!(digest(&messages, 0).text, "… and 10 more of 3 groups");
 
     let mut turned = messages.clone();
@@ -170,6 +176,73 @@ fn a_digest_is_readable() {
     assert_eq!(digest(&turned, 4000).id, said.id, "the same messages are the same digest");
     assert_ne!(digest(&messages[1..], 4000).id, said.id);
     assert_eq!(digest(&messages[..1], 4000), messages[0], "one message needs no digest");
+}
+
+#[test]
+fn a_digest_has_a_line_for_each_as_far_as_the_channel_takes_it() {
+    let long = "x".repeat(150);
+    let messages: Vec<Message> = (0..60)
+        .map(|it| {
+            let level = if it % 20 == 0 { Level::Critical } else { Level::Info };
+            message(it, if it < 30 { "one" } else { "other" }, level, &format!("{it} {long}"))
+        })
+        .collect();
+    for robot in ROBOTS {
+        let settings = settings(robot);
+        let lines = |messages: &[Message]| {
+            let text = merged(messages, &settings).unwrap().text;
+            (text.matches("\n- ").count() - text.matches("\n- … and ").count(), text)
+        };
+        let (count, text) = lines(&messages[..20]);
+        assert!(count == 20 && !text.contains("more"), "{robot}: {text}");
+        let (count, text) = lines(&messages);
+        let all = matches!(settings, Settings::DingTalk(_) | Settings::Feishu(_));
+        assert!(if all { count == 60 } else { (20..30).contains(&count) }, "{count} lines: {robot}");
+        assert!([0, 20, 40].iter().all(|it| text.contains(&format!("\n- {it} x"))), "{robot}: {text}");
+        assert_eq!(text.contains(" more"), !all, "{robot}: {text}");
+    }
+}
+
+#[test]
+fn a_digest_has_the_words_where_there_is_room() {
+    let messages = [("Disk full", "of **web-1**:\n\n- /var"), ("", "nothing but words"), ("Done", "")];
+    let messages = messages
+        .iter()
+        .enumerate()
+        .map(|(at, (title, text))| Message { text: (*text).to_owned(), ..message(at, "a", Level::Info, title) });
+    let messages: Vec<Message> = messages.collect();
+    let head = "**a**: 3 (3 info)";
+    assert_eq!(
+        digest(&messages, 900).text,
+        format!("{head}\n- Disk full: of web-1: - /var\n- nothing but words\n- Done")
+    );
+    assert_eq!(digest(&messages, 62).text, format!("{head}\n- Disk full\n- nothing but words\n- Done"));
+}
+
+#[test]
+fn a_link_that_is_none_is_left_out_unless_the_look_needs_it() {
+    let to = Recipients { openid: Some("o1".into()), ..Recipients::default() };
+    let bad = Message { link: Some("see the wiki".into()), to, ..message(0, "a", Level::Info, "x") };
+    let none = Message { link: None, ..bad.clone() };
+    let others =
+        [r#"{ "type": "webhook", "url": "https://a.example/" }"#, r#"{ "type": "wechat-service", "token": "wx" }"#];
+    for text in ROBOTS.iter().chain(&others) {
+        let settings = settings(text);
+        let (with, without) = (request(&bad, &settings, 7).unwrap(), request(&none, &settings, 7).unwrap());
+        assert_eq!(with.headers, without.headers, "{text}");
+        assert_eq!(with.body, without.body, "{text}");
+    }
+    let mail = |message: &Message| {
+        let to = vec!["ops@example.org".to_owned()];
+        upkeep_channel::mail::mail(message, &upkeep_channel::mail::MailSettings { to, ..Default::default() }).unwrap()
+    };
+    assert_eq!(mail(&bad), mail(&none));
+    let card = settings(
+        r#"{ "type": "wechat-service", "token": "wx", "look": { "link": { "thumb_url": "https://a.example/x" } } }"#,
+    );
+    let refused = request(&bad, &card, 7).unwrap_err().to_string();
+    assert!(refused.starts_with("link must be a URL"), "{refused}");
+    assert!(request(&none, &card, 7).is_ok(), "without one it is a text");
 }
 
 #[test]

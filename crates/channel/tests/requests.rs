@@ -77,6 +77,10 @@ fn wechat_subscribe() {
 fn wechat_subscribe_refuses_what_would_be_lost() {
     let error = |message: &Message| asked(message, subscribe()).unwrap_err().to_string();
     let with = |fields: &[(&str, &str)]| error(&to_user(Some(template("order", fields))));
+    let needed =
+        "a WeChat subscribe message is a template that is filled in: name one (`--template`), the channel has order";
+    assert_eq!(error(&to_user(None)), needed);
+    assert_eq!(error(&to_user(Some(template("", &[("thing1", "x")])))), needed);
     assert_eq!(with(&[("thing1", "x")]), "amount2 is empty: write something into it");
     assert_eq!(
         with(&[("thing1", "x"), ("amount2", "1"), ("thing9", "x")]),
@@ -90,7 +94,6 @@ fn wechat_subscribe_refuses_what_would_be_lost() {
         error(&to_user(Some(template("other", &[])))),
         "there is no template \"other\" in the channel's settings, only order; add it or use one of these"
     );
-    assert_eq!(error(&to_user(None)), "template is empty: write something into it");
     let nobody = Message { template: Some(template("order", &[])), ..message() };
     assert_eq!(
         error(&nobody),

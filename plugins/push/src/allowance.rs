@@ -53,9 +53,7 @@ impl Allowance {
         if !self.is_limited {
             return most;
         }
-        let mut trial = self.bucket.clone();
-        let more = (self.reserved..most).take_while(|_| trial.depart(now).is_ok()).count();
-        (self.reserved + more).min(most)
+        self.reserved.saturating_add(self.bucket.free(now)).min(most)
     }
 
     /// From when on there may be one.

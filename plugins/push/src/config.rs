@@ -148,14 +148,17 @@ struct RetrySettings {
     /// Tries of one message by this channel, the first one included.
     #[schemars(range(min = 1, max = 1_000))]
     tries: u32,
+    /// Tries of a message that has another channel behind this one in its chain; no more than `tries`.
+    #[schemars(range(min = 1, max = 1_000))]
+    before_next: u32,
     /// How long after it came a message is still worth trying again.
     within: Span,
 }
 
 impl Default for RetrySettings {
     fn default() -> Self {
-        let Retry { first, longest, tries, within } = Retry::default();
-        Self { first: Span(first), longest: Span(longest), tries, within: Span(within) }
+        let Retry { first, longest, tries, before_next, within } = Retry::default();
+        Self { first: Span(first), longest: Span(longest), tries, before_next, within: Span(within) }
     }
 }
 
@@ -192,11 +195,45 @@ fn of_one_kind(schema: &mut Schema) {
     }
     let required: Vec<Schema> = KINDS.iter().map(|it| json_schema!({ "required": [it] })).collect();
     let told = format!("a channel has exactly one of {}", KINDS.map(|it| format!("`{it}`")).join(", "));
+    let mut all = vec![json_schema!({ "oneOf": required, "description": told })];
+    all.extend(misplaced());
     // Not at the top: who prints the keys would take it for a choice between schemas.
-    let all = json_schema!({ "allOf": [{ "oneOf": required, "description": told }] });
-    if let Some(all) = all.get("allOf") {
-        schema.insert("allOf".to_owned(), all.clone());
-    }
+    schema.insert("allOf".to_owned(), all.into_iter().map(|it| it.to_value()).collect::<Vec<_>>().into());
+}
+
+/// Keys that have no meaning beside others: the same that [`ChannelSettings::channel`] refuses. The description tells what is right.
+fn misplaced() -> [Schema; 4] {
+    let asks = json_schema!({
+        "required": ["consents"], "properties": { "consents": { "enum": ["require", "advise"] } },
+    });
+    let to_one = json_schema!({
+        "anyOf": [{ "required": ["wechat_subscribe"] }, { "required": ["wechat_service"] }],
+        "required": ["digest"], "properties": { "digest": { "const": true } },
+    });
+    // Of the type that nothing in TOML has: the key is to be taken out.
+    let nothing = |why: &str| json_schema!({ "type": "null", "description": format!("nothing, since {why}") });
+    let appid = "The appid, as in `grant.consents.accounts`.";
+    [
+        json_schema!({
+            "if": { "allOf": [asks, { "not": { "required": ["wechat_subscribe"] } }] },
+            "then": { "properties": { "consents": nothing("`consents` has a meaning for `wechat_subscribe` alone") } },
+        }),
+        json_schema!({
+            "if": { "allOf": [asks, { "required": ["wechat_subscribe"] }] },
+            "then": {
+                "required": ["account"],
+                "properties": { "account": { "type": "string", "description": appid } },
+            },
+        }),
+        json_schema!({
+            "if": { "allOf": [{ "required": ["account"] }, { "not": asks }] },
+            "then": { "properties": { "account": nothing("`account` has a meaning with `consents` alone") } },
+        }),
+        json_schema!({
+            "if": to_one,
+            "then": { "properties": { "digest": nothing("messages to one user each are not merged") } },
+        }),
+    ]
 }
 
 /// A channel, ready to be used.
@@ -308,7 +345,8 @@ impl ChannelSettings {
         if !(1_000..=600_000).contains(&self.timeout.0) {
             return Err("`timeout` is a second to ten minutes".to_owned());
         }
-        let RetrySettings { first, longest, tries, within } = &self.retry;
+        let RetrySettings { first, longest, tries, before_next, within } = &self.retry;
+        let (tries, before_next) = ((*tries).max(1), (*before_next).max(1));
         let few = match &kind {
             Kind::Mails(_) => 16,
             Kind::Requests(Ntfy(_)) => 4,
@@ -322,7 +360,7 @@ impl ChannelSettings {
             account,
             digest: self.digest.unwrap_or(is_robot),
             limits,
-            retry: Retry { first: first.0, longest: longest.0, tries: (*tries).max(1), within: within.0 },
+            retry: Retry { first: first.0, longest: longest.0, tries, before_next, within: within.0 },
             batch: self.batch.clamp(1, 1_000),
             concurrency: usize::try_from(self.concurrency.unwrap_or(few).clamp(1, 128)).unwrap_or(1),
             timeout: Duration::from_millis(self.timeout.0.unsigned_abs()),

@@ -4,7 +4,7 @@
 //! own is over. What became of messages is written down in batches; what a run has heard and not written down when it is killed is
 //! sent again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const SHORT_WAIT: i64 = 2_000;
 /// Failures in a row after which a server is taken to be down, and how long it is left alone then.
 const DOWN: (u32, i64) = (10, 30_000);
+/// Messages that are held while what is older is refused.
+const MOST_LEFT: usize = 5_000;
 /// How much longer than the run a lease lasts, beside the time for an answer.
 const LEASE_BEYOND: Duration = Duration::from_secs(60);
 
@@ -45,6 +47,10 @@ pub(crate) struct Delivery {
     lanes: Vec<Lane>,
     /// Channels that others deliver.
     others: Vec<String>,
+    /// Channels that there are not in this run's configuration, and may be in the next one's.
+    left: BTreeSet<String>,
+    /// When the run began, milliseconds since 1970.
+    began: i64,
     flying: InFlight<Flying>,
     settled: Vec<Settlement>,
     /// Consents of users.
@@ -67,7 +73,7 @@ struct Flying {
 
 impl Delivery {
     /// The part of the channels that this work is about.
-    pub(crate) fn new(push: &Push, work: &Work) -> Result<Self> {
+    pub(crate) fn new(push: &Push, work: &Work, began: i64) -> Result<Self> {
         let now = clock::now();
         let is_part = |channel: &Channel| match (work, &channel.kind) {
             (Work::Requests, kind) => matches!(kind, Kind::Requests(_)),
@@ -80,6 +86,8 @@ impl Delivery {
         Ok(Self {
             lanes,
             others: others.into_iter().map(|it| it.name).collect(),
+            left: BTreeSet::new(),
+            began,
             flying: InFlight::new(MOST_OF_ANSWER),
             settled: Vec::new(),
             consents: Consents::default(),
@@ -127,8 +135,9 @@ impl Delivery {
     /// What was done, when it is over.
     fn tallies(self) -> Result<Tallies> {
         let mut tallies = BTreeMap::new();
-        for lane in self.lanes {
+        for mut lane in self.lanes {
             lane.allowance.close()?;
+            lane.apart.keep()?;
             report::measure(&lane.channel.name, &lane.tally)?;
             tallies.insert(lane.channel.name, lane.tally);
         }
@@ -141,7 +150,7 @@ impl Delivery {
         let mut strangers = false;
         for counts in outbox::count()?.into_iter().filter(|it| it.due > 0 && it.paused_until.is_none()) {
             let Some(at) = self.lanes.iter().position(|it| it.channel.name == counts.channel) else {
-                strangers |= !self.others.contains(&counts.channel);
+                strangers |= !self.others.contains(&counts.channel) && !self.left.contains(&counts.channel);
                 continue;
             };
             let lane = &mut self.lanes[at];
@@ -166,22 +175,38 @@ impl Delivery {
         Ok(next)
     }
 
-    /// Messages for channels that there are not go down their chains.
+    /// Messages for channels that there are not go down their chains. What came when this run had begun may be for a channel
+    /// that was added since: it is left to the next one.
     fn refuse_unknown(&mut self) -> Result<()> {
         let own = self.lanes.iter().map(|it| &it.channel.name);
         let mut known: Vec<&str> = own.chain(&self.others).map(String::as_str).collect();
         known.sort_unstable();
-        for counts in outbox::count()?.into_iter().filter(|it| it.due > 0 && !known.contains(&it.channel.as_str())) {
+        let is_unknown = |name: &String| !known.contains(&name.as_str()) && !self.left.contains(name);
+        let mut left = Vec::new();
+        for counts in outbox::count()?.into_iter().filter(|it| it.due > 0 && is_unknown(&it.channel)) {
             let reason = format!("there is no channel `{}`; there is {}", counts.channel, known.join(", "));
-            loop {
+            let (mut later, mut refused): (Vec<Settlement>, usize) = (Vec::new(), 0);
+            // The new ones are put back in the end: before that, they would be claimed again.
+            while later.len() < MOST_LEFT {
                 let claimed = outbox::claim(&counts.channel, 1_000, self.lease)?;
                 if claimed.is_empty() {
                     break;
                 }
-                outbox::settle(claimed.iter().map(|it| it.settle(Became::Refused).reason(reason.as_str())))?;
+                let (new, old): (Vec<Claimed>, Vec<Claimed>) =
+                    claimed.into_iter().partition(|it| it.since > self.began);
+                refused += old.len();
+                outbox::settle(old.iter().map(|it| it.settle(Became::Refused).reason(reason.as_str())))?;
+                later.extend(new.iter().map(|it| it.settle(Became::Untried(it.since))));
             }
-            warn!(channel = counts.channel, "{reason}");
+            if refused > 0 {
+                warn!(channel = counts.channel, "{reason}");
+            }
+            if !later.is_empty() {
+                outbox::settle(later)?;
+                left.push(counts.channel);
+            }
         }
+        self.left.extend(left);
         Ok(())
     }
 
@@ -199,7 +224,12 @@ impl Delivery {
         let most = lane.width.saturating_sub(lane.flying).min(room).min(lane.queue.len());
         let mut written = Vec::with_capacity(most);
         let mut unwritten = Vec::new();
-        for letter in lane.queue.drain(..most) {
+        for mut letter in lane.queue.drain(..most) {
+            let sifted = letter.sift(&lane.channel, now);
+            unwritten.extend(sifted.into_iter().map(|(letter, why)| (letter, Unwritten::Refused(why))));
+            if letter.messages.is_empty() {
+                continue;
+            }
             match letter.write(&lane.channel, now) {
                 Ok((request, id)) => written.push((request, letter, id)),
                 Err(why) => unwritten.push((letter, why)),
@@ -236,10 +266,8 @@ impl Delivery {
         }
         for (letter, why) in unwritten {
             match why {
-                Unwritten::Refused(refused) => {
-                    self.refuse(at, &letter, None, &refused.to_string(), now);
-                }
-                Unwritten::Unwanted(why) => self.refuse(at, &letter, None, &why, now),
+                Unwritten::Refused(refused) => self.refuse(at, &letter, None, &refused.to_string(), now)?,
+                Unwritten::Unwanted(why) => self.refuse(at, &letter, None, &why, now)?,
                 Unwritten::Channel(why) => self.fail(at, &letter, None, &why, now)?,
                 Unwritten::Later(why) => self.put_off(at, &letter, None, None, &why, now)?,
             }
@@ -249,7 +277,7 @@ impl Delivery {
             return Ok(!lane.queue.is_empty());
         }
         if lane.flying == 0 && !lane.queue.is_empty() && most > 0 && count == 0 {
-            // The clock was set back: nothing leaves for a while.
+            // There is more than there are tokens, or the clock was set back: nothing leaves for a while.
             lane.look = lane.allowance.next(now);
             self.put_back(at, now);
         }
@@ -274,8 +302,7 @@ impl Delivery {
                 return Ok(());
             }
             Err(HostError::Invalid(why)) => {
-                self.refuse(at, &letter, None, &why, now);
-                return Ok(());
+                return self.refuse(at, &letter, None, &why, now);
             }
             Err(HostError::Unavailable(why) | HostError::NotFound(why) | HostError::Conflict(why)) => {
                 return self.put_off(at, &letter, None, None, &why, now);
@@ -290,19 +317,19 @@ impl Delivery {
         let Kind::Requests(settings) = &lane.channel.kind else { return Ok(()) };
         match outcome(settings, &heard, now) {
             Outcome::Accepted { id: theirs } => {
-                lane.widen();
+                lane.widen()?;
                 let count = letter.messages.len() as u64;
                 lane.tally.sent += count;
                 lane.tally.digests += u64::from(count > 1);
                 let called = theirs.or((count > 1).then_some(id));
-                self.became(&letter, &Became::Sent(called), None, None, now);
+                self.became(at, &letter, &Became::Sent(called), None, None, now);
             }
             Outcome::Permanent { fault: Fault::Channel, reason } => {
                 self.fail(at, &letter, reason.code, &reason.to_string(), now)?;
             }
             Outcome::Permanent { reason, .. } => {
-                lane.failures = 0;
-                self.refuse(at, &letter, reason.code, &reason.to_string(), now);
+                lane.works()?;
+                self.refuse(at, &letter, reason.code, &reason.to_string(), now)?;
             }
             Outcome::Transient { wait, reason } => {
                 self.put_off(at, &letter, wait, reason.code, &reason.to_string(), now)?;
@@ -312,7 +339,7 @@ impl Delivery {
                 lane.tally.put_off += count;
                 let reason_text = reason.to_string();
                 letter.messages.iter().for_each(|it| self.consents.unsent(it));
-                self.became(&letter, &Became::Retry(until), reason.code, Some(&reason_text), now);
+                self.became(at, &letter, &Became::Retry(until), reason.code, Some(&reason_text), now);
                 self.close(at, until, &reason_text, Meanwhile::Wait)?;
             }
             Outcome::Credential { reason } if letter.again => {
@@ -326,20 +353,23 @@ impl Delivery {
         Ok(())
     }
 
-    /// The channel will never take it. Of several it is not known which: they are tried again, each by itself.
-    fn refuse(&mut self, at: usize, letter: &Letter, code: Option<i64>, reason: &str, now: i64) {
+    /// The channel will never take it. Of several it is not known which: they are tried again, each by itself, and what is good
+    /// among them is not given up for what is not.
+    fn refuse(&mut self, at: usize, letter: &Letter, code: Option<i64>, reason: &str, now: i64) -> Result<()> {
         let lane = &mut self.lanes[at];
         let count = letter.messages.len() as u64;
         if count > 1 {
+            lane.apart.part(&letter.messages, now)?;
             lane.tally.put_off += count;
-            let reason = format!("one of {count} messages in a digest: {reason}");
+            let reason = in_digest(count, reason);
             let again = now.saturating_add(lane.channel.retry.first);
-            self.became(letter, &Became::Retry(again), code, Some(&reason), now);
-            return;
+            self.became(at, letter, &Became::Retry(again), code, Some(&reason), now);
+            return Ok(());
         }
         lane.tally.refused += count;
         letter.messages.iter().for_each(|it| self.consents.refused(&lane.channel, it, code));
-        self.became(letter, &Became::Refused, code, Some(reason), now);
+        self.became(at, letter, &Became::Refused, code, Some(reason), now);
+        Ok(())
     }
 
     /// The channel takes nothing until somebody changes something: messages go down their chains, and those without another channel
@@ -349,11 +379,18 @@ impl Delivery {
         // One message shows that the channel does not work; those beside it need not be lost by that.
         let is_first = lane.closed.is_none() && letter.messages.len() == 1;
         let until = lane.closed.unwrap_or_else(|| now.saturating_add(lane.channel.pause));
+        // It may be one of them that is not let in, and then all others would wait for it.
+        if letter.messages.len() > 1 {
+            lane.apart.part(&letter.messages, now)?;
+        }
         for message in &letter.messages {
             self.consents.unsent(message);
             let became = if message.last && !is_first { Became::Retry(until) } else { Became::Refused };
             match became {
-                Became::Refused => lane.tally.refused += 1,
+                Became::Refused => {
+                    lane.tally.refused += 1;
+                    lane.apart.forget(message);
+                }
                 _ => lane.tally.put_off += 1,
             }
             self.settled.push(settlement(message, became, code, Some(reason), letter.left, now));
@@ -376,28 +413,46 @@ impl Delivery {
         for message in &letter.messages {
             let tried = message.tries + 1;
             let random = spread(&message.id, message.attempts);
-            match lane.channel.retry.next(tried, wait, message.since, now, random) {
+            let retry = lane.channel.retry;
+            let retry = if message.last { retry } else { retry.before_next() };
+            match retry.next(tried, wait, message.since, now, random) {
                 Some(again) => {
                     lane.tally.put_off += 1;
                     self.settled.push(settlement(message, Became::Retry(again), code, Some(reason), letter.left, now));
                 }
                 None => {
                     lane.tally.refused += 1;
+                    lane.apart.forget(message);
                     let reason = format!("given up after {}: {reason}", tries(tried));
                     self.settled.push(settlement(message, Became::Refused, code, Some(&reason), letter.left, now));
                 }
             }
         }
         let (most, span) = DOWN;
-        if lane.failures >= most {
-            let reason = format!("{most} requests in a row failed, the last with: {reason}");
-            self.close(at, now + span, &reason, Meanwhile::Wait)?;
+        if lane.failures >= most || lane.outage.is_known() {
+            let (reason, meanwhile) = match (lane.outage.is_known(), lane.outage.is_long(now)?) {
+                (false, _) => (format!("{most} requests in a row failed, the last with: {reason}"), Meanwhile::Wait),
+                (true, false) => (format!("the server is still down: {reason}"), Meanwhile::Wait),
+                (true, true) => (format!("the server is down for ten minutes: {reason}"), Meanwhile::PassOn),
+            };
+            self.close(at, now + span, &reason, meanwhile)?;
         }
         Ok(())
     }
 
     /// The same for all messages of a letter.
-    fn became(&mut self, letter: &Letter, became: &Became, code: Option<i64>, reason: Option<&str>, now: i64) {
+    fn became(
+        &mut self,
+        at: usize,
+        letter: &Letter,
+        became: &Became,
+        code: Option<i64>,
+        reason: Option<&str>,
+        now: i64,
+    ) {
+        if matches!(became, Became::Sent(_) | Became::Refused) {
+            letter.messages.iter().for_each(|it| self.lanes[at].apart.forget(it));
+        }
         let each = letter.messages.iter().map(|it| settlement(it, became.clone(), code, reason, letter.left, now));
         self.settled.extend(each);
     }
@@ -461,6 +516,11 @@ fn spread(id: &str, attempt: u32) -> u64 {
     let mut hasher = DefaultHasher::new();
     (id, attempt).hash(&mut hasher);
     hasher.finish()
+}
+
+/// Why one of a digest is tried again.
+fn in_digest(count: u64, reason: &str) -> String {
+    format!("one of {count} messages in a digest: {reason}")
 }
 
 fn tries(count: u32) -> String {

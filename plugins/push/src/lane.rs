@@ -7,8 +7,10 @@ use upkeep_plugin::HostResult;
 use upkeep_plugin::outbox::{self, Claimed};
 
 use crate::allowance::Allowance;
+use crate::apart::Apart;
 use crate::config::{Channel, Kind};
 use crate::letter::Letter;
+use crate::outage::Outage;
 use crate::report::Tally;
 
 /// How long after there was nothing to claim it is looked again, milliseconds.
@@ -19,6 +21,10 @@ const LOOK_AGAIN: i64 = 1_000;
 pub(crate) struct Lane {
     pub(crate) channel: Channel,
     pub(crate) allowance: Allowance,
+    /// What may not be merged.
+    pub(crate) apart: Apart,
+    /// Since when its server is down.
+    pub(crate) outage: Outage,
     /// What is to be sent.
     pub(crate) queue: VecDeque<Letter>,
     /// Requests at the same time: one, until the channel has shown that it works.
@@ -37,8 +43,21 @@ pub(crate) struct Lane {
 impl Lane {
     pub(crate) fn open(channel: Channel, now: i64) -> HostResult<Self> {
         let allowance = Allowance::open(&channel.name, &channel.limits, now)?;
+        let (apart, outage) = (Apart::open(&channel.name, now)?, Outage::open(&channel.name)?);
         let (queue, tally) = (VecDeque::new(), Tally::default());
-        Ok(Self { channel, allowance, queue, width: 1, flying: 0, look: 0, closed: None, failures: 0, tally })
+        Ok(Self {
+            channel,
+            allowance,
+            apart,
+            outage,
+            queue,
+            width: 1,
+            flying: 0,
+            look: 0,
+            closed: None,
+            failures: 0,
+            tally,
+        })
     }
 
     /// Claims as much as can be sent now; with a digest, more.
@@ -64,17 +83,23 @@ impl Lane {
                     claimed.into_iter().partition(|it| it.content.to.is_some());
                 let left = free.saturating_sub(addressed.len()).max(1);
                 let addressed = addressed.into_iter().map(|message| Letter::new(vec![message]));
-                addressed.chain(arranged(rest, left, true)).collect()
+                addressed.chain(arranged(rest, left, true, &mut self.apart)).collect()
             }
-            _ => arranged(claimed, free, self.channel.digest),
+            _ => arranged(claimed, free, self.channel.digest, &mut self.apart),
         };
         Ok(())
     }
 
     /// It works: more at the same time.
-    pub(crate) fn widen(&mut self) {
-        self.failures = 0;
+    pub(crate) fn widen(&mut self) -> HostResult<()> {
         self.width = (self.width * 2).min(self.channel.concurrency);
+        self.works()
+    }
+
+    /// Its server answers as one does that works.
+    pub(crate) fn works(&mut self) -> HostResult<()> {
+        self.failures = 0;
+        self.outage.over()
     }
 
     /// It may not work: fewer at the same time.
@@ -84,20 +109,32 @@ impl Lane {
     }
 }
 
-/// Messages as what goes in one request each. With a digest, what is beyond so many requests goes in the last of them. A message
-/// that was tried before goes by itself, so that one which the provider does not take spoils no digest twice.
-fn arranged(claimed: Vec<Claimed>, free: usize, digest: bool) -> VecDeque<Letter> {
+/// Messages as what goes in one request each. With a digest, what is beyond so many requests goes in the last of them. What may not
+/// be merged goes by itself and before others, as long as there is one request left for these; of a single request, they take
+/// turns. What is too much for now is behind.
+fn arranged(claimed: Vec<Claimed>, free: usize, digest: bool, aside: &mut Apart) -> VecDeque<Letter> {
+    let alone = |message| Letter::new(vec![message]);
     if !digest || claimed.len() <= free {
-        return claimed.into_iter().map(|message| Letter::new(vec![message])).collect();
+        return claimed.into_iter().map(alone).collect();
     }
-    let mut single: Vec<Claimed> = Vec::new();
-    let (tried, new): (Vec<Claimed>, Vec<Claimed>) = claimed.into_iter().partition(|it| it.tries > 0);
-    let mut rest: Vec<Claimed> = Vec::new();
-    for message in tried.into_iter().chain(new) {
-        if single.len() + 1 < free { single.push(message) } else { rest.push(message) }
+    let (mut apart, rest): (Vec<Claimed>, Vec<Claimed>) = claimed.into_iter().partition(|it| aside.has(it));
+    let room = match free {
+        _ if rest.is_empty() => free,
+        _ if apart.is_empty() => 0,
+        0 | 1 => usize::from(aside.take_turn()),
+        _ => free - 1,
+    };
+    let behind = apart.split_off(room.min(apart.len()));
+    let left = free.saturating_sub(apart.len());
+    // What was tried before goes by itself if it can: it may be what a server fails at.
+    let (tried, new): (Vec<Claimed>, Vec<Claimed>) = rest.into_iter().partition(|it| it.tries > 0);
+    let mut single: Vec<Claimed> = tried.into_iter().chain(new).collect();
+    let merged = if single.len() <= left { Vec::new() } else { single.split_off(left.saturating_sub(1)) };
+    let mut letters: VecDeque<Letter> = apart.into_iter().chain(single).map(alone).collect();
+    if !merged.is_empty() {
+        letters.push_back(Letter::new(merged));
     }
-    let mut letters: VecDeque<Letter> = single.into_iter().map(|message| Letter::new(vec![message])).collect();
-    letters.push_back(Letter::new(rest));
+    letters.extend(behind.into_iter().map(alone));
     letters
 }
 
@@ -131,7 +168,32 @@ mod tests {
             (4, &[], 2, false, &["0", "1", "2", "3"]),
             (0, &[], 2, true, &[]),
         ] {
-            assert_eq!(titles(&arranged(claimed(count, tried), free, digest)), expected);
+            let claimed = claimed(count, tried);
+            let _host = Host::new();
+            let mut aside = Apart::open("ops", 0).unwrap();
+            assert_eq!(titles(&arranged(claimed, free, digest, &mut aside)), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_apart_is_never_merged() {
+        for (count, apart, free, expected) in [
+            (4, &[0, 1][..], 3, &["0", "1", "2+3"][..]),
+            (4, &[0, 1], 4, &["0", "1", "2", "3"]),
+            (4, &[0, 1, 2], 2, &["0", "3", "1", "2"]),
+            (3, &[0, 1, 2], 2, &["0", "1", "2"]),
+            (3, &[0, 1, 2], 1, &["0", "1", "2"]),
+            (4, &[2], 1, &["2", "0+1+3"]),
+        ] {
+            let claimed = claimed(count, &[]);
+            let _host = Host::new();
+            let mut aside = Apart::open("ops", 0).unwrap();
+            let those: Vec<Claimed> = apart.iter().map(|at| claimed[*at].clone()).collect();
+            aside.part(&those, 0).unwrap();
+            assert_eq!(titles(&arranged(claimed.clone(), free, true, &mut aside)), expected, "{apart:?} of {free}");
+            if count == 4 && free == 1 {
+                assert_eq!(titles(&arranged(claimed, free, true, &mut aside)), ["0+1+3", "2"], "they take turns");
+            }
         }
     }
 }

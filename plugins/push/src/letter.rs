@@ -38,6 +38,29 @@ impl Letter {
         Self { messages, again: false, left: 0 }
     }
 
+    /// Without the messages that the channel cannot send: one of them would keep back all that are merged with it. One message
+    /// by itself is seen to as it is written.
+    pub(crate) fn sift(&mut self, channel: &Channel, now: i64) -> Vec<(Self, Refused)> {
+        if self.messages.len() < 2 {
+            return Vec::new();
+        }
+        let why_not = |claimed: &Claimed| {
+            let message = message(claimed)?;
+            match &channel.kind {
+                Kind::Requests(settings) => request(&message, settings, now).map(drop),
+                Kind::Mails(post) => mail::mail(&message, &post.settings()).map(drop),
+            }
+        };
+        let mut refused = Vec::new();
+        for claimed in std::mem::take(&mut self.messages) {
+            match why_not(&claimed) {
+                Ok(()) => self.messages.push(claimed),
+                Err(why) => refused.push((Self::new(vec![claimed]), why)),
+            }
+        }
+        refused
+    }
+
     /// The request, and what the one message is called that all of them are.
     pub(crate) fn write(&self, channel: &Channel, now: i64) -> Result<(Request, String), Unwritten> {
         let Kind::Requests(settings) = &channel.kind else {
@@ -53,6 +76,9 @@ impl Letter {
         let asked = request(&message, settings, now).map_err(Unwritten::Refused)?;
         let Written { method, url, headers, body } = asked.write(sign).map_err(|error| match error {
             WriteError::Unsigned(HostError::Unavailable(why) | HostError::Limit(why)) => Unwritten::Later(why),
+            WriteError::Unsigned(
+                HostError::Denied(why) | HostError::Invalid(why) | HostError::NotFound(why) | HostError::Conflict(why),
+            ) => Unwritten::Channel(why),
             error => Unwritten::Channel(error.to_string()),
         })?;
         let mut request = Request::new(method, url).with_body(body).timeout(channel.timeout);

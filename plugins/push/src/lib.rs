@@ -18,11 +18,13 @@ use crate::delivery::Delivery;
 use crate::report::Tally;
 
 mod allowance;
+mod apart;
 mod config;
 mod consent;
 mod delivery;
 mod lane;
 mod letter;
+mod outage;
 mod report;
 
 /// What was done, by channel.
@@ -64,8 +66,8 @@ impl Task for Push {
         Ok(steps)
     }
 
-    fn execute(&self, _: &Context, step: Step<Work>) -> Result<Tallies> {
-        let delivery = Delivery::new(self, &step.input)?;
+    fn execute(&self, context: &Context, step: Step<Work>) -> Result<Tallies> {
+        let delivery = Delivery::new(self, &step.input, context.now)?;
         match step.input {
             Work::Requests => delivery.run(),
             Work::Mails(_) => delivery.run_mails(),

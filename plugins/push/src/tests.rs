@@ -2,12 +2,13 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use upkeep_plugin::consents;
 use upkeep_plugin::http::{Request, Response};
 use upkeep_plugin::outbox::{self, Message, Outcome};
 use upkeep_plugin::test::{Host, OutboxEntry};
-use upkeep_plugin::{Context, Error, HostError, HostResult, Report, task};
+use upkeep_plugin::{Context, Error, HostError, HostResult, Report, clock, state, task};
 
 use crate::config::Push;
 
@@ -239,6 +240,7 @@ fn a_digest_that_is_refused_is_taken_apart() {
     assert_eq!(run(&host, config).summary, "1 message sent, 3 to be tried again");
     assert!(reason(&host.messages()[3]).starts_with("one of 3 messages in a digest: WeCom does not take"));
     run_at(&host, config, 62_000);
+    run_at(&host, config, 124_000);
     assert_eq!(host.messages().iter().filter(|it| it.state == "sent").count(), 4);
 }
 
@@ -275,6 +277,29 @@ fn a_channel_that_there_is_not_is_named_with_those_that_there_are() {
 }
 
 #[test]
+fn a_message_for_a_channel_that_was_added_since_is_left_to_the_next_run() {
+    let (host, asked) = host(|at, _| {
+        if at == 0 {
+            // Meanwhile the configuration is read again.
+            clock::sleep(Duration::from_millis(20));
+            outbox::enqueue([Message::to(["newone"]).title("hello")]).unwrap();
+        }
+        Ok(Response::new(204, ""))
+    });
+    enqueue(3, &["hook"]);
+    enqueue(1, &["pager"]);
+    assert_eq!(run(&host, HOOK).summary, "3 messages sent");
+    assert_eq!(states(&host), ["sent", "sent", "sent", "dead", "waiting"]);
+    let left = &host.messages()[4];
+    assert_eq!((left.attempts.len(), left.due), (0, 20), "it keeps its place");
+    assert_eq!(run_at(&host, &HOOK.replace("\"hook\"", "\"newone\""), 30).summary, "1 message sent");
+    assert_eq!(asked.borrow().len(), 4);
+    outbox::enqueue([Message::to(["newone"]).title("hello")]).unwrap();
+    run_at(&host, HOOK, 60);
+    assert_eq!(reason(&host.messages()[5]), "there is no channel `newone`; there is hook");
+}
+
+#[test]
 fn what_a_provider_would_refuse_is_not_sent() {
     let (host, asked) = host(always(200, r#"{"errcode": 0}"#));
     let config = r#"{ "channels": { "wechat": { "wechat_subscribe": {
@@ -297,6 +322,35 @@ fn requests_are_signed_by_the_host() {
     let asked = asked.borrow();
     let signature = asked[0].header_value("webhook-signature").unwrap();
     assert!(signature.starts_with("v1,") && signature.len() == 3 + 44, "{signature}");
+}
+
+#[test]
+fn why_nothing_is_signed_is_said_in_words() {
+    let (host, _) = host(always(204, ""));
+    enqueue(1, &["hook"]);
+    let config =
+        r#"{ "channels": { "hook": { "webhook": { "url": "https://hooks.example/in", "signed_with": "signing" } } } }"#;
+    assert_eq!(run(&host, config).summary, "0 messages sent, 1 refused, paused: hook");
+    let messages = host.messages();
+    assert!(reason(&messages[0]).starts_with("the test host has no secret `signing`"), "{}", reason(&messages[0]));
+}
+
+#[test]
+fn a_text_without_a_template_names_those_that_there_are() {
+    let (host, _) = host(always(200, r#"{"errcode": 0}"#));
+    outbox::enqueue([Message::to(["shop"]).title("hello").recipient("ann")]).unwrap();
+    run(&host, &SHOP.replace(r#""consents": "require", "account": "wx1""#, r#""consents": "off""#));
+    let told =
+        "a WeChat subscribe message is a template that is filled in: name one (`--template`), the channel has paid";
+    assert_eq!(reason(&host.messages()[0]), told);
+}
+
+#[test]
+fn a_link_that_is_none_is_left_out() {
+    let (host, asked) = host(always(200, r#"{"errcode": 0}"#));
+    outbox::enqueue([Message::to(["ops"]).title("hello").link("see the wiki")]).unwrap();
+    assert_eq!(run(&host, WECOM).summary, "1 message sent");
+    assert!(!String::from_utf8_lossy(asked.borrow()[0].body()).contains("wiki"));
 }
 
 #[test]
@@ -451,4 +505,6 @@ fn without_the_grant_the_channel_is_left_alone() {
     assert!(reason(&host.messages()[0]).contains("no consents"), "{}", reason(&host.messages()[0]));
 }
 
+mod digests;
 mod mails;
+mod outages;

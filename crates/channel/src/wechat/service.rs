@@ -58,7 +58,11 @@ const MOST_BELOW: usize = 512;
 pub fn request(message: &Message, settings: &Service) -> Result<Request, Refused> {
     message.check()?;
     let to = openid(message, "a WeChat customer-service message")?;
-    let mut body = match (&settings.look, &message.link) {
+    let link = match &settings.look {
+        Look::Link { .. } => message.checked_link()?,
+        Look::Text | Look::Page { .. } => None,
+    };
+    let mut body = match (&settings.look, link) {
         (Look::Link { thumb_url }, Some(link)) => json!({
             "msgtype": "link",
             "link": {

@@ -74,14 +74,22 @@ pub enum Language {
     ZhTw,
 }
 
+/// What it is called where something is missing.
+const CHANNEL: &str = "a WeChat subscribe message";
+
 /// The request of a message.
 pub fn request(message: &Message, settings: &Subscribe) -> Result<Request, Refused> {
     message.check()?;
-    let to = openid(message, "a WeChat subscribe message")?;
-    let template = message.template.as_ref().ok_or_else(|| Refused::Empty { field: "template".into() })?;
+    let to = openid(message, CHANNEL)?;
+    let known = || match settings.templates.is_empty() {
+        true => "none".to_owned(),
+        false => settings.templates.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
+    };
+    let Some(template) = message.template.as_ref().filter(|it| !it.name.is_empty()) else {
+        return Err(Refused::NoForm { channel: CHANNEL, known: known() });
+    };
     let Some(form) = settings.templates.get(&template.name) else {
-        let known: Vec<&str> = settings.templates.keys().map(String::as_str).collect();
-        return Err(Refused::NoTemplate { name: template.name.clone(), known: known.join(", ") });
+        return Err(Refused::NoTemplate { name: template.name.clone(), known: known() });
     };
     if template.fields.is_empty() {
         return Err(Refused::Empty { field: "template.fields".into() });

@@ -60,7 +60,11 @@ impl Delivery {
         let lane = &mut self.lanes[0];
         let most = lane.width.min(lane.queue.len());
         let (mut written, mut unwritten) = (Vec::with_capacity(most), Vec::new());
-        for letter in lane.queue.drain(..most) {
+        for mut letter in lane.queue.drain(..most) {
+            unwritten.extend(letter.sift(&lane.channel, now));
+            if letter.messages.is_empty() {
+                continue;
+            }
             match letter.mail(post) {
                 Ok(mail) => written.push((mail, Letter { left: now, ..letter })),
                 Err(refused) => unwritten.push((letter, refused)),
@@ -73,7 +77,7 @@ impl Delivery {
             lane.queue.push_front(letter);
         }
         for (letter, refused) in unwritten {
-            self.refuse(0, &letter, None, &refused.to_string(), now);
+            self.refuse(0, &letter, None, &refused.to_string(), now)?;
         }
         if is_stuck {
             let from = self.lanes[0].allowance.next(now);
@@ -109,13 +113,11 @@ impl Delivery {
             }
             // Whom the message names is its own fault, and all else that of the channel.
             Err(HostError::Denied(why)) if letter.is_addressed() => {
-                self.refuse(0, letter, None, &why, now);
-                return Ok(());
+                return self.refuse(0, letter, None, &why, now);
             }
             Err(HostError::Denied(why)) => return self.fail(0, letter, None, &why, now),
             Err(HostError::Invalid(why)) => {
-                self.refuse(0, letter, None, &why, now);
-                return Ok(());
+                return self.refuse(0, letter, None, &why, now);
             }
             Err(HostError::Unavailable(why) | HostError::NotFound(why) | HostError::Conflict(why)) => {
                 return self.put_off(0, letter, None, None, &why, now);
@@ -123,14 +125,14 @@ impl Delivery {
         };
         let code = answer.reply.code;
         if answer.accepted {
-            lane.widen();
+            lane.widen()?;
             let count = letter.messages.len() as u64;
             lane.tally.sent += count;
             lane.tally.digests += u64::from(count > 1);
             let refused = answer.refused.iter().map(|it| format!("not to {}: {}", it.recipient, it.reply));
             let refused = refused.collect::<Vec<_>>().join(", ");
             let refused = (!refused.is_empty()).then_some(refused);
-            self.became(letter, &Became::Sent(None), Some(code.into()), refused.as_deref(), now);
+            self.became(0, letter, &Became::Sent(None), Some(code.into()), refused.as_deref(), now);
             return Ok(());
         }
         let stage = match answer.stage {
@@ -145,9 +147,8 @@ impl Delivery {
                 self.fail(0, letter, reason.code, &reason.to_string(), now)
             }
             Outcome::Permanent { reason, .. } => {
-                lane.failures = 0;
-                self.refuse(0, letter, reason.code, &reason.to_string(), now);
-                Ok(())
+                lane.works()?;
+                self.refuse(0, letter, reason.code, &reason.to_string(), now)
             }
             Outcome::Transient { wait, reason } => self.put_off(0, letter, wait, reason.code, &reason.to_string(), now),
             Outcome::Accepted { .. } | Outcome::Throttled { .. } | Outcome::Credential { .. } => {

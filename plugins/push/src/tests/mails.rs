@@ -134,3 +134,20 @@ fn what_is_beyond_the_rate_waits_or_is_one_mail() {
     assert!(mails.iter().any(|it| it.recipients() == ["root@example.org"] && it.subject_line() == "[web-1] hello"));
     assert!(mails[2].subject_line().starts_with("[web-1] 8 messages"), "{}", mails[2].subject_line());
 }
+
+#[test]
+fn what_is_refused_in_a_digest_of_mail_goes_by_itself() {
+    let host = post(|mail| {
+        let is_bad = mail.bodies().0.contains("message 2") || mail.subject_line().contains("message 2");
+        Ok(if is_bad { Answer::refused(Stage::Content, 554, "5.7.1 spam") } else { Answer::accepted() })
+    });
+    enqueue(5, &["mail"]);
+    outbox::enqueue([Message::to(["mail"]).title("")]).unwrap();
+    let digest = MAIL.replace("} } } }", "}, \"digest\": true, \"rate\": [{ \"count\": 1, \"per\": \"10s\" }] } } }");
+    for at in 0..10 {
+        run_at(&host, &digest, at * 20_000);
+    }
+    assert_eq!(states(&host), ["sent", "sent", "dead", "sent", "sent", "dead"]);
+    assert_eq!(reason(&host.messages()[5]), "title is empty: write something into it");
+    assert_eq!(host.mails().len(), 4);
+}
