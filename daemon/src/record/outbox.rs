@@ -196,7 +196,8 @@ impl NewMessage {
             return Some("it would expire before it may be delivered; write a later `expires`".to_owned());
         }
         let size = serde_json::to_vec(content).map_or(u64::MAX, |text| text.len() as u64);
-        (size > largest).then(|| format!("it takes {size} bytes, and {largest} are allowed"))
+        (size > largest)
+            .then(|| format!("it takes {size} bytes, and {largest} are allowed; shorten it, or send a link"))
     }
 }
 
