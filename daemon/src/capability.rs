@@ -186,6 +186,12 @@ impl Run {
         }
     }
 
+    /// Answers `denied` since a secret cannot be used, which the plugin is not to blame for: the log says why, and that is all.
+    pub(crate) fn unusable(&self, reason: String) -> HostError {
+        self.secrets.tell_unusable(self, &reason);
+        HostError::Guest(abi::types::Error::Denied(reason))
+    }
+
     /// Writes to the run's log in the name of the host.
     pub fn say(&self, at: crate::clock::Timestamp, level: Level, message: String) {
         let record = LogRecord { run: self.id.clone(), at, step: None, level, message, fields: Vec::new() };

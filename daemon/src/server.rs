@@ -61,7 +61,7 @@ pub use self::socket::{Socket, SocketError};
 /// Streams that may be open at the same time.
 const FOLLOWERS: usize = 64;
 
-/// The largest body of a request, in bytes.
+/// The largest body of a request, in bytes; a message has [more room](push::LARGEST_BODY).
 const LARGEST_BODY: usize = 64 * 1024;
 
 /// What the handlers work with.
@@ -121,7 +121,7 @@ fn router(state: ServerState) -> Router {
         .route("/findings", get(findings::list))
         .route("/findings/ignore", post(findings::ignore))
         .route("/findings/heed", post(findings::heed))
-        .route("/push", get(push::list).post(push::send))
+        .route("/push", get(push::list).post(push::send).layer(DefaultBodyLimit::max(push::LARGEST_BODY)))
         .route("/push/consents", get(push::consents))
         .route("/push/resend", post(push::resend_dead))
         .route("/push/resume", post(push::resume))

@@ -146,6 +146,10 @@ fn a_client_may_what_it_was_allowed() {
     refused(push(port, BLOG, "", &large), 400, "bad-request", "1024 are allowed");
     let huge = json!({"channels": ["mail"], "content": {"text": "x".repeat(20_000)}}).to_string();
     refused(push(port, BLOG, "", &huge), 413, "too-large", "bytes");
+    // A message within its limit is taken in however JSON writes it.
+    let text = "\\ud83d\\ude00".repeat(11_000);
+    let escaped = format!(r#"{{"channels": ["mail"], "content": {{"text": "{text}"}}}}"#);
+    assert_eq!(push(port, SHOP, "", &escaped).status, 202);
     // Five a minute: those that were refused count.
     let fast = push(port, BLOG, "", &hello("mail"));
     refused(fast.clone(), 429, "too-many", "listen.client.blog.rate");
@@ -248,7 +252,7 @@ fn slow_and_large_requests_end() {
     let chunk = format!("{:x}\r\n{}\r\n", 60_000, "a".repeat(60_000));
     let chunked = format!(
         "POST /v1/push HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SHOP}\r\nTransfer-Encoding: chunked\r\n\r\n{}",
-        chunk.repeat(4)
+        chunk.repeat(6)
     );
     assert_eq!(parse(&raw(port, chunked.as_bytes())).status, 413);
     for nonsense in [

@@ -17,7 +17,7 @@ mod secrets {
     use self::template::Writing;
 
     pub(super) fn taken_out(values: [&str; 2], answer: &[u8]) {
-        let Ok(Some(redactor)) = Redactor::new(["one", "two"].into_iter().zip(values)) else { return };
+        let Some(redactor) = Redactor::new(["one", "two"].into_iter().zip(values)) else { return };
         let whole = redactor.bytes(answer);
         assert!(!redactor.is_in(&whole), "{values:?} {}", String::from_utf8_lossy(&whole));
         let (mut stream, mut rest, mut clean) = (Stream::new(Arc::new(redactor)), answer, Vec::new());

@@ -40,7 +40,12 @@ pub(crate) struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         if self.is_open {
-            self.end_now(EgressResult::Failed, Some("the plugin did not wait for the answer".to_owned()));
+            // A plugin's own patience is known by nothing else than its end.
+            let waited = self.began.elapsed();
+            let parts = if waited < Duration::from_secs(1) { waited.as_millis() } else { waited.as_secs().into() };
+            let unit = if waited < Duration::from_secs(1) { "ms" } else { "s" };
+            let reason = format!("no answer within {parts}{unit}; the plugin did not wait any longer");
+            self.end_now(EgressResult::Failed, Some(reason));
         }
     }
 }

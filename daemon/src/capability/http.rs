@@ -11,6 +11,9 @@
 //! A request may carry an access token of WeChat, which the host keeps: `token` has what is particular about that.
 //!
 //! The grant's limits on sizes and time hold for each request, the number of requests for the run.
+//!
+//! wasi:http has no place for the reason of a denial. So a denial is an internal error whose text begins with [`DENIED`], which the
+//! SDK makes a denial of again. Nothing else that the host says begins like that.
 
 mod source;
 mod token;
@@ -37,6 +40,9 @@ use crate::capability::secrets::{Opened, Stream, Tokens, Unfilled};
 use crate::capability::{Call, Host, HostError, Run};
 use crate::config::http::HttpGrant;
 use crate::record::egress::EgressResult;
+
+/// What the text of a denial begins with; the SDK knows it.
+const DENIED: &str = "denied: ";
 
 /// What all instances of a run share: the client, and how many requests there were.
 #[derive(Debug, Default)]
@@ -100,6 +106,8 @@ impl WasiHttpHooks for Sender {
 enum Refusal {
     /// It may not be made.
     Denied(String),
+    /// It names a secret that cannot be used.
+    Unusable(String),
     /// It could not be made.
     Failed(String),
 }
@@ -108,7 +116,8 @@ enum Refusal {
 fn unfilled(url: &Url, refusal: Unfilled) -> Refusal {
     match refusal {
         Unfilled::Denied(reason) => Refusal::Denied(format!("{} ({reason})", shown(url))),
-        Unfilled::Failed(reason) => Refusal::Failed(format!("{}: {reason}", shown(url))),
+        // The server is not to blame.
+        Unfilled::Unusable(reason) => Refusal::Unusable(reason),
     }
 }
 
@@ -139,8 +148,17 @@ async fn send(
     };
     match sent.and_then(|(head, body)| answer(&secrets, &url, head, body)) {
         Err(Refusal::Denied(reason)) => {
-            entry.deny(secrets.redacted(reason)).await;
-            Err(Error::HttpRequestDenied)
+            let reason = secrets.redacted(reason);
+            let error = denied(&reason);
+            entry.deny(reason).await;
+            Err(error)
+        }
+        Err(Refusal::Unusable(reason)) => {
+            let reason = secrets.redacted(reason);
+            run.secrets.tell_unusable(&run, &reason);
+            let error = denied(&reason);
+            entry.end(EgressResult::Failed, Some(reason));
+            Err(error)
         }
         Err(Refusal::Failed(reason)) => {
             let reason = secrets.redacted(reason);
@@ -233,8 +251,13 @@ struct Forbidden {
 
 impl Forbidden {
     fn new(reason: String) -> Self {
-        Self { reason, error: Error::HttpRequestDenied }
+        Self { error: denied(&reason), reason }
     }
+}
+
+/// A denial, with its reason.
+fn denied(reason: &str) -> Error {
+    Error::InternalError(Some(format!("{DENIED}{reason}")))
 }
 
 /// The grant under which a request to this address may be made, or why it may not.
@@ -413,10 +436,10 @@ impl Answer {
     }
 
     /// What may go on to the guest of a piece that came; none when all of it is kept back for now.
-    fn pass(&mut self, frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, String> {
-        let Some(stream) = &mut self.stream else { return Ok(Some(frame)) };
-        self.secrets.guard_more(stream)?;
-        Ok(match frame.into_data() {
+    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        let Some(stream) = &mut self.stream else { return Some(frame) };
+        self.secrets.guard_more(stream);
+        match frame.into_data() {
             Ok(data) => {
                 Some(stream.push(&data)).filter(|clean| !clean.is_empty()).map(|clean| Frame::data(clean.into()))
             }
@@ -424,7 +447,7 @@ impl Answer {
                 self.trailers = frame.into_trailers().ok().map(|it| Frame::trailers(self.secrets.trailers(it)));
                 None
             }
-        })
+        }
     }
 
     /// What is left when nothing comes any more: what was kept back, then the trailers.
@@ -462,9 +485,8 @@ impl Body for Answer {
                         format!("the answer has more than {most} bytes (grant.http.max_response)")
                     } else {
                         match self.pass(frame) {
-                            Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
-                            Ok(None) => continue,
-                            Err(reason) => reason,
+                            Some(frame) => return Poll::Ready(Some(Ok(frame))),
+                            None => continue,
                         }
                     }
                 }

@@ -2,7 +2,9 @@
 //! holds one.
 //!
 //! A request passes through [`Opened::fill`] after everything else was checked and written down, right before it leaves. A
-//! placeholder of a secret that is unknown, not bound to this server or not meant for this place denies the whole request.
+//! placeholder of a secret that is unknown, not bound to this server or not meant for this place denies the whole request. One of a
+//! secret that cannot be used denies it too, until somebody mends that: but there the plugin did nothing wrong, so the run counts as
+//! denied nothing, and its log says once why.
 //! [`Opened::guard`] goes over the answer of whatever server, since what one was sent, another may give back.
 //!
 //! What no host can see through is a server that changes what it gives back: cuts it, compresses it, encrypts it. So toward
@@ -17,9 +19,9 @@ pub(super) mod redactor;
 mod template;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -58,6 +60,8 @@ pub struct Secrets {
     told_of_body: AtomicBool,
     /// Whether it was said that there is no access token.
     told_of_token: AtomicBool,
+    /// Why secrets cannot be used, as far as it was said.
+    told: Mutex<BTreeSet<String>>,
 }
 
 /// What was read.
@@ -82,7 +86,7 @@ struct Kept {
 /// What is looked for in answers, and how many values the keepers had shown when it was made.
 #[derive(Debug)]
 struct Current {
-    redactor: Result<Option<Arc<Redactor>>, String>,
+    redactor: Option<Arc<Redactor>>,
     seen: u64,
 }
 
@@ -94,8 +98,8 @@ pub(crate) type Tokens = BTreeMap<String, Token>;
 pub(crate) enum Unfilled {
     /// It may not.
     Denied(String),
-    /// The host has it not.
-    Failed(String),
+    /// The secret cannot be used as it is: somebody has to mend that.
+    Unusable(String),
 }
 
 impl Secrets {
@@ -121,6 +125,13 @@ impl Secrets {
             run.say(clock::now(), Level::Warn, format!("WeChat gives no access token: {reason}"));
         }
     }
+
+    /// Says once in the run's log why a secret cannot be used.
+    pub(super) fn tell_unusable(&self, run: &Run, reason: &str) {
+        if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(reason.to_owned()) {
+            run.say(clock::now(), Level::Warn, reason.to_owned());
+        }
+    }
 }
 
 impl Opened {
@@ -135,9 +146,8 @@ impl Opened {
                 }
             }
         }
-        let opened = Self { grants, values, tokens, current: RwLock::new(Current { redactor: Ok(None), seen: 0 }) };
-        // What is wrong is told where it is asked for.
-        let _ = opened.look_again(opened.seen());
+        let opened = Self { grants, values, tokens, current: RwLock::new(Current { redactor: None, seen: 0 }) };
+        opened.look_again(opened.seen());
         opened
     }
 
@@ -147,21 +157,20 @@ impl Opened {
     }
 
     /// Makes what looks for all values that there are now.
-    fn look_again(&self, seen: u64) -> Result<Option<Arc<Redactor>>, String> {
+    fn look_again(&self, seen: u64) -> Option<Arc<Redactor>> {
         let past: Vec<_> = self.tokens.iter().map(|(name, kept)| (name, kept.keeper.past())).collect();
         let tokens = past.iter().flat_map(|(name, past)| past.iter().map(|value| (name.as_str(), value.reveal())));
         let secrets =
             self.tokens.iter().filter_map(|(name, kept)| Some((name.as_str(), kept.secret.as_ref()?.reveal())));
         let known = self.values.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_ref().ok()?.reveal())));
-        // What could not be taken out of an answer is not sent.
-        let wrong = |error| format!("the secrets could not be looked for in answers: {error}");
-        let redactor = Redactor::new(known.chain(secrets).chain(tokens)).map(|it| it.map(Arc::new)).map_err(wrong);
+        let known = known.flat_map(|(name, value)| parts(value).map(move |part| (name, part)));
+        let redactor = Redactor::new(known.chain(secrets).chain(tokens)).map(Arc::new);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current { redactor: redactor.clone(), seen };
         redactor
     }
 
     /// What looks for all values in answers. None where there are no values.
-    fn redactor(&self) -> Result<Option<Arc<Redactor>>, String> {
+    fn redactor(&self) -> Option<Arc<Redactor>> {
         let seen = self.seen();
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         if current.seen == seen {
@@ -174,7 +183,7 @@ impl Opened {
     fn value<'s>(&'s self, name: &str, tokens: &'s Tokens) -> Result<&'s str, Unfilled> {
         match (self.values.get(name), tokens.get(name)) {
             (Some(Ok(value)), _) => Ok(value.reveal()),
-            (Some(Err(reason)), _) => Err(Unfilled::Failed(reason.clone())),
+            (Some(Err(reason)), _) => Err(Unfilled::Unusable(reason.clone())),
             (None, Some(token)) => Ok(token.value.reveal()),
             (None, None) => Err(Unfilled::Denied(format!("the task file has no `grant.secrets.{}`", shown(name)))),
         }
@@ -236,7 +245,7 @@ impl Opened {
             (Form::Basic, SecretPlace::Header) if value.contains(':') => Ok(Cow::Owned(STANDARD.encode(value))),
             (Form::Basic, SecretPlace::Header) => {
                 let name = shown(found.name);
-                Err(Unfilled::Failed(format!("the secret `{name}` is no login: write it as `user:password`")))
+                Err(Unfilled::Unusable(format!("the secret `{name}` is no login: write it as `user:password`")))
             }
             (Form::Basic, place) => Err(Unfilled::Denied(format!(
                 "`{{{{basic:{}}}}}` is for headers, not for this place, \"{}\"",
@@ -246,12 +255,21 @@ impl Opened {
         }
     }
 
+    /// How a secret is called, with where it is.
+    fn place_of(&self, name: &str) -> String {
+        let file = self.grants.secrets.get(name).and_then(|grant| grant.file.as_ref());
+        match file {
+            Some(file) => format!("the secret `{}` in {}", shown(name), file.display()),
+            None => format!("the secret `{}`", shown(name)),
+        }
+    }
+
     /// The bytes that a secret is the base64 of.
     fn decoded(&self, name: &str) -> Result<Text, Unfilled> {
         let value = self.value(name, &NO_TOKENS)?;
         let bytes = STANDARD.decode(value.strip_prefix("whsec_").unwrap_or(value)).map_err(|_| {
             let name = shown(name);
-            Unfilled::Failed(format!(
+            Unfilled::Unusable(format!(
                 "the secret `{name}` is no base64: a key of Standard Webhooks is `whsec_` and base64"
             ))
         });
@@ -271,7 +289,6 @@ impl Opened {
         request: http::Request<Bytes>,
         tokens: &Tokens,
     ) -> Result<(Url, http::Request<Bytes>), Unfilled> {
-        self.redactor().map_err(Unfilled::Failed)?;
         let (mut parts, mut body) = request.into_parts();
         let mut filled = url.clone();
         let value = |found: &Placeholder<'_>| self.filling(found, url, SecretPlace::Url, tokens);
@@ -284,12 +301,14 @@ impl Opened {
             filled.set_query(Some(&String::from_utf8_lossy(&query)));
         }
         for (name, header) in &mut parts.headers {
-            let value = |found: &Placeholder<'_>| self.filling(found, url, SecretPlace::Header, tokens);
+            let mut named = String::new();
+            let value = |found: &Placeholder<'_>| {
+                named = self.place_of(found.name);
+                self.filling(found, url, SecretPlace::Header, tokens)
+            };
             if let Some(filled) = template::fill(header.as_bytes(), Writing::Plain, value)? {
                 *header = HeaderValue::from_bytes(&filled).map_err(|_| {
-                    Unfilled::Failed(format!(
-                        "a secret for the header `{name}` has a character that no header can hold"
-                    ))
+                    Unfilled::Unusable(format!("{named} has a character that no header can hold (here `{name}`)"))
                 })?;
                 header.set_sensitive(true);
             }
@@ -326,9 +345,8 @@ impl Opened {
     /// A text for people without what may be secret in it.
     pub(crate) fn redacted(&self, text: String) -> String {
         match self.redactor() {
-            Ok(Some(redactor)) => redactor.text(&text),
-            Ok(None) => text,
-            Err(reason) => reason,
+            Some(redactor) => redactor.text(&text),
+            None => text,
         }
     }
 
@@ -337,7 +355,7 @@ impl Opened {
     /// # Errors
     /// When they could not be found in the body.
     pub(crate) fn guard(&self, url: &Url, head: &mut http::response::Parts) -> Result<Option<Stream>, String> {
-        let Some(redactor) = self.redactor()? else { return Ok(None) };
+        let Some(redactor) = self.redactor() else { return Ok(None) };
         if self.is_bound_to(url) {
             for (name, plain) in [(header::CONTENT_ENCODING, "identity"), (header::TRANSFER_ENCODING, "chunked")] {
                 let mut coded = head.headers.get_all(&name).iter();
@@ -357,31 +375,26 @@ impl Opened {
     }
 
     /// Lets a body that is on its way be searched for what has become known since.
-    ///
-    /// # Errors
-    /// When that could not be looked for.
-    pub(crate) fn guard_more(&self, stream: &mut Stream) -> Result<(), String> {
+    pub(crate) fn guard_more(&self, stream: &mut Stream) {
         if !self.tokens.is_empty()
-            && let Some(redactor) = self.redactor()?
+            && let Some(redactor) = self.redactor()
         {
             stream.look_for(redactor);
         }
-        Ok(())
     }
 
     /// Takes all values out of the headers that end a body.
     pub(crate) fn trailers(&self, trailers: HeaderMap) -> HeaderMap {
         match self.redactor() {
-            Ok(Some(redactor)) => clean(&redactor, &trailers),
-            Ok(None) => trailers,
-            Err(_) => HeaderMap::new(),
+            Some(redactor) => clean(&redactor, &trailers),
+            None => trailers,
         }
     }
 }
 
 /// Headers without values of secrets. A name that holds one is left out with what it names.
 fn clean(redactor: &Redactor, headers: &HeaderMap) -> HeaderMap {
-    let cleaned = headers.iter().filter(|(name, _)| !redactor.is_in_name(name.as_str())).map(|(name, value)| {
+    let cleaned = headers.iter().filter(|(name, _)| !redactor.is_in(name.as_str().as_bytes())).map(|(name, value)| {
         let is_clean = !redactor.is_in(value.as_bytes());
         let cleaned = || HeaderValue::from_bytes(&redactor.bytes(value.as_bytes()));
         let value = if is_clean { value.clone() } else { cleaned().unwrap_or(HeaderValue::from_static("")) };
@@ -423,9 +436,16 @@ fn read_value(name: &str, grant: &SecretGrant) -> Result<SecretValue, String> {
     read_source(&format!("the secret `{name}`"), source)
 }
 
+/// A value, and what of it is a secret by itself: the password of `user:password`, and the key of Standard Webhooks, `whsec_KEY`.
+fn parts(value: &str) -> impl Iterator<Item = &str> {
+    let password = value.split_once(':').map(|(_, password)| password);
+    let parts = [password, value.strip_prefix("whsec_")].into_iter().flatten();
+    std::iter::once(value).chain(parts.filter(|part| part.len() >= SecretGrant::SHORTEST))
+}
+
 /// Reads a secret that has to be found in what comes back; `what` is how it is called when it cannot be.
 pub(super) fn read_source(what: &str, source: &Secret) -> Result<SecretValue, String> {
-    let value = source.read().map_err(|error| error.to_string())?;
+    let value = source.read().map_err(|error| format!("{what} cannot be used: {error}"))?;
     match value.reveal().len() {
         length if length < SecretGrant::SHORTEST => {
             Err(format!("{what} is shorter than {} bytes; take a longer one", SecretGrant::SHORTEST))
@@ -475,7 +495,7 @@ impl Host {
         };
         let pieces = match parts.iter().map(piece).collect::<Result<Vec<Text>, _>>() {
             Ok(pieces) => pieces,
-            Err(Unfilled::Failed(reason)) => return Err(HostError::unavailable(reason)),
+            Err(Unfilled::Unusable(reason)) => return Err(self.run.unusable(reason)),
             Err(Unfilled::Denied(reason)) => return self.deny(format!("to sign: {reason}")),
         };
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();

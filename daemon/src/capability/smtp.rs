@@ -3,7 +3,7 @@
 //! A mail goes through these gates, in this order: it is one that can be sent ([`mail`]); its sender and each of its recipients
 //! are granted; it is not too large, and the run has not sent too many; it is in the ledger; what the server's name leads to may be
 //! connected to ([`connection`]). User and password stay here: they go to the server, after TLS where the grant wants that, and
-//! whatever the server says is searched for the password before anybody hears it.
+//! whatever the server says is searched for the password before anybody hears it, and before anything of it is cut off.
 //!
 //! Connections are kept for the run, so that many mails need one login. One that the server has closed meanwhile is made again,
 //! when nothing of the mail was sent by it.
@@ -25,7 +25,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
-use self::connection::{Access, Connection, Trouble};
+use self::connection::{Access, Connection, Trouble, Words};
 use self::mail::Mail;
 use crate::abi::smtp as abi;
 use crate::abi::types::Error as GuestError;
@@ -55,7 +55,7 @@ struct Server {
     /// `grant.smtp.NAME`.
     key: String,
     sent: AtomicU32,
-    opened: OnceCell<Result<Opened, String>>,
+    opened: OnceCell<Result<Opened, Closed>>,
     permits: Semaphore,
     idle: Mutex<Vec<Connection>>,
 }
@@ -64,7 +64,15 @@ struct Server {
 struct Opened {
     tls: Option<TlsParameters>,
     login: Option<Credentials>,
-    redactor: Option<Redactor>,
+    words: Words,
+}
+
+/// Why nothing could be set up.
+enum Closed {
+    /// The password cannot be used.
+    Unusable(String),
+    /// Something else is wrong.
+    Failed(String),
 }
 
 impl Servers {
@@ -97,35 +105,19 @@ impl Servers {
 }
 
 impl Opened {
-    fn new(grant: &SmtpGrant, key: &str) -> Result<Self, String> {
-        let (mut login, mut redactor) = (None, None);
+    fn new(grant: &SmtpGrant, key: &str) -> Result<Self, Closed> {
+        let (mut login, mut words) = (None, Words::default());
         if let (Some(user), Some(source)) = (&grant.user, &grant.password) {
-            let password = read_source(&format!("the password of `{key}`"), source)?;
+            let password = read_source(&format!("the password of `{key}`"), source).map_err(Closed::Unusable)?;
             let named = key.trim_start_matches("grant.");
-            redactor = Redactor::new([(named, password.reveal())])
-                .map_err(|error| format!("the password could not be looked for in replies: {error}"))?;
+            words = Words(Redactor::new([(named, password.reveal())]).map(Arc::new));
             login = Some(Credentials::new(user.clone(), password.reveal().to_owned()));
         }
         let tls = match grant.tls {
             SmtpTls::None => None,
-            SmtpTls::Starttls | SmtpTls::Implicit => Some(parameters(grant, key)?),
+            SmtpTls::Starttls | SmtpTls::Implicit => Some(parameters(grant, key).map_err(Closed::Failed)?),
         };
-        Ok(Self { tls, login, redactor })
-    }
-
-    fn redacted(&self, text: String) -> String {
-        match &self.redactor {
-            Some(redactor) => redactor.text(&text),
-            None => text,
-        }
-    }
-
-    /// An answer without what may be secret in it.
-    fn clean(&self, answer: abi::Answer) -> abi::Answer {
-        let clean = |reply: abi::Reply| abi::Reply { text: self.redacted(reply.text), ..reply };
-        let refused = answer.refused.into_iter();
-        let refused = refused.map(|it| abi::Refusal { reply: clean(it.reply), ..it }).collect();
-        abi::Answer { reply: clean(answer.reply), refused, ..answer }
+        Ok(Self { tls, login, words })
     }
 }
 
@@ -183,13 +175,18 @@ impl Server {
         let read = || async {
             let (grant, key) = (Arc::clone(&self.grant), self.key.clone());
             let opened = blocking(move || Opened::new(&grant, &key)).await;
-            opened.unwrap_or_else(|_| Err("the host failed to set up the connection".to_owned()))
+            opened.unwrap_or_else(|_| Err(Closed::Failed("the host failed to set up the connection".to_owned())))
         };
         let opened = self.opened.get_or_init(read).await;
-        opened.as_ref().map_err(|reason| Trouble::Unavailable(format!("{}: {reason}", self.grant.url())))
+        opened.as_ref().map_err(|closed| match closed {
+            // The server is not to blame.
+            Closed::Unusable(reason) => Trouble::Unusable(reason.clone()),
+            Closed::Failed(reason) => Trouble::Unavailable(format!("{}: {reason}", self.grant.url())),
+        })
     }
 
-    /// Sends a mail, and notes the address that it went to. Nothing that is said of it holds the password.
+    /// Sends a mail by a connection that is there, or by a new one, and notes the address that it went to. Nothing that is said of it
+    /// holds the password.
     async fn send(
         &self,
         mail: &Mail,
@@ -198,26 +195,10 @@ impl Server {
         address: &mut Option<String>,
     ) -> Result<abi::Answer, Trouble> {
         let opened = self.opened().await?;
-        match self.deliver(opened, mail, bytes, together, address).await {
-            Ok(answer) => Ok(opened.clean(answer)),
-            Err(Trouble::Unavailable(reason)) => Err(Trouble::Unavailable(opened.redacted(reason))),
-            Err(trouble) => Err(trouble),
-        }
-    }
-
-    /// Delivers by a connection that is there, or by a new one.
-    async fn deliver(
-        &self,
-        opened: &Opened,
-        mail: &Mail,
-        bytes: &[u8],
-        together: bool,
-        address: &mut Option<String>,
-    ) -> Result<abi::Answer, Trouble> {
         let gone = |_| Trouble::Unavailable("the run is over".to_owned());
         let _permit = self.permits.acquire().await.map_err(gone)?;
-        let access =
-            Access { grant: &self.grant, key: &self.key, tls: opened.tls.as_ref(), login: opened.login.as_ref() };
+        let Opened { tls, login, words } = opened;
+        let access = Access { grant: &self.grant, key: &self.key, tls: tls.as_ref(), login: login.as_ref(), words };
         loop {
             let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut connection = match kept {
@@ -284,7 +265,7 @@ async fn send(run: Arc<Run>, call: Call, server: Arc<Server>, mail: abi::Mail) -
     let mail = Mail::checked(mail).map_err(GuestError::Invalid)?;
     let (grant, key) = (&server.grant, &server.key);
     let url = format!("{}/?recipients={}", grant.url(), mail.to.len());
-    let mut entry = Entry::new(run, call, "MAIL".to_owned(), url);
+    let mut entry = Entry::new(Arc::clone(&run), call, "MAIL".to_owned(), url);
     if let Some(reason) = server.denies(&mail) {
         entry.deny(reason.clone()).await;
         return Err(GuestError::Denied(reason));
@@ -314,6 +295,10 @@ async fn send(run: Arc<Run>, call: Call, server: Arc<Server>, mail: abi::Mail) -
         Err(Trouble::Denied(reason)) => {
             entry.deny(reason.clone()).await;
             return Err(GuestError::Denied(reason));
+        }
+        Err(Trouble::Unusable(reason)) => {
+            run.secrets.tell_unusable(&run, &reason);
+            (GuestError::Denied(reason.clone()), reason)
         }
         Err(Trouble::Invalid(reason)) => (GuestError::Invalid(reason.clone()), reason),
         Err(Trouble::Unavailable(reason)) => (GuestError::Unavailable(reason.clone()), reason),

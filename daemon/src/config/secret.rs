@@ -67,6 +67,11 @@ pub enum SecretError {
     /// Nothing is in it, or not text.
     #[error("{0} holds no secret; it is one line of UTF-8 text")]
     Empty(String),
+    /// Lines are in it.
+    #[error(
+        "{0} has more than one line; a secret is one line of UTF-8 text, and a newline at its end is not part of it"
+    )]
+    Lines(String),
 }
 
 /// Longest secret that is read, in bytes.
@@ -114,6 +119,8 @@ fn trimmed(bytes: Vec<u8>, place: impl Fn() -> String) -> Result<SecretValue, Se
     let line = text.strip_suffix('\n').unwrap_or(&text);
     match line.strip_suffix('\r').unwrap_or(line) {
         "" => Err(SecretError::Empty(place())),
+        // No header takes it, no server was told of it, and whoever reads by lines has another secret.
+        lines if lines.contains(['\n', '\r']) => Err(SecretError::Lines(place())),
         secret => Ok(SecretValue(Zeroizing::new(secret.to_owned()))),
     }
 }
@@ -141,6 +148,12 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::write(&path, "\n").unwrap();
         assert!(matches!(secret.read(), Err(SecretError::Empty(_))));
+        std::fs::write(&path, [0xff; 20]).unwrap();
+        assert!(matches!(secret.read(), Err(SecretError::Empty(_))));
+        for lines in ["one\ntwo\n", "one\n\n", "one\r\ntwo", "\none"] {
+            std::fs::write(&path, lines).unwrap();
+            assert!(matches!(secret.read(), Err(SecretError::Lines(_))), "{lines:?}");
+        }
     }
 
     #[test]

@@ -201,7 +201,8 @@ impl NewMessage {
             return Some("it would expire before it may be delivered; write a later `expires`".to_owned());
         }
         let size = self.size();
-        (size > largest).then(|| format!("it takes {size} bytes, and {largest} are allowed"))
+        (size > largest)
+            .then(|| format!("it takes {size} bytes, and {largest} are allowed; shorten it, or send a link"))
     }
 }
 

@@ -19,8 +19,17 @@ use crate::store::{ConsentFilter, MessageFilter, Resend, StoreError};
 /// Messages that are given when the question names no number, and the most that one answer holds.
 const MESSAGES: (u32, u32) = (50, 1_000);
 
-/// The largest message, in bytes. A body holds it with room to spare.
-const LARGEST: u64 = 48 << 10;
+/// The largest message, in bytes.
+pub(super) const LARGEST: usize = 48 << 10;
+/// The largest body of a request to give one: JSON may take [`ESCAPED`] bytes for one, and there is more than what counts as the
+/// message. So what is too large is told its own size, unless it is far beyond.
+pub(super) const LARGEST_BODY: usize = LARGEST * ESCAPED + AROUND;
+
+/// Bytes in which JSON may write one byte of a message, as that is counted: a letter can be `\u0041`, whoever likes that. Characters
+/// beyond ASCII are escaped by many; they take 3 for 1 at the most (12 for the 4 of an emoji), but `<` and `&` take all 6.
+pub(super) const ESCAPED: usize = 6;
+/// What a body may have beside the texts of the message: names, times, and what JSON makes of them.
+pub(super) const AROUND: usize = 8 << 10;
 
 /// Names the message: given again, it changes nothing.
 const KEY: &str = "idempotency-key";
@@ -33,7 +42,7 @@ pub(super) async fn send(
     Told(request): Told<PushRequest>,
 ) -> Result<(StatusCode, Json<Enqueued>), ApiError> {
     let origin = request.origin.name().to_owned();
-    let asked = Enqueuing { origin, by: peer.by(), key: key(&headers)?, largest: LARGEST };
+    let asked = Enqueuing { origin, by: peer.by(), key: key(&headers)?, largest: LARGEST as u64 };
     enqueue(&state, asked, request).await
 }
 

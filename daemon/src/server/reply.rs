@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{ErrorBody, ErrorCode};
 use crate::command::CommandError;
+use crate::server::{LARGEST_BODY, push};
 use crate::store::StoreError;
 
 /// What a handler gives.
@@ -82,6 +83,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     }
 }
 
+/// What a body has too much of.
+fn too_large(is_message: bool) -> String {
+    if is_message {
+        let (most, message) = (push::LARGEST_BODY, push::LARGEST);
+        return format!(
+            "the body has more than {most} bytes, and a message may have {message} with all its texts; shorten it, or send a link"
+        );
+    }
+    format!("the body has more than {LARGEST_BODY} bytes")
+}
+
 /// What the path names: a task or a run.
 pub(super) struct Named(pub(super) String);
 
@@ -96,16 +108,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     }
 }
 
-/// A body of JSON; no body at all stands for the defaults.
+/// A body of JSON; no body at all stands for the defaults. What it may take is a matter of the router (`DefaultBodyLimit`).
 pub(super) struct Told<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Told<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| ApiError::new(ErrorCode::BadRequest, rejection.body_text()))?;
+        let is_message = request.uri().path().ends_with("/push");
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(ErrorCode::TooLarge, too_large(is_message)),
+            _ => ApiError::new(ErrorCode::BadRequest, rejection.body_text()),
+        })?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }

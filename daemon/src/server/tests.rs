@@ -85,7 +85,7 @@ async fn refusals_have_codes_and_remedies() {
         assert_eq!((got, answer["error"].as_str()), (status, Some(error)), "{method} {path} {body}: {answer}");
     }
     let large = format!("{{\"dry_run\":{}}}", " ".repeat(super::LARGEST_BODY));
-    assert_eq!(raw(&fixture, "POST", "/v1/tasks/backup-app/run", &large).await.0, 400);
+    assert_eq!(raw(&fixture, "POST", "/v1/tasks/backup-app/run", &large).await.0, 413);
     assert!(fixture.heard().is_empty(), "nothing of all this reached the loop");
 }
 
@@ -321,7 +321,23 @@ async fn a_message_with_its_key_is_taken_in_once() {
         let (status, answer) = raw(&fixture, "POST", "/v1/push", body).await;
         assert!(status == 400 && answer.contains(says), "{body}: {status} {answer}");
     }
+    let message = |text: String| format!("{{\"channels\": [\"mail\"], \"content\": {{\"text\": \"{text}\"}}}}");
+    for (path, body, expected, says) in [
+        ("/v1/push", message("x".repeat(100_000)), 400, "49152 are allowed; shorten it, or send a link"),
+        (
+            "/v1/push",
+            message("x".repeat(400_000)),
+            413,
+            "303104 bytes, and a message may have 49152 with all its texts",
+        ),
+        ("/v1/push/resend", message("x".repeat(100_000)), 413, "the body has more than 65536 bytes"),
+    ] {
+        let (status, answer) = raw(&fixture, "POST", path, &body).await;
+        assert!(status == expected && answer.contains(says), "{path}: {status} {answer}");
+    }
     assert_eq!(fixture.heard().len(), 4, "nothing of this reached the loop");
+    // However JSON writes it.
+    assert_eq!(raw(&fixture, "POST", "/v1/push", &message("\\ud83d\\ude00".repeat(11_000))).await.0, 202);
 }
 
 #[tokio::test]

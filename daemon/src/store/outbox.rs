@@ -38,6 +38,8 @@ use crate::clock::Timestamp;
 use crate::record::outbox::{Enqueued, Meanwhile, Message, NewMessage};
 
 pub use self::read::{MessageFilter, Next};
+#[cfg(test)]
+pub(in crate::store) use self::write::PASS;
 
 /// Messages of one claim.
 pub const MOST_CLAIMED: u32 = 1_000;

@@ -17,6 +17,8 @@ use crate::http::{Answer, Request, Response};
 
 /// What one call of the host takes from a body that comes in.
 const READ_CHUNK: u64 = 64 * 1024;
+/// What the host begins the reason of a denial with, for which wasi:http has no place of its own.
+const DENIED: &str = "denied: ";
 /// How long a whole answer may take where nobody says otherwise.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -50,7 +52,7 @@ pub(crate) fn send(request: Request) -> HostResult<Response> {
         Some(timeout) => _ = poll::poll(&[&ready, &monotonic_clock::subscribe_duration(nanoseconds(timeout))]),
         None => ready.block(),
     }
-    let late = || HostError::Unavailable(format!("{url}: no answer in time"));
+    let late = || HostError::Unavailable(format!("{url}: no answer within {:?}", timeout.unwrap_or_default()));
     let (status, headers, body) = head(&future, &url)?.ok_or_else(late)?;
     Ok(Response::with(status, headers, body))
 }
@@ -60,6 +62,7 @@ pub(crate) fn send(request: Request) -> HostResult<Response> {
 pub(crate) struct Flight {
     stage: Stage,
     url: String,
+    timeout: Duration,
     /// By the monotonic clock.
     deadline: u64,
     /// Bytes of a body that are taken.
@@ -81,7 +84,7 @@ impl Flight {
             Ok(future) => Stage::Head { ready: future.subscribe(), future },
             Err(error) => Stage::Over(Some(Err(error))),
         };
-        Self { stage, url, deadline: monotonic_clock::now().saturating_add(nanoseconds(timeout)), most }
+        Self { stage, url, timeout, deadline: monotonic_clock::now().saturating_add(nanoseconds(timeout)), most }
     }
 
     /// What came of it, once, when it is over.
@@ -124,7 +127,7 @@ impl Flight {
             return None;
         }
         self.stage = Stage::Over(None);
-        Some(Err(HostError::Unavailable(format!("{}: no whole answer in time", self.url))))
+        Some(Err(HostError::Unavailable(format!("{}: no whole answer within {:?}", self.url, self.timeout))))
     }
 }
 
@@ -242,16 +245,19 @@ fn to_method(method: String) -> Method {
 
 fn told(url: &str, code: ErrorCode) -> HostError {
     match code {
-        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => HostError::Denied(format!(
-            "the request to `{url}` is not let out (`grant.http`, `grant.secrets`); the log of the run says why"
-        )),
+        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {
+            HostError::Denied(format!("the request to `{url}` is not let out (`grant.http`, `grant.secrets`)"))
+        }
         ErrorCode::HttpRequestUriInvalid | ErrorCode::HttpRequestMethodInvalid => {
             HostError::Invalid(format!("the request to `{url}` has no meaning"))
         }
         ErrorCode::ConnectionLimitReached => HostError::Limit(format!(
             "the request to `{url}` is one more than this run may make (`grant.http.max_requests`)"
         )),
-        ErrorCode::InternalError(Some(reason)) => HostError::Unavailable(reason),
+        ErrorCode::InternalError(Some(reason)) => match reason.strip_prefix(DENIED) {
+            Some(reason) => HostError::Denied(format!("the request is not let out: {reason}")),
+            None => HostError::Unavailable(reason),
+        },
         code => HostError::Unavailable(format!("{url}: {code:?}")),
     }
 }

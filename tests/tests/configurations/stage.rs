@@ -146,6 +146,8 @@ impl Stage {
             ("main", "s", 0o600),
             ("open", "s", 0o644),
             ("empty", "", 0o600),
+            ("lines", "s\nt\n", 0o600),
+            ("blank", "\n", 0o600),
             ("token", "0123456789abcdef", 0o600),
             ("short", "0123456789", 0o600),
         ] {

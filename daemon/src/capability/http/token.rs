@@ -54,12 +54,26 @@ pub(super) async fn obtain(
 ) -> Result<Tokens, Without> {
     let mut tokens = Tokens::new();
     for (name, (keeper, token)) in secrets.tokens_in(url).map_err(Without::Unfilled)? {
-        let (run, grant, token) = (Arc::clone(run), Arc::clone(grant), token.clone());
-        let asker: Arc<dyn Ask> = Arc::new(Asker { run, call, grant, token });
+        let (run, grant) = (Arc::clone(run), Arc::clone(grant));
+        let asker: Arc<dyn Ask> = Arc::new(Asker { run, call, grant, token: token.clone() });
         let refused = refused.get(name).map(|token| token.number);
-        tokens.insert(name.to_owned(), keeper.token(&asker, refused).await.map_err(Without::Trouble)?);
+        let obtained = match keeper.token(&asker, refused).await {
+            Ok(obtained) => obtained,
+            Err(trouble) if trouble.answer.is_none() => return Err(without(token, trouble).await),
+            Err(trouble) => return Err(Without::Trouble(trouble)),
+        };
+        tokens.insert(name.to_owned(), obtained);
     }
     Ok(tokens)
+}
+
+/// Why there is no token, where WeChat was not asked: it need not be the way there that is broken.
+async fn without(token: &AccessToken, trouble: Trouble) -> Without {
+    let token = token.clone();
+    match blocking(move || read_secret(&token)).await {
+        Ok(Err(reason)) => Without::Unfilled(Unfilled::Unusable(reason)),
+        _ => Without::Trouble(trouble),
+    }
 }
 
 /// The code, when an answer says that the token is not accepted. Larger answers are left alone, and not held up.
@@ -162,7 +176,7 @@ impl Asker {
             let error = error.without_url();
             match refusal(url, &error) {
                 Refusal::Failed(_) if error.is_timeout() => None,
-                Refusal::Denied(reason) | Refusal::Failed(reason) => Some(reason),
+                Refusal::Denied(reason) | Refusal::Unusable(reason) | Refusal::Failed(reason) => Some(reason),
             }
         };
         let mut response = request.body(body.to_vec()).send().await.map_err(failed)?;
@@ -178,8 +192,7 @@ impl Asker {
             whole.extend_from_slice(&piece);
         }
         // What stands between here and WeChat may give back what it was sent.
-        let looked = Redactor::new([("appsecret", secret.reveal())]).map_err(|error| Some(error.to_string()))?;
-        let body = match looked {
+        let body = match Redactor::new([("appsecret", secret.reveal())]) {
             Some(looked) if looked.is_in(&whole) => looked.bytes(&whole).into(),
             _ => whole.freeze(),
         };

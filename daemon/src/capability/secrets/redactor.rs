@@ -1,27 +1,36 @@
 //! Takes the values of secrets out of what comes from outside, and puts their placeholders there instead.
 //!
-//! A server may give back what it was sent: as it was, or in one of the ways in which texts are written into other texts. All of
-//! these forms of all secrets are looked for at the same time. A body comes in pieces, and a form may be split among any number
-//! of them: the end of what came so far is kept back while it is the beginning of a form, and nothing else is.
+//! A server may give back what it was sent: as it was, or in one of the ways in which texts are written into other texts. How much of
+//! a text such a way escapes, and with which digits, is different everywhere. So nobody guesses whole forms here: each character may
+//! be written in each of its ways ([`escape`]), whatever the ones beside it are written in, in small letters or in capital ones. What
+//! no character says alone, hexadecimal and base64, are forms of a value beside the value itself.
+//!
+//! A body comes in pieces, and a form may be split among any number of them: the end of what came so far is kept back while it is the
+//! beginning of a form, and nothing else is. Whether a form begins at a place depends on nothing before it.
 //!
 //! The rule that the tests hold it to: what comes out holds no form of any secret, and how the text was split changes nothing.
+
+mod escape;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-use super::template::{is_unreserved, json, percent, placeholder};
+use self::escape::Escape;
+use super::template::placeholder;
 
 /// What is looked for. Shared by all answers of a run.
 pub(crate) struct Redactor {
-    automaton: AhoCorasick,
+    /// In small letters, sorted, each once.
     forms: Vec<Form>,
+    /// Bytes of the longest text that can be a form.
     longest: usize,
-    /// Which bytes a form begins with.
-    first: [bool; 256],
+    /// The forms that begin with a byte: from one place to another.
+    begin: [(usize, usize); 256],
+    /// Which two bytes, one for each row and one for each bit, a form may begin with, as it is or escaped.
+    pairs: Box<[[u64; 4]; 256]>,
 }
 
 struct Form {
@@ -36,14 +45,27 @@ impl std::fmt::Debug for Redactor {
     }
 }
 
+/// How far a form was followed: the forms that are still possible, and how many of their bytes were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Step {
+    at: usize,
+    low: usize,
+    high: usize,
+    depth: usize,
+}
+
+/// What begins at a place of a text.
+#[derive(Debug, Default)]
+struct Begun {
+    /// Where the longest form ends, and its place among the forms.
+    form: Option<(usize, usize)>,
+    /// How far it goes where the text ends, when what comes next can make a form of it, or a longer one.
+    open: Vec<Step>,
+}
+
 impl Redactor {
     /// Looks for these secrets, by name and value. None when there are none.
-    ///
-    /// # Errors
-    /// When they are more than can be looked for.
-    pub(crate) fn new<'s>(
-        secrets: impl IntoIterator<Item = (&'s str, &'s str)>,
-    ) -> Result<Option<Self>, aho_corasick::BuildError> {
+    pub(crate) fn new<'s>(secrets: impl IntoIterator<Item = (&'s str, &'s str)>) -> Option<Self> {
         let mut forms = Vec::new();
         for (name, value) in secrets {
             let placeholder: Arc<[u8]> = placeholder(name).into_bytes().into();
@@ -53,32 +75,44 @@ impl Redactor {
         Self::of(forms)
     }
 
-    fn of(forms: Vec<Form>) -> Result<Option<Self>, aho_corasick::BuildError> {
-        let Some(longest) = forms.iter().map(|form| form.text.len()).max() else { return Ok(None) };
-        let mut first = [false; 256];
-        forms.iter().filter_map(|form| form.text.first()).for_each(|byte| first[usize::from(*byte)] = true);
-        let texts = forms.iter().map(|form| &form.text);
-        let automaton = AhoCorasick::builder().match_kind(MatchKind::Standard).build(texts)?;
-        Ok(Some(Self { automaton, forms, longest, first }))
+    fn of(mut forms: Vec<Form>) -> Option<Self> {
+        forms.iter_mut().for_each(|form| form.text.make_ascii_lowercase());
+        forms.retain(|form| !form.text.is_empty());
+        forms.sort_by(|one, other| one.text.cmp(&other.text));
+        forms.dedup_by(|one, other| one.text == other.text);
+        let longest = forms.iter().map(|form| form.text.len() * escape::LONGEST).max()?;
+        let mut begin = [(0, 0); 256];
+        let mut pairs = Box::new([[0; 4]; 256]);
+        let mut pair = |first: u8, second: u8| {
+            pairs[usize::from(first)][usize::from(second >> 6)] |= 1_u64 << (second & 63);
+        };
+        for (at, form) in forms.iter().enumerate() {
+            let first = form.text[0];
+            let range = &mut begin[usize::from(first)];
+            *range = (if range.1 == 0 { at } else { range.0 }, at + 1);
+            for first in [first, first.to_ascii_uppercase()] {
+                match form.text.get(1) {
+                    Some(second) => {
+                        let seconds = [*second, second.to_ascii_uppercase()];
+                        seconds.into_iter().chain(escape::BEGIN).for_each(|second| pair(first, second));
+                    }
+                    None => (0..=u8::MAX).for_each(|second| pair(first, second)),
+                }
+            }
+        }
+        escape::BEGIN.iter().for_each(|first| (0..=u8::MAX).for_each(|second| pair(*first, second)));
+        Some(Self { forms, longest, begin, pairs })
     }
 
     /// Whether the text holds a form.
     pub(crate) fn is_in(&self, text: &[u8]) -> bool {
-        self.automaton.is_match(text)
-    }
-
-    /// Whether the name of a header, which is in small letters, holds a form.
-    pub(crate) fn is_in_name(&self, name: &str) -> bool {
-        let holds = |form: &[u8]| name.as_bytes().windows(form.len()).any(|part| part.eq_ignore_ascii_case(form));
-        self.forms.iter().any(|form| holds(&form.text))
+        (0..text.len()).any(|at| self.may_begin(text, at) && self.begun(text, at).form.is_some())
     }
 
     /// A whole text without the values.
     pub(crate) fn bytes(&self, text: &[u8]) -> Vec<u8> {
-        let mut clean = Vec::with_capacity(text.len());
-        let mut held = Held { text: text.to_vec(), covered: 0 };
-        held.let_go(self, text.len(), &mut clean);
-        clean
+        let mut held = Held { text: text.to_vec(), ..Held::default() };
+        held.let_go(self, true)
     }
 
     /// A whole text without the values.
@@ -90,15 +124,88 @@ impl Redactor {
         }
     }
 
-    /// Where the end of the text may be the beginning of a form; its length when it is none.
-    fn open_end(&self, text: &[u8]) -> usize {
-        let from = text.len().saturating_sub(self.longest - 1);
-        let opens = |at: usize| {
-            let end = &text[at..];
-            self.first[usize::from(text[at])]
-                && self.forms.iter().any(|form| form.text.len() > end.len() && form.text.starts_with(end))
-        };
-        (from..text.len()).find(|at| opens(*at)).unwrap_or(text.len())
+    /// Whether a form can begin at this place, as far as two bytes tell: mostly they tell enough.
+    fn may_begin(&self, text: &[u8], at: usize) -> bool {
+        let second = text.get(at + 1);
+        second.is_none_or(|it| self.pairs[usize::from(text[at])][usize::from(it >> 6)] >> (it & 63) & 1 != 0)
+    }
+
+    /// What begins at this place.
+    fn begun(&self, text: &[u8], at: usize) -> Begun {
+        let step = Step { at, low: 0, high: self.forms.len(), depth: 0 };
+        self.go_on(text, Begun { form: None, open: vec![step] })
+    }
+
+    /// What has begun, with all that has come since.
+    fn go_on(&self, text: &[u8], begun: Begun) -> Begun {
+        let Begun { mut form, open: mut steps } = begun;
+        let mut open = Vec::new();
+        // Where a character can be both itself and the beginning of an escape, and forms have either. That is rare.
+        let mut known = BTreeSet::new();
+        let mut next = steps.pop();
+        while let Some(step) = next {
+            if self.forms[step.low].text.len() == step.depth && form.is_none_or(|(end, _)| end < step.at) {
+                form = Some((step.at, step.low));
+            }
+            let (plain, escaped) = match text.get(step.at) {
+                None => {
+                    open.extend(self.is_longer(step).then_some(step));
+                    (None, None)
+                }
+                Some(byte) => {
+                    let plain = self.follow(step, 1, &[*byte]);
+                    let escaped = match escape::at(&text[step.at..]) {
+                        Escape::None => None,
+                        Escape::Open => {
+                            open.extend(self.is_longer(step).then_some(step));
+                            None
+                        }
+                        Escape::Of { bytes, count, length } => self.follow(step, length, &bytes[..count]),
+                    };
+                    (plain, escaped)
+                }
+            };
+            if let (Some(_), Some(other)) = (plain, escaped)
+                && known.insert(other)
+            {
+                steps.push(other);
+            }
+            next = plain.or(escaped).or_else(|| steps.pop());
+        }
+        open.sort_unstable();
+        open.dedup();
+        Begun { form, open }
+    }
+
+    /// Whether a form is longer than what was found of it.
+    fn is_longer(&self, step: Step) -> bool {
+        self.forms[step.high - 1].text.len() > step.depth
+    }
+
+    /// The forms that have these bytes next; none when there is none. They are written in `length` bytes of the text.
+    fn follow(&self, step: Step, length: usize, bytes: &[u8]) -> Option<Step> {
+        let mut next = Step { at: step.at + length, ..step };
+        for byte in bytes.iter().map(u8::to_ascii_lowercase) {
+            if next.depth == 0 {
+                (next.low, next.high) = self.begin[usize::from(byte)];
+                (next.low < next.high).then_some(())?;
+                next.depth = 1;
+                continue;
+            }
+            let forms = &self.forms[next.low..next.high];
+            let has = |form: &Form| form.text.get(next.depth).copied();
+            // Mostly there is one, or none.
+            if let [form] = forms {
+                (has(form) == Some(byte)).then_some(())?;
+            } else {
+                let below = forms.partition_point(|form| has(form) < Some(byte));
+                let same = forms[below..].partition_point(|form| has(form) == Some(byte));
+                (same > 0).then_some(())?;
+                (next.low, next.high) = (next.low + below, next.low + below + same);
+            }
+            next.depth += 1;
+        }
+        Some(next)
     }
 }
 
@@ -117,23 +224,20 @@ impl Stream {
 
     /// Looks for more from now on, also in what was kept back. What comes instead has to look for all that was looked for before.
     pub(crate) fn look_for(&mut self, redactor: Arc<Redactor>) {
-        self.redactor = redactor;
+        if !Arc::ptr_eq(&self.redactor, &redactor) {
+            (self.redactor, self.held.begun) = (redactor, None);
+        }
     }
 
     /// Takes a piece; gives what is certain not to belong to a value, and may be empty.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Vec<u8> {
         self.held.text.extend_from_slice(piece);
-        let most = self.redactor.open_end(&self.held.text);
-        let mut clean = Vec::with_capacity(most);
-        self.held.let_go(&self.redactor, most, &mut clean);
-        clean
+        self.held.let_go(&self.redactor, false)
     }
 
     /// The rest, when nothing comes any more.
     pub(crate) fn finish(&mut self) -> Vec<u8> {
-        let mut clean = Vec::new();
-        self.held.let_go(&self.redactor, self.held.text.len(), &mut clean);
-        clean
+        self.held.let_go(&self.redactor, true)
     }
 }
 
@@ -143,6 +247,9 @@ struct Held {
     text: Vec<u8>,
     /// So much at its beginning belongs to a form whose placeholder was let go already.
     covered: usize,
+    /// What begins with its first byte, as far as that was followed: so that a byte is looked at once, in however many pieces it all
+    /// comes.
+    begun: Option<Begun>,
 }
 
 /// It may hold values.
@@ -153,77 +260,51 @@ impl std::fmt::Debug for Held {
 }
 
 impl Held {
-    /// Lets go of all that begins before `most`. Forms that overlap are replaced as one.
-    fn let_go(&mut self, redactor: &Redactor, most: usize, into: &mut Vec<u8>) {
-        let mut found = Vec::new();
-        // The first search is the fast one, and mostly the only one.
-        if redactor.is_in(&self.text) {
-            let all = redactor.automaton.find_overlapping_iter(&self.text);
-            found.extend(all.filter(|form| form.start() < most).map(|form| (form.start(), form.end(), form.pattern())));
-            found.sort_unstable_by_key(|(start, end, _)| (*start, std::cmp::Reverse(*end)));
-        }
-        let mut done = self.covered;
-        for (start, end, form) in found {
-            if start >= done {
-                into.extend_from_slice(&self.text[done..start]);
-                into.extend_from_slice(&redactor.forms[form].placeholder);
+    /// Lets go of all that is no beginning of a form, or of all when nothing comes any more. Forms that overlap are replaced as one.
+    fn let_go(&mut self, redactor: &Redactor, is_whole: bool) -> Vec<u8> {
+        let text = &self.text;
+        let mut clean = Vec::new();
+        let (mut done, mut most) = (self.covered, text.len());
+        for start in 0..text.len() {
+            let before = if start == 0 { self.begun.take() } else { None };
+            let begun = match before {
+                Some(before) => redactor.go_on(text, before),
+                None if redactor.may_begin(text, start) => redactor.begun(text, start),
+                None => continue,
+            };
+            if !begun.open.is_empty() && !is_whole {
+                (most, self.begun) = (start, Some(begun));
+                break;
             }
-            done = done.max(end);
+            if let Some((end, form)) = begun.form {
+                if start >= done {
+                    clean.extend_from_slice(&text[done..start]);
+                    clean.extend_from_slice(&redactor.forms[form].placeholder);
+                }
+                done = done.max(end);
+            }
         }
         if done < most {
-            into.extend_from_slice(&self.text[done..most]);
+            clean.extend_from_slice(&text[done..most]);
         }
         self.covered = done.saturating_sub(most);
         self.text.drain(..most);
+        if let Some(begun) = &mut self.begun {
+            begun.form.iter_mut().for_each(|(end, _)| *end -= most);
+            begun.open.iter_mut().for_each(|step| step.at -= most);
+        }
+        clean
     }
 }
 
-/// The ways in which a value may come back.
+/// What a value may come back as, before it is escaped.
 fn forms_of(value: &str) -> BTreeSet<Vec<u8>> {
-    const UPPER: &str = "0123456789ABCDEF";
-    const LOWER: &str = "0123456789abcdef";
-    let mut forms = BTreeSet::from([value.as_bytes().to_vec()]);
-    for digits in [UPPER, LOWER] {
-        // What browsers and libraries keep: nothing more than needed, what has no meaning in a component, in an address, in a form.
-        forms.insert(percent(value, is_unreserved, digits));
-        forms.insert(percent(value, |it| is_unreserved(it) || b"!'()*".contains(&it), digits));
-        forms.insert(percent(value, |it| is_unreserved(it) || b"!'()*;/?:@&=+$,#".contains(&it), digits));
-        let form = percent(value, |it| it == b' ' || (is_unreserved(it) && it != b'~') || it == b'*', digits);
-        forms.insert(form.into_iter().map(|it| if it == b' ' { b'+' } else { it }).collect());
-        forms.insert(
-            value.bytes().flat_map(|it| [it >> 4, it & 15]).map(|it| digits.as_bytes()[usize::from(it)]).collect(),
-        );
-    }
-    forms.extend(json_forms(value));
-    for (quote, apostrophe) in [("&quot;", "&#39;"), ("&quot;", "&#x27;"), ("&#34;", "&#39;"), ("&quot;", "'")] {
-        let text = value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        forms.insert(text.replace('"', quote).replace('\'', apostrophe).into_bytes());
-    }
+    let hexadecimal = value.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    // Of letters beyond ASCII the capital ones are others.
+    let mut forms: BTreeSet<Vec<u8>> =
+        [value.to_owned(), value.to_lowercase(), value.to_uppercase(), hexadecimal].map(String::into_bytes).into();
     for before in 0..3 {
         forms.extend(base64_forms(value, before));
-    }
-    forms
-}
-
-/// As strings of JSON: with as few escapes as may be, with all but ASCII escaped, with what has a meaning in HTML escaped, and
-/// with `/` escaped.
-fn json_forms(value: &str) -> Vec<Vec<u8>> {
-    let plain = String::from_utf8_lossy(&json(value)).into_owned();
-    let mut forms = Vec::new();
-    for (ascii, html, slash) in (0..8).map(|it| (it & 1 != 0, it & 2 != 0, it & 4 != 0)) {
-        let mut text = String::new();
-        for character in plain.chars() {
-            let escape = (ascii && !character.is_ascii()) || (html && matches!(character, '<' | '>' | '&' | '\''));
-            match character {
-                '/' if slash => text.push_str("\\/"),
-                _ if escape => {
-                    let mut units = [0; 2];
-                    character.encode_utf16(&mut units).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
-                }
-                _ => text.push(character),
-            }
-        }
-        forms.push(text.into_bytes());
     }
     forms
 }
@@ -249,7 +330,7 @@ mod tests {
             text: text.as_bytes().to_vec(),
             placeholder: format!("<{number}>").into_bytes().into(),
         };
-        Redactor::of(texts.iter().enumerate().map(form).collect()).unwrap().unwrap()
+        Redactor::of(texts.iter().enumerate().map(form).collect()).unwrap()
     }
 
     fn in_pieces(redactor: Redactor, text: &[u8], mut length: impl FnMut() -> usize) -> Vec<u8> {
@@ -299,7 +380,7 @@ mod tests {
     #[test]
     fn values_are_found_in_the_ways_in_which_texts_are_written() {
         let value = "s/ü+k <\"&'%\\>\n~*key";
-        let redactor = Redactor::new([("token", value)]).unwrap().unwrap();
+        let redactor = Redactor::new([("token", value)]).unwrap();
         let mut written = vec![
             value.to_owned(),
             serde_json::to_string(value).unwrap(),
@@ -315,9 +396,28 @@ mod tests {
             r#"s/ü+k \u003c\"\u0026\u0027%\\\u003e\n~*key"#.to_owned(),
             "s/ü+k &lt;&quot;&amp;&#39;%\\&gt;\n~*key".to_owned(),
             "732fc3bc2b6b203c222627255c3e0a7e2a6b6579".to_owned(),
+            // Gson, System.Text.Json, JavaScript, and html/template of Go.
+            r#"s/ü+k \u003c\"\u0026\u0027%\\\u003e\n~*key"#.to_owned(),
+            r#"s/\u00FC\u002Bk \u003C\u0022\u0026\u0027%\\\u003E\n~*key"#.to_owned(),
+            r#"s\/\xfc\x2bk\x20<\"&\'%\\>\n~*key"#.replace(r"\xfc", "ü"),
+            "s/ü&#43;k &lt;&#34;&amp;&#39;%\\&gt;\n~*key".to_owned(),
+            "s&sol;ü&plus;k &lt;&quot;&amp;&apos;&percnt;&bsol;&gt;&NewLine;~&ast;key".to_owned(),
+            // All of it.
+            value.bytes().map(|byte| format!("%{byte:02x}")).collect(),
+            value.chars().map(|it| format!("\\u{:04X}", u32::from(it))).collect(),
+            value.chars().map(|it| format!("&#{};", u32::from(it))).collect(),
+            value.chars().map(|it| format!("&#x{:X};", u32::from(it))).collect(),
+            // As if it were no secret but a word.
+            value.to_uppercase(),
+            value.to_lowercase(),
+            url::form_urlencoded::byte_serialize(value.to_uppercase().as_bytes()).collect(),
+            "732FC3BC2B6B203C222627255C3E0A7E2A6B6579".to_owned(),
         ];
         for user in ["", "u", "me", "you", "user:"] {
-            written.push(base64::engine::general_purpose::STANDARD.encode(format!("{user}{value}")));
+            let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{user}{value}"));
+            written.push(url::form_urlencoded::byte_serialize(encoded.as_bytes()).collect());
+            written.push(encoded.replace('/', r"\/").replace('+', r"\u002B"));
+            written.push(encoded);
             written.push(base64::engine::general_purpose::URL_SAFE.encode(format!("{user}{value}{user}")));
         }
         for text in written {
@@ -329,6 +429,36 @@ mod tests {
         }
         assert_eq!(redactor.text("nothing is here"), "nothing is here");
         assert!(!format!("{redactor:?}").contains("key"));
+    }
+
+    /// What is looked for stays a small multiple of the value.
+    #[test]
+    fn a_long_secret_is_no_burden() {
+        let value: String = (0..4_096_u32).map(|it| char::from(33 + (it * 7919 % 94) as u8)).collect();
+        let redactor = Redactor::new([("x", value.as_str())]).unwrap();
+        assert!(redactor.forms.iter().map(|form| form.text.len()).sum::<usize>() < 12 * value.len());
+        let encoded: String = value.bytes().map(|byte| format!("&#x{byte:x};")).collect();
+        assert_eq!(redactor.text(&encoded.repeat(3)), "{{secret:x}}".repeat(3));
+        // Where an escape can be read in two ways all the time, it is not read in all ways there are.
+        let slashes = Redactor::new([("x", "\\".repeat(64).as_str())]).unwrap();
+        assert_eq!(slashes.text(&"\\".repeat(127)), "{{secret:x}}");
+    }
+
+    /// A character as texts of other kinds have it.
+    fn written(character: char, way: usize) -> String {
+        let number = u32::from(character);
+        let percent = |digit: &dyn Fn(u8) -> String| character.to_string().bytes().map(digit).collect::<String>();
+        match way {
+            0 => percent(&|byte| format!("%{byte:02x}")),
+            1 => percent(&|byte| format!("%{byte:02X}")),
+            2 => character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+            3 => character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04X}")).collect(),
+            4 => format!("&#{number};"),
+            5 => format!("&#x{number:x};"),
+            6 if character.is_ascii_punctuation() => format!("\\{character}"),
+            7 => character.to_ascii_uppercase().to_string(),
+            _ => character.to_string(),
+        }
     }
 
     proptest! {
@@ -367,12 +497,26 @@ mod tests {
             after in "\\PC{0,20}",
             length in 1_usize..50,
         ) {
-            let redactor = Redactor::new([("x", value.as_str())]).unwrap().unwrap();
+            let redactor = Redactor::new([("x", value.as_str())]).unwrap();
             let text = format!("{before}{value}{after}");
             let clean = in_pieces(redactor, text.as_bytes(), || length);
             let clean = String::from_utf8(clean).unwrap();
             prop_assert!(clean.contains("{{secret:x}}"));
             prop_assert!(!clean.replace("{{secret:x}}", "").contains(&value) || value.contains("secret"));
+        }
+
+        /// However each of its characters is written.
+        #[test]
+        fn no_value_gets_through_escaped(
+            value in "[a-zA-Z0-9+/=&%\\\\<>\"' ü😀]{8,20}",
+            ways in prop::collection::vec(0_usize..9, 1..20),
+            lengths in prop::collection::vec(1_usize..9, 1..20),
+        ) {
+            let written: String = value.chars().zip(ways.iter().cycle()).map(|(it, way)| written(it, *way)).collect();
+            let redactor = Redactor::new([("x", value.as_str())]).unwrap();
+            let mut lengths = lengths.iter().cycle();
+            let clean = in_pieces(redactor, format!("<{written}>").as_bytes(), || *lengths.next().unwrap());
+            prop_assert_eq!(String::from_utf8(clean).unwrap(), "<{{secret:x}}>");
         }
     }
 }

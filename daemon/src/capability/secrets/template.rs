@@ -97,7 +97,7 @@ pub(super) fn fill<'v, E>(
         let value = value(&found)?;
         match writing {
             Writing::Plain => filled.extend_from_slice(value.as_bytes()),
-            Writing::Percent => filled.extend(percent(&value, is_unreserved, "0123456789ABCDEF")),
+            Writing::Percent => filled.extend(percent(&value)),
             Writing::Json => filled.extend(json(&value)),
         }
         done = found.end;
@@ -110,26 +110,26 @@ pub(super) fn fill<'v, E>(
 }
 
 /// A character of an address that never means anything but itself (RFC 3986, 2.3).
-pub(super) fn is_unreserved(byte: u8) -> bool {
+fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// Percent-encoded, but for what `keep` says.
-pub(super) fn percent(value: &str, keep: impl Fn(u8) -> bool, digits: &str) -> Vec<u8> {
-    let digits = digits.as_bytes();
+/// Percent-encoded, but for what needs not be.
+fn percent(value: &str) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = Vec::with_capacity(value.len() * 3);
     for byte in value.bytes() {
-        if keep(byte) {
+        if is_unreserved(byte) {
             encoded.push(byte);
         } else {
-            encoded.extend([b'%', digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]);
+            encoded.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
     }
     encoded
 }
 
 /// As a part of a string of JSON, without the quotes around it.
-pub(super) fn json(value: &str) -> Vec<u8> {
+fn json(value: &str) -> Vec<u8> {
     let quoted = serde_json::Value::from(value).to_string();
     quoted.as_bytes()[1..quoted.len() - 1].to_vec()
 }

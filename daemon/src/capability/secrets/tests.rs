@@ -97,8 +97,10 @@ async fn signing_is_a_right_and_has_its_limit() {
     for (name, why) in [("short", "shorter than 8 bytes"), ("long", "longer than 4096 bytes"), ("gone", "gone.secret")]
     {
         let refused = format!("{:?}", sign(&mut host, vec![secret(name)], vec![]).await);
-        assert!(refused.contains("Unavailable") && refused.contains(why), "{name}: {refused}");
+        assert!(refused.contains("Denied") && refused.contains(why), "{name}: {refused}");
     }
+    let denials = host.run.denials();
+    assert!(!denials.iter().any(|it| it.contains("cannot be used") || it.contains("bytes")), "{denials:?}");
     let large = sign(&mut host, vec![secret("robot")], vec![abi::Part::Bytes(vec![0; MOST_SIGNED + 1])]).await;
     assert!(matches!(large, Err(HostError::Guest(crate::abi::types::Error::Invalid(_)))));
     assert!(sign(&mut host, vec![secret("robot")], vec![]).await.is_ok());
@@ -118,6 +120,19 @@ async fn nothing_that_is_held_shows_a_value() {
     // It stays what it was for as long as the run lasts.
     std::fs::write(folder.path().join("token.secret"), "another value").unwrap();
     assert_eq!(host.run.secrets.open(&host.run).await.unwrap().value("token", &NO_TOKENS), Ok(VALUE));
+}
+
+#[test]
+fn parts_of_a_secret_are_secrets() {
+    for (value, found) in [
+        ("user:password", &["user:password", "password"][..]),
+        ("user:pass:word:s", &["user:pass:word:s", "pass:word:s"]),
+        ("username:short", &["username:short"]),
+        ("whsec_MfKQ9r8G", &["whsec_MfKQ9r8G", "MfKQ9r8G"]),
+        ("MfKQ9r8GKYqrTw", &["MfKQ9r8GKYqrTw"]),
+    ] {
+        assert_eq!(parts(value).collect::<Vec<_>>(), found, "{value}");
+    }
 }
 
 #[test]

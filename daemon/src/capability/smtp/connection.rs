@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tokio::net::TcpStream;
 
 use super::mail::{Mail, to_lettre};
 use crate::abi::smtp::{Answer, Refusal, Reply, Stage};
+use crate::capability::secrets::redactor::Redactor;
 use crate::config::smtp::{SmtpGrant, SmtpTls};
 
 /// Characters of a reply that are kept.
@@ -32,6 +34,8 @@ pub(super) enum Trouble {
     Denied(String),
     /// This server can never send this mail.
     Invalid(String),
+    /// The password cannot be used: somebody has to mend that.
+    Unusable(String),
     /// There is no connection, or it broke off.
     Unavailable(String),
 }
@@ -43,12 +47,19 @@ pub(super) struct Access<'a> {
     pub(super) key: &'a str,
     pub(super) tls: Option<&'a TlsParameters>,
     pub(super) login: Option<&'a Credentials>,
+    pub(super) words: &'a Words,
 }
+
+/// What makes the words of a server fit to be heard: without the password, in one line, and not too many. In this order, since of a
+/// part of the password nobody would know what it is.
+#[derive(Clone, Default)]
+pub(super) struct Words(pub(super) Option<Arc<Redactor>>);
 
 /// A connection that is ready for a mail.
 pub(super) struct Connection {
     smtp: AsyncSmtpConnection,
     pub(super) address: SocketAddr,
+    words: Words,
     patience: Duration,
     /// Whether a mail went through it.
     is_used: bool,
@@ -108,7 +119,7 @@ impl Access<'_> {
     }
 
     async fn connect_to(&self, address: SocketAddr) -> Result<Connection, (Stage, Failure)> {
-        let greeted = |error: Error| (Stage::Connection, failure(&error));
+        let greeted = |error: Error| (Stage::Connection, self.words.failure(&error));
         let hello = hello(address);
         let smtp = match (self.grant.tls, self.tls) {
             (SmtpTls::Implicit, Some(tls)) => {
@@ -116,7 +127,7 @@ impl Access<'_> {
                 AsyncSmtpConnection::connect_tokio1(address, None, &hello, tls, None).await.map_err(greeted)?
             }
             (SmtpTls::Starttls, Some(tls)) => {
-                let mut smtp = plain(address, &hello).await?;
+                let mut smtp = plain(address, &hello, self.words).await?;
                 if !smtp.can_starttls() {
                     smtp.abort().await;
                     let reason = "the server offers no STARTTLS, and nothing is sent to it without TLS";
@@ -125,15 +136,16 @@ impl Access<'_> {
                 smtp.starttls(tls.clone(), &hello).await.map_err(greeted)?;
                 smtp
             }
-            (SmtpTls::None, _) => plain(address, &hello).await?,
+            (SmtpTls::None, _) => plain(address, &hello, self.words).await?,
             (SmtpTls::Implicit | SmtpTls::Starttls, None) => {
                 return Err((Stage::Connection, Failure::Broken("TLS is not set up".to_owned())));
             }
         };
-        let patience = self.grant.timeout;
-        let mut connection = Connection { smtp, address, patience, is_used: false, is_usable: true };
+        let (patience, words) = (self.grant.timeout, self.words.clone());
+        let mut connection = Connection { smtp, address, words, patience, is_used: false, is_usable: true };
         if let Some(login) = self.login {
-            connection.smtp.auth(DEFAULT_MECHANISMS, login).await.map_err(|error| (Stage::Login, failure(&error)))?;
+            let refused = |error: Error| (Stage::Login, self.words.failure(&error));
+            connection.smtp.auth(DEFAULT_MECHANISMS, login).await.map_err(refused)?;
         }
         Ok(connection)
     }
@@ -174,14 +186,14 @@ fn advice(reason: &str, key: &str) -> Option<String> {
 }
 
 /// A connection without TLS, so far.
-async fn plain(address: SocketAddr, hello: &ClientId) -> Result<AsyncSmtpConnection, (Stage, Failure)> {
+async fn plain(address: SocketAddr, hello: &ClientId, words: &Words) -> Result<AsyncSmtpConnection, (Stage, Failure)> {
     let broken = |error: io::Error| (Stage::Connection, Failure::Broken(error.to_string()));
     let stream = TcpStream::connect(address).await.map_err(broken)?;
     // A mail ends with a small piece of its own, which must not wait.
     stream.set_nodelay(true).map_err(broken)?;
     let stream = Box::new(Lines(BufReader::new(stream)));
     let connected = AsyncSmtpConnection::connect_with_transport(stream, hello).await;
-    connected.map_err(|error| (Stage::Connection, failure(&error)))
+    connected.map_err(|error| (Stage::Connection, words.failure(&error)))
 }
 
 /// How this machine calls itself: by its name, where that is one that others may know, and else by its address.
@@ -304,10 +316,10 @@ impl Connection {
     ) -> Result<Reply, Failure> {
         match tokio::time::timeout(self.patience, ask(&mut self.smtp)).await {
             Ok(Ok(response)) => {
-                let words: Vec<&str> = response.message().collect();
-                Ok(reply(response.code().into(), &words.join(" ")))
+                let lines: Vec<&str> = response.message().collect();
+                Ok(self.words.reply(response.code().into(), &lines.join(" ")))
             }
-            Ok(Err(error)) => Err(failure(&error)),
+            Ok(Err(error)) => Err(self.words.failure(&error)),
             Err(_) => Err(Failure::Broken("no answer".to_owned())),
         }
     }
@@ -319,31 +331,36 @@ impl Connection {
     }
 }
 
-fn failure(error: &Error) -> Failure {
-    let mut reasons: Vec<String> = Vec::new();
-    let mut source = error.source();
-    while let Some(reason) = source {
-        let text = reason.to_string();
-        if !reasons.iter().any(|known| known.contains(&text)) {
-            reasons.push(text);
+impl Words {
+    fn failure(&self, error: &Error) -> Failure {
+        let mut reasons: Vec<String> = Vec::new();
+        let mut source = error.source();
+        while let Some(reason) = source {
+            let text = reason.to_string();
+            if !reasons.iter().any(|known| known.contains(&text)) {
+                reasons.push(text);
+            }
+            source = reason.source();
         }
-        source = reason.source();
+        match error.status() {
+            Some(code) => Failure::Reply(self.reply(code.into(), &reasons.join(": "))),
+            None if reasons.is_empty() => Failure::Broken(self.one_line(&error.to_string())),
+            None => Failure::Broken(self.one_line(&reasons.join(": "))),
+        }
     }
-    match error.status() {
-        Some(code) => Failure::Reply(reply(code.into(), &reasons.join(": "))),
-        None if reasons.is_empty() => Failure::Broken(error.to_string()),
-        None => Failure::Broken(one_line(&reasons.join(": "))),
+
+    fn reply(&self, code: u16, text: &str) -> Reply {
+        let text = self.one_line(text);
+        Reply { code, enhanced: enhanced(code, &text), text }
     }
-}
 
-fn reply(code: u16, text: &str) -> Reply {
-    Reply { code, enhanced: enhanced(code, text), text: one_line(text) }
-}
-
-/// What a server says, as it can be shown.
-fn one_line(text: &str) -> String {
-    let text: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).take(MOST_OF_REPLY).collect();
-    text.trim().to_owned()
+    /// What a server says, as it can be shown.
+    fn one_line(&self, text: &str) -> String {
+        let clean = self.0.as_ref().map(|redactor| redactor.text(text));
+        let text = clean.as_deref().unwrap_or(text).chars();
+        let text: String = text.map(|it| if it.is_control() { ' ' } else { it }).take(MOST_OF_REPLY).collect();
+        text.trim().to_owned()
+    }
 }
 
 /// The enhanced code (RFC 3463, 2) in front of a reply; it has the class of the code.
@@ -416,7 +433,16 @@ mod tests {
         ] {
             assert_eq!(enhanced(code, text).as_deref(), found, "{text}");
         }
-        assert_eq!(reply(550, " a\r\nb\0 ").text, "a  b");
-        assert_eq!(one_line(&"x".repeat(1_000)).len(), MOST_OF_REPLY);
+        assert_eq!(Words::default().reply(550, " a\r\nb\0 ").text, "a  b");
+        assert_eq!(Words::default().one_line(&"x".repeat(1_000)).len(), MOST_OF_REPLY);
+    }
+    #[test]
+    fn a_password_on_the_edge_is_taken_out_before_the_text_is_cut() {
+        let password = "correct-horse\tbattery";
+        let words = Words(Redactor::new([("smtp.main", password)]).map(Arc::new));
+        for before in MOST_OF_REPLY - password.len() - 2..=MOST_OF_REPLY + 1 {
+            let text = words.one_line(&format!("{}{password} and more", "x".repeat(before)));
+            assert!(!text.contains("co") && text.chars().count() <= MOST_OF_REPLY, "{before}: {text}");
+        }
     }
 }

@@ -411,7 +411,13 @@ async fn a_password_is_told_to_nobody_else() {
     let password = Some(Secret::File(folder.path().join("none")));
     let mut host = host(folder.path(), SmtpGrant { user: Some("me".into()), password, ..server.grant() }).await;
     let missing = send(&mut host, &["ops@example.org"]).await.unwrap_err();
-    assert!(matches!(&missing, GuestError::Unavailable(told) if told.contains("install -m 600")), "{missing:?}");
+    let told = "the password of `grant.smtp.main` cannot be used: the secret file ";
+    assert!(
+        matches!(&missing, GuestError::Denied(it) if it.starts_with(told) && it.contains("install -m 600")),
+        "{missing:?}"
+    );
+    assert!(host.run.denials().is_empty(), "the plugin did nothing wrong");
+    assert_eq!(ledger(&host).await.last().unwrap().result, Failed);
     assert_eq!(server.connections(), 0);
 }
 

@@ -1,5 +1,5 @@
-//! Whether the sources of secrets are there, and closed to others. The values are not read. And of the secrets of
-//! `[grant.secrets]`: whether what may be done with them can be done at all.
+//! Whether the sources of secrets are there, and closed to others, and whether files hold one line of text. And of the secrets of
+//! `[grant.secrets]`: whether what may be done with them can be done at all. Nothing of a value is told.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::config::check::{Site, Surroundings, TaskFile, Telling};
 use crate::config::files::in_words;
 use crate::config::grant::{FilesAccess, FilesGrant};
-use crate::config::secret::Secret;
+use crate::config::secret::{Secret, SecretError};
 use crate::config::secrets::{AccessToken, SecretAccess, SecretGrant, SecretPlace};
 use crate::config::source::KeyPath;
 
@@ -280,7 +280,16 @@ fn check_file(file: &mut Telling<'_>, surroundings: &Surroundings<'_>, key: KeyP
     }
     if metadata.mode() & 0o077 != 0 {
         let message = format!("{shown} is open to other users (mode {:03o})", metadata.mode() & 0o777);
-        file.error(key, message, format!("chmod 600 {shown}; if they may have read it, change the secret"));
+        return file.error(key, message, format!("chmod 600 {shown}; if they may have read it, change the secret"));
+    }
+    let help = "write the secret alone into it, in one line of UTF-8 text; a newline at its end is not part of it";
+    match Secret::File(path.to_owned()).read() {
+        Err(SecretError::Lines(_)) => file.error(key, format!("{shown} has more than one line"), help),
+        Err(SecretError::Empty(_)) if metadata.len() > 0 => {
+            file.error(key, format!("{shown} holds no text, or an empty line"), help);
+        }
+        // Who checks need not be the daemon's user.
+        _ => {}
     }
 }
 

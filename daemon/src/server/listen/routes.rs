@@ -22,9 +22,6 @@ use crate::command::CommandError;
 use crate::server::push::{self, Enqueuing};
 use crate::server::reply::{ApiError, Reply};
 
-/// What a body may have beside the texts of the message: names, times, and what JSON makes of them.
-const AROUND: usize = 8 * 1024;
-
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/push", post(give))
@@ -79,8 +76,7 @@ async fn give(
         let message = format!("{} messages a minute are allowed (listen.client.{name}.rate)", may.rate);
         return Err(ApiError::new(ErrorCode::TooMany, message).after(seconds(wait)));
     }
-    // JSON can write a character in six, and there is more in a request than what counts as the message.
-    let most = usize::try_from(may.max_message.0).unwrap_or(0) * 2 + AROUND;
+    let most = usize::try_from(may.max_message.0).unwrap_or(0) * push::ESCAPED + push::AROUND;
     let bytes = body::read(&head.headers, body, most).await?;
     let request: PushRequest = serde_json::from_slice(&bytes)
         .map_err(|error| ApiError::new(ErrorCode::BadRequest, format!("the body cannot be used: {error}")))?;

@@ -365,11 +365,20 @@ pub(super) async fn resume(
     sqlx::query(sql).bind(channel).bind(now.0).execute(connection).await.map(|done| done.rows_affected())
 }
 
+/// Writes down that messages pass, and has them pass: those of a channel (1) that would be due by then (2). The conditions are those of
+/// the index `outbox_passing`, so that each commit looks at these messages and at no others.
+pub(in crate::store) const PASS: [&str; 2] = [
+    "INSERT INTO outbox_attempt (message, attempt, at, channel, outcome, reason) \
+     SELECT number, attempts + 1, ?3, channel, ?4, ?5 FROM outbox_message \
+     WHERE ended IS NULL AND state = 'waiting' AND json_array_length(channels) > position + 1 AND channel = ?1 AND due <= ?2",
+    "UPDATE outbox_message SET attempts = attempts + 1, position = position + 1, channel = channels ->> (position + 1), \
+                               due = max(?3, ifnull(not_before, 0)), reason = ?4 \
+     WHERE ended IS NULL AND state = 'waiting' AND json_array_length(channels) > position + 1 AND channel = ?1 AND due <= ?2",
+];
+
 /// Messages that would be due while their channel lets them pass go on to the next one of their chain, as far as that takes any.
 async fn pass_on(connection: &mut SqliteConnection, now: Timestamp) -> Result<(), sqlx::Error> {
-    /// As the index of them has it.
-    const PASSING: &str = "\
-        ended IS NULL AND state = 'waiting' AND json_array_length(channels) > position + 1 AND channel = ?1 AND due <= ?2";
+    let [attempts, messages] = PASS;
     let paused = "SELECT name, paused_until, reason FROM outbox_channel WHERE passes AND paused_until > ?1";
     let paused = sqlx::query(paused).bind(now.0).fetch_all(&mut *connection).await?;
     // Each round moves messages one place on.
@@ -379,21 +388,13 @@ async fn pass_on(connection: &mut SqliteConnection, now: Timestamp) -> Result<()
             let (name, until, reason): (String, i64, String) =
                 (channel.try_get(0)?, channel.try_get(1)?, channel.try_get(2)?);
             let reason = format!("{name} is paused: {reason}");
-            let attempts = format!(
-                "INSERT INTO outbox_attempt (message, attempt, at, channel, outcome, reason) \
-                 SELECT number, attempts + 1, ?3, channel, ?4, ?5 FROM outbox_message WHERE {PASSING}"
-            );
-            let query = sqlx::query(AssertSqlSafe(attempts)).bind(&name).bind(until).bind(now.0);
+            let query = sqlx::query(attempts).bind(&name).bind(until).bind(now.0);
             let query = query.bind(row::name_of(&AttemptOutcome::Passed)).bind(&reason);
             if query.execute(&mut *connection).await?.rows_affected() == 0 {
                 continue;
             }
             moved = true;
-            let messages = format!(
-                "UPDATE outbox_message SET attempts = attempts + 1, position = position + 1, channel = channels ->> (position + 1), \
-                                           due = max(?3, ifnull(not_before, 0)), reason = ?4 WHERE {PASSING}"
-            );
-            let query = sqlx::query(AssertSqlSafe(messages)).bind(&name).bind(until).bind(now.0).bind(reason);
+            let query = sqlx::query(messages).bind(&name).bind(until).bind(now.0).bind(reason);
             query.execute(&mut *connection).await?;
         }
     }

@@ -430,6 +430,18 @@ async fn a_claim_does_not_look_at_what_it_does_not_give() {
     assert!(dead.await.contains("outbox_dead"));
 }
 
+#[tokio::test]
+async fn a_commit_looks_only_at_what_passes() {
+    let fixture = Fixture::new().await;
+    let mut connection = open_again(&fixture).await;
+    for sql in crate::store::outbox::PASS {
+        let sql = format!("EXPLAIN QUERY PLAN {sql}");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| sqlx::Row::get(row, 3)).collect();
+        assert_eq!(plan[..1], ["SEARCH outbox_message USING INDEX outbox_passing (channel=? AND due<?)"], "{plan:?}");
+    }
+}
+
 async fn open_again(fixture: &Fixture) -> sqlx::SqliteConnection {
     use sqlx::Connection;
     let path = super::super::path(fixture.dir.path());

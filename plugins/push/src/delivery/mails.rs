@@ -111,8 +111,8 @@ impl Delivery {
                 self.settled.extend(letter.messages.iter().map(|it| it.settle(Became::Untried(now))));
                 return Ok(());
             }
-            // Whom the message names is its own fault, and all else that of the channel.
-            Err(HostError::Denied(why)) if letter.is_addressed() => {
+            // Whom the message names is its own fault, and all else (the sender, the password) that of the channel.
+            Err(HostError::Denied(why)) if letter.is_addressed() && is_of_recipient(&why) => {
                 return self.refuse(0, letter, None, &why, now);
             }
             Err(HostError::Denied(why)) => return self.fail(0, letter, None, &why, now),
@@ -156,4 +156,9 @@ impl Delivery {
             }
         }
     }
+}
+
+/// Whether the host lets a mail not go to somebody, rather than not at all.
+fn is_of_recipient(why: &str) -> bool {
+    why.starts_with("not to ") || why.contains(": not to ")
 }

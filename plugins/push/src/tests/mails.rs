@@ -99,6 +99,12 @@ fn what_is_not_granted_is_the_message_s_fault_or_the_channel_s() {
     outbox::enqueue([to("evil@evil.test"), to("ops@example.org")]).unwrap();
     assert_eq!(run(&host, MAIL).summary, "1 message sent, 1 refused");
     assert!(reason(&host.messages()[0]).contains("`grant.smtp.main.to`"));
+    // A password that cannot be used is not the fault of a message, whomever that is for.
+    let host =
+        post(|_| Err(HostError::Denied("the password of `grant.smtp.main` cannot be used: the secret file".into())));
+    outbox::enqueue([to("ops@example.org"), to("ops@example.org"), to("ops@example.org")]).unwrap();
+    assert_eq!(run(&host, MAIL).state(), "failed");
+    assert!(host.messages().iter().filter(|it| it.state == "waiting").count() == 2, "{:?}", host.messages());
     // A server that is not granted.
     let host = Host::new().outbox();
     enqueue(3, &["mail"]);

@@ -163,7 +163,8 @@ async fn nothing_leaves_toward_anybody_else() {
         let sub = tempfile::tempdir_in(folder.path()).unwrap();
         let run = run(sub.path(), &[&host], places, &ports).await;
         let denied = ask(&run, &url, headers, body).await.unwrap_err();
-        assert!(matches!(denied, Error::HttpRequestDenied), "{url} {headers:?}: {denied}");
+        assert_denied(&denied, why);
+        assert!(!denied.to_string().contains("nary"), "{denied}");
         let [request] = &ledger(&run).await[..] else { panic!("{url}: one request") };
         assert_eq!(request.result, Denied, "{url}");
         assert!(request.reason.as_ref().unwrap().contains(why), "{url}: {request:?}");
@@ -262,17 +263,61 @@ async fn failures_tell_no_value() {
     let sub = tempfile::tempdir_in(folder.path()).unwrap();
     let again = self::run(sub.path(), &hosts, ALL, &[server.port]).await;
     std::fs::remove_file(sub.path().join("token")).unwrap();
-    let failed = ask(&again, &server.url("/{{secret:token}}"), &[], "").await.unwrap_err().to_string();
-    assert!(failed.contains("the secret file") && failed.contains("install -m 600"), "{failed}");
+    let file = sub.path().join("token");
+    let why = format!("the secret `token` cannot be used: the secret file {} cannot be read", file.display());
+    for _ in 0..2 {
+        let failed = ask(&again, &server.url("/{{secret:token}}"), &[], "").await.unwrap_err();
+        assert_denied(&failed, &why);
+        // Nothing is wrong with the address.
+        assert!(failed.to_string().contains("install -m 600") && !failed.to_string().contains("http"), "{failed}");
+    }
+    assert_eq!(super::ledger(&again).await[0].result, Failed);
+    // Nobody asked for what is not granted; and it is told once.
     assert!(again.denials().is_empty());
+    // Lines are durable with the next commit.
+    let next = crate::record::RunId::new(Timestamp(1));
+    let next = crate::record::Run::queued(next, "task", Trigger::Startup, Timestamp(1), Timestamp(1));
+    again.store.commit(vec![Transition::Queue(vec![next])]).await.unwrap();
+    let lines = again.store.read().logs(&again.id, 0, 100).await.unwrap();
+    let told = lines.iter().filter(|(_, line)| line.message.starts_with(&why)).count();
+    assert_eq!(told, 1, "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_password_comes_back_as_little_as_the_login_that_it_is_of() {
+    for (value, told) in [
+        ("user:correct-horse-battery", "wrong password correct-horse-battery"),
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Raw::answering(move |_| {
+            let length = told.len();
+            let head = format!("HTTP/1.1 401 no\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{told}");
+            vec![head.into_bytes()]
+        });
+        let run = run(folder.path(), &[&server.url("")], ALL, &[server.port]).await;
+        std::fs::write(folder.path().join("token"), value).unwrap();
+        let (_, body) = ask(&run, &server.url("/"), &[("x", "{{secret:token}}")], "").await.unwrap();
+        assert!(body.ends_with("{{secret:token}}") && !body.contains(&value[6..]), "{body}");
+    }
 }
 
 #[tokio::test]
 async fn a_header_takes_no_secret_of_many_lines() {
     let (folder, server) = (tempfile::tempdir().unwrap(), Raw::new());
-    let run = run(folder.path(), &[&server.url("")], ALL, &[server.port]).await;
-    std::fs::write(folder.path().join("token"), "first line\r\nx-injected: yes").unwrap();
-    let failed = ask(&run, &server.url("/"), &[("x-key", "{{secret:token}}")], "").await.unwrap_err().to_string();
-    assert!(failed.contains("`x-key`") && !failed.contains("injected"), "{failed}");
+    for (value, why) in [
+        ("first line\r\nx-injected: yes", "has more than one line"),
+        ("first part\x01x-injected: yes", "has a character that no header can hold (here `x-key`)"),
+    ] {
+        let sub = tempfile::tempdir_in(folder.path()).unwrap();
+        let run = self::run(sub.path(), &[&server.url("")], ALL, &[server.port]).await;
+        let file = sub.path().join("token");
+        std::fs::write(&file, value).unwrap();
+        let failed = ask(&run, &server.url("/"), &[("x-key", "{{secret:token}}")], "").await.unwrap_err();
+        assert_denied(&failed, why);
+        let text = failed.to_string();
+        assert!(text.contains("`token`") && text.contains(&file.display().to_string()), "{text}");
+        assert!(!text.contains("injected"), "{text}");
+    }
     assert!(server.asked.lock().unwrap().is_empty());
 }
