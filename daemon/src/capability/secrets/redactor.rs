@@ -25,8 +25,6 @@ use super::template::placeholder;
 pub(crate) struct Redactor {
     /// In small letters, sorted, each once.
     forms: Vec<Form>,
-    /// Bytes of the longest text that can be a form.
-    longest: usize,
     /// The forms that begin with a byte: from one place to another.
     begin: [(usize, usize); 256],
     /// Which two bytes, one for each row and one for each bit, a form may begin with, as it is or escaped.
@@ -80,7 +78,9 @@ impl Redactor {
         forms.retain(|form| !form.text.is_empty());
         forms.sort_by(|one, other| one.text.cmp(&other.text));
         forms.dedup_by(|one, other| one.text == other.text);
-        let longest = forms.iter().map(|form| form.text.len() * escape::LONGEST).max()?;
+        if forms.is_empty() {
+            return None;
+        }
         let mut begin = [(0, 0); 256];
         let mut pairs = Box::new([[0; 4]; 256]);
         let mut pair = |first: u8, second: u8| {
@@ -101,7 +101,7 @@ impl Redactor {
             }
         }
         escape::BEGIN.iter().for_each(|first| (0..=u8::MAX).for_each(|second| pair(*first, second)));
-        Some(Self { forms, longest, begin, pairs })
+        Some(Self { forms, begin, pairs })
     }
 
     /// Whether the text holds a form.
@@ -334,7 +334,7 @@ mod tests {
     }
 
     fn in_pieces(redactor: Redactor, text: &[u8], mut length: impl FnMut() -> usize) -> Vec<u8> {
-        let longest = redactor.longest;
+        let longest = redactor.forms.iter().map(|form| form.text.len() * escape::LONGEST).max().unwrap();
         let (mut stream, mut rest, mut clean) = (Stream::new(Arc::new(redactor)), text, Vec::new());
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(length().clamp(1, rest.len()));
