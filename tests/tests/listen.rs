@@ -169,7 +169,7 @@ fn a_client_may_what_it_was_allowed() {
         refused(push(port, SHOP, "", body), 400, "bad-request", words);
     }
     let number = site.journal().number("SELECT count(*) FROM outbox_message");
-    assert_eq!(number, 2, "what was refused is not there");
+    assert_eq!(number, 3, "what was refused is not there");
 }
 
 #[test]

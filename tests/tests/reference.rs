@@ -169,7 +169,9 @@ fn keys_of_channels_that_mean_nothing_are_told_before_a_run() {
         stage.write("plugins/push.wasm", &manifest);
         let task = format!(
             "plugin = \"push\"\nschedule.outbox = true\n[config.channels.it]\n{channel}\n\
-             [grant]\nstate = true\nmetrics = true\noutbox = {{ access = [\"deliver\"] }}\n"
+             [grant]\nstate = true\nmetrics = true\noutbox = {{ access = [\"deliver\"] }}\n\
+             http = {{ allow = [\"https://a.example/\"] }}\n\
+             [grant.secrets.t]\nfile = \"{{root}}/secrets/token\"\nhosts = [\"https://a.example\"]\n"
         );
         stage.write("etc/tasks.d/it.toml", &task);
         let shown = stage.examine().diagnostics.to_string();

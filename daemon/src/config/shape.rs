@@ -114,6 +114,11 @@ impl Shape {
                 let (message, help) = (format!("`{key}` is missing"), format!("add {}", self.line_to_add(key, schema)));
                 problems.push(Problem { path: path.key(key), at_key: false, is_secret: false, message, help });
             }
+            // No value of TOML has this type: the key is what is wrong, and the description says why.
+            Kind::Type { .. } if self.around(error)["type"] == "null" => {
+                let why = self.around(error)["description"].as_str().unwrap_or("it means nothing here");
+                tell("this does not belong here".to_owned(), format!("take it out: {why}"));
+            }
             Kind::Type { .. } => {
                 let schema = self.around(error);
                 let message = format!("this has to be {}, not {found}", self.wanted(schema));

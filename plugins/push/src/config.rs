@@ -211,7 +211,7 @@ fn misplaced() -> [Schema; 4] {
         "required": ["digest"], "properties": { "digest": { "const": true } },
     });
     // Of the type that nothing in TOML has: the key is to be taken out.
-    let nothing = |why: &str| json_schema!({ "type": "null", "description": format!("nothing, since {why}") });
+    let nothing = |why: &str| json_schema!({ "type": "null", "description": why });
     let appid = "The appid, as in `grant.consents.accounts`.";
     [
         json_schema!({
