@@ -146,9 +146,10 @@ fn an_acknowledgement_ends_the_escalation() {
     let test = site.cli(&["alerts", "test"]);
     let lines: Vec<&str> = test.stdout.lines().collect();
     assert!(
-        lines.len() == 2 && lines[0].ends_with(" for wecom, then mail") && lines[1].ends_with(" for phone"),
+        lines.len() == 4 && lines[0].ends_with(" for wecom, then mail") && lines[2].ends_with(" for phone"),
         "{test:?}"
     );
+    assert!(test.code == 1 && lines[1].starts_with("  waits: no task delivers messages"), "{test:?}");
 }
 
 #[test]

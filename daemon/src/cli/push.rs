@@ -26,7 +26,7 @@ use super::{stdout_screen, write_json};
 use crate::record::outbox::Message;
 
 /// Why messages wait that nobody delivers.
-const NOBODY: &str =
+pub(super) const NOBODY: &str =
     "no task delivers messages; one of the plugin `push` does, with `schedule.outbox = true` (docs/push.md)";
 
 /// Send messages through channels, and see what became of them
