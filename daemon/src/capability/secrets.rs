@@ -451,6 +451,10 @@ pub(super) fn read_source(what: &str, source: &Secret) -> Result<SecretValue, St
             Err(format!("{what} is shorter than {} bytes; take a longer one", SecretGrant::SHORTEST))
         }
         length if length > SecretGrant::LONGEST => Err(format!("{what} is longer than {} bytes", SecretGrant::LONGEST)),
+        // What comes back could not be searched for it in time.
+        _ if parts(value.reveal()).any(redactor::repeats_itself) => {
+            Err(format!("{what} repeats itself all the time; take another one, of random characters"))
+        }
         _ => Ok(value),
     }
 }
@@ -534,7 +538,8 @@ impl abi::Host for Host {
         }
         let most = grants.http.as_ref().map_or(MOST_SIGNATURES, |http| http.max_requests);
         if self.run.secrets.signatures.fetch_add(1, Ordering::Relaxed) >= most {
-            return self.deny(format!("to sign (this run has signed {most} times: `grant.http.max_requests`)"));
+            let limit = format!("this run has signed {most} times (grant.http.max_requests)");
+            return Err(HostError::Guest(crate::abi::types::Error::Limit(limit)));
         }
         let opened = self.run.secrets.open(&self.run).await?;
         let (key, message) = (self.assemble(&opened, key)?, self.assemble(&opened, message)?);

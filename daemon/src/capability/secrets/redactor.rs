@@ -297,6 +297,33 @@ impl Held {
     }
 }
 
+/// How often a value may have begun again at one place, on average over any of its beginnings: 64 times one character, or 128 times two.
+const MOST_REPEATED: usize = 32;
+
+/// Whether a value begins again and again within itself, so that looking for it would take long: a text of the same kind has to be
+/// followed from each of its places, until it is known where the value ends.
+pub(crate) fn repeats_itself(value: &str) -> bool {
+    let value = value.to_ascii_lowercase().into_bytes();
+    // For each beginning of the value the longest end of it that the value begins with, as Knuth, Morris and Pratt have it, and how
+    // many such ends there are. So often has it begun again, and is not known to be another text.
+    let (mut ends, mut counts, mut sum) = (vec![0_usize], vec![0_usize], 0);
+    for length in 1..value.len() {
+        let mut end = ends[length - 1];
+        while end > 0 && value[end] != value[length] {
+            end = ends[end - 1];
+        }
+        end += usize::from(value[end] == value[length]);
+        let count = if end == 0 { 0 } else { counts[end - 1] + 1 };
+        ends.push(end);
+        counts.push(count);
+        sum += count;
+        if sum > MOST_REPEATED * (length + 1) {
+            return true;
+        }
+    }
+    false
+}
+
 /// What a value may come back as, before it is escaped.
 fn forms_of(value: &str) -> BTreeSet<Vec<u8>> {
     let hexadecimal = value.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -442,6 +469,26 @@ mod tests {
         // Where an escape can be read in two ways all the time, it is not read in all ways there are.
         let slashes = Redactor::new([("x", "\\".repeat(64).as_str())]).unwrap();
         assert_eq!(slashes.text(&"\\".repeat(127)), "{{secret:x}}");
+    }
+
+    #[test]
+    fn what_repeats_itself_is_told_from_what_does_not() {
+        let random: String = (0..4_096_u32).map(|it| char::from(33 + (it * 7919 % 94) as u8)).collect();
+        for value in ["aaaaaaaa", &"0".repeat(64), &"-".repeat(64), &random, &random[..94], &"changeme".repeat(64)] {
+            assert!(!repeats_itself(value), "{value}");
+        }
+        for value in ["a".repeat(70), "Ab".repeat(140), "\\".repeat(4_096), "-".repeat(128) + &random] {
+            assert!(repeats_itself(&value), "{value}");
+        }
+    }
+
+    /// As long as what is slowest of what may be a secret.
+    #[test]
+    fn what_may_be_a_secret_is_found_in_bounded_time() {
+        let value = "a".repeat(65);
+        assert!(!repeats_itself(&value));
+        let redactor = Redactor::new([("x", value.as_str())]).unwrap();
+        assert_eq!(redactor.text(&"a".repeat(256 * 1024)), "{{secret:x}}");
     }
 
     /// A character as texts of other kinds have it.

@@ -79,8 +79,10 @@ async fn signing_is_a_right_and_has_its_limit() {
         ("short", "1234567\n", &[SecretAccess::Sign]),
         ("long", &"x".repeat(5_000), &[SecretAccess::Sign]),
         ("gone", VALUE, &[SecretAccess::Sign]),
+        ("dull", &"x".repeat(500), &[SecretAccess::Sign]),
+        ("dull-login", &format!("user:{}", "x".repeat(500)), &[SecretAccess::Sign]),
     ];
-    let http = HttpGrant { max_requests: 5, ..HttpGrant::new(Vec::new()) };
+    let http = HttpGrant { max_requests: 7, ..HttpGrant::new(Vec::new()) };
     let mut host = host(folder.path(), secrets, Some(http)).await;
     std::fs::remove_file(folder.path().join("gone.secret")).unwrap();
     let sign = async |host: &mut Host, key: Vec<abi::Part>, message: Vec<abi::Part>| {
@@ -94,8 +96,13 @@ async fn signing_is_a_right_and_has_its_limit() {
     }
     let nothing = sign(&mut host, vec![bytes("{{secret:robot}}")], vec![]).await;
     assert!(matches!(nothing, Err(HostError::Guest(crate::abi::types::Error::Invalid(_)))), "{nothing:?}");
-    for (name, why) in [("short", "shorter than 8 bytes"), ("long", "longer than 4096 bytes"), ("gone", "gone.secret")]
-    {
+    for (name, why) in [
+        ("short", "shorter than 8 bytes"),
+        ("long", "longer than 4096 bytes"),
+        ("gone", "gone.secret"),
+        ("dull", "repeats itself"),
+        ("dull-login", "repeats itself"),
+    ] {
         let refused = format!("{:?}", sign(&mut host, vec![secret(name)], vec![]).await);
         assert!(refused.contains("Denied") && refused.contains(why), "{name}: {refused}");
     }
@@ -104,8 +111,9 @@ async fn signing_is_a_right_and_has_its_limit() {
     let large = sign(&mut host, vec![secret("robot")], vec![abi::Part::Bytes(vec![0; MOST_SIGNED + 1])]).await;
     assert!(matches!(large, Err(HostError::Guest(crate::abi::types::Error::Invalid(_)))));
     assert!(sign(&mut host, vec![secret("robot")], vec![]).await.is_ok());
-    let denied = sign(&mut host, vec![secret("robot")], vec![]).await;
-    host.expect_denied(denied, "grant.http.max_requests");
+    let limit = sign(&mut host, vec![secret("robot")], vec![]).await;
+    let told = "this run has signed 7 times (grant.http.max_requests)";
+    assert!(matches!(&limit, Err(HostError::Guest(crate::abi::types::Error::Limit(it))) if it == told), "{limit:?}");
 }
 
 #[tokio::test]
