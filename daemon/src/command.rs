@@ -289,8 +289,19 @@ pub struct OpenAlerts {
     pub told: bool,
     /// Why nothing can be recorded at this time: then nobody is told of anything.
     pub journal_error: Option<String>,
+    /// Why nobody is told anything for now: `silence` of `[alerts]`.
+    pub silenced: Option<Silenced>,
     /// Alerts that are open, those first that matter most.
     pub alerts: Vec<AlertStatus>,
+}
+
+/// Maintenance during which nobody is told anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Silenced {
+    /// Its tasks that run now; none when all are over, and their effects may last.
+    pub tasks: Vec<String>,
+    /// When it ends; none while a task runs.
+    pub until: Option<Timestamp>,
 }
 
 /// An alert, and what comes next.

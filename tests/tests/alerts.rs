@@ -169,6 +169,9 @@ fn maintenance_is_silent_and_what_is_still_wrong_is_told_afterwards() {
     site.run("passes");
     sleep(Duration::from_millis(1_200));
     assert!(told(&site).is_empty());
+    let shown = site.cli(&["alerts"]);
+    let why = "Nobody is told anything while this maintenance runs: deploy\n";
+    assert!(shown.stdout.starts_with(why) && shown.stdout.contains("task/job"), "{shown:?}");
     let ended = site.ended(&deploy)["ended"].as_i64().unwrap();
     let titles = told_so_many(&site, 1);
     assert_eq!(titles, ["Task job failed"]);

@@ -118,6 +118,13 @@ fn write(screen: &Screen, open: &OpenAlerts, out: &mut dyn Write) -> io::Result<
     if let Some(error) = &open.journal_error {
         writeln!(out, "{} {}", screen.ink(Ink::Red, "Nothing can be recorded, and nobody is told:"), line(error))?;
     }
+    if let Some(silenced) = &open.silenced {
+        let why = match &silenced.until {
+            Some(until) => format!("until {}, as maintenance is just over", screen.minute(*until)),
+            None => format!("while this maintenance runs: {}", line(&silenced.tasks.join(", "))),
+        };
+        writeln!(out, "{} {why}", screen.ink(Ink::Yellow, "Nobody is told anything"))?;
+    }
     if open.alerts.is_empty() {
         return writeln!(out, "No alert is open.");
     }
@@ -196,7 +203,7 @@ mod tests {
     use crate::cli::history::tests::id;
     use crate::cli::screen::tests::terminal;
     use crate::clock::Timestamp;
-    use crate::command::NextTelling;
+    use crate::command::{NextTelling, Silenced};
     use crate::config::alerts::{AlertSettings, TaskAlerts};
     use crate::outcome::{Failure, Outcome};
     use crate::record::alert::Acknowledgement;
@@ -243,15 +250,21 @@ mod tests {
                 .map(|(at, what)| NextTelling { at, what: what.to_owned() }),
             alert: alert.clone(),
         };
-        insta::assert_snapshot!(shown(&OpenAlerts {
-            told: true,
-            journal_error: None,
-            alerts: alerts.values().map(status).collect()
-        }));
-        assert_eq!(shown(&OpenAlerts { told: true, journal_error: None, alerts: Vec::new() }), "No alert is open.\n");
-        let full = OpenAlerts { told: true, journal_error: Some("the disk is full".into()), alerts: Vec::new() };
+        let open = OpenAlerts { told: true, journal_error: None, silenced: None, alerts: Vec::new() };
+        let alerts = alerts.values().map(status).collect();
+        insta::assert_snapshot!(shown(&OpenAlerts { alerts, ..open.clone() }));
+        assert_eq!(shown(&open), "No alert is open.\n");
+        let full = OpenAlerts { journal_error: Some("the disk is full".into()), ..open.clone() };
         assert_eq!(shown(&full), "Nothing can be recorded, and nobody is told: the disk is full\nNo alert is open.\n");
-        let nobody = OpenAlerts { told: false, journal_error: None, alerts: Vec::new() };
+        let silenced = |tasks: &[&str], until| {
+            let tasks = tasks.iter().map(ToString::to_string).collect();
+            shown(&OpenAlerts { silenced: Some(Silenced { tasks, until }), ..open.clone() })
+        };
+        let runs = "Nobody is told anything while this maintenance runs: deploy\nNo alert is open.\n";
+        assert_eq!(silenced(&["deploy"], None), runs);
+        let over = "Nobody is told anything until 2026-11-23 15:09, as maintenance is just over\nNo alert is open.\n";
+        assert_eq!(silenced(&[], Some(Timestamp(now.0 + 300_000))), over);
+        let nobody = OpenAlerts { told: false, ..open };
         assert_eq!(shown(&nobody), format!("{NOBODY}\n"));
     }
 }

@@ -262,10 +262,14 @@ impl Dispatcher {
         [*wake, overdue.next()].into_iter().flatten().min()
     }
 
+    /// The tasks that run now and silence alerts.
+    fn silencing(&self) -> impl Iterator<Item = &str> {
+        let silence = &self.loaded.config.settings.alerts.silence;
+        silence.iter().map(String::as_str).filter(|task| self.queue.running(task) > 0)
+    }
+
     fn moment(&self, now: Timestamp) -> Moment {
-        let settings = &self.loaded.config.settings.alerts;
-        let lasts = settings.silence.iter().any(|task| self.queue.running(task) > 0);
-        let silence = match lasts {
+        let silence = match self.silencing().next().is_some() {
             true => Silence::Lasts,
             false if self.alerts.silence_end > now => Silence::Until(self.alerts.silence_end),
             false => Silence::None,

@@ -143,6 +143,12 @@ fn what_does_not_fit_is_left_out_and_counted() {
     let text = text::text(&facts, Some(text::LARGEST));
     assert!(text.len() <= text::LARGEST, "{}", text.len());
     assert!(text.contains("lines left out") && text.contains("site-250") && text.contains("lodash"), "{text}");
+    // Tasks that fail are no reason to leave out the disks.
+    for task in &mut facts.tasks {
+        task.failing = Some("failed: no space left on device".into());
+    }
+    let text = text::text(&facts, Some(text::LARGEST));
+    assert!(text.len() <= text::LARGEST && text.contains("**Disks**\n- /"), "{text}");
     for severity in [Severity::Low; 400] {
         facts.findings.new.push((severity, "长".repeat(500), "scan".into()));
     }

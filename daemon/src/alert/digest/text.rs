@@ -93,14 +93,15 @@ pub fn text(facts: &Facts, most: Option<usize>) -> String {
     fit(&head, sections, most.unwrap_or(usize::MAX))
 }
 
-/// Leaves out lines, those first of which least would be lost, and of these the last, until it fits.
+/// Leaves out lines, those first of which least would be lost, and of these the last of where most are, until it fits.
 fn fit(head: &str, mut sections: Vec<Section>, most: usize) -> String {
     let mut left_out = 0;
     loop {
         let text = written(head, &sections, left_out);
         let least = sections.iter().flat_map(|section| &section.lines).map(|line| line.rank).min();
         let Some(least) = least.filter(|_| text.len() > most) else { return text };
-        let last = sections.iter_mut().rev().find_map(|section| {
+        let count = |section: &&mut Section| section.lines.iter().filter(|line| line.rank == least).count();
+        let last = sections.iter_mut().max_by_key(count).and_then(|section| {
             let at = section.lines.iter().rposition(|line| line.rank == least)?;
             Some(section.lines.remove(at))
         });
@@ -253,7 +254,7 @@ fn backups(facts: &Facts) -> Section {
 fn disks(facts: &Facts) -> Section {
     let mut section = Section::new("**Disks**");
     for disk in &facts.disks {
-        section.line(if disk.percent() >= 70 { 6 } else { 4 }, disk_text(disk));
+        section.line(if disk.percent() >= 70 { 8 } else { 6 }, disk_text(disk));
     }
     section
 }

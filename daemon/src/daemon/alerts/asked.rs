@@ -3,10 +3,10 @@
 use tokio::sync::oneshot;
 
 use crate::alert::ORIGIN;
-use crate::alert::policy;
+use crate::alert::policy::{self, Silence};
 use crate::alert::signal::Signal;
 use crate::clock;
-use crate::command::{Acknowledged, AlertStatus, CommandError, NextTelling, OpenAlerts, Tested};
+use crate::command::{Acknowledged, AlertStatus, CommandError, NextTelling, OpenAlerts, Silenced, Tested};
 use crate::daemon::dispatcher::Dispatcher;
 use crate::record::alert::{Acknowledgement, Alert};
 use crate::record::outbox::{Content, MessageLevel, NewMessage, Priority};
@@ -24,7 +24,12 @@ impl Dispatcher {
         let mut alerts: Vec<AlertStatus> =
             open.map(|alert| AlertStatus { next: next(alert), alert: alert.clone() }).collect();
         alerts.sort_by(|a, b| (b.alert.level, a.alert.opened).cmp(&(a.alert.level, b.alert.opened)));
-        OpenAlerts { told: rules.is_some(), journal_error: self.runner.store.trouble(), alerts }
+        let silenced = match moment.silence {
+            Silence::None => None,
+            Silence::Lasts => Some(Silenced { tasks: self.silencing().map(str::to_owned).collect(), until: None }),
+            Silence::Until(end) => Some(Silenced { tasks: Vec::new(), until: Some(end) }),
+        };
+        OpenAlerts { told: rules.is_some(), journal_error: self.runner.store.trouble(), silenced, alerts }
     }
 
     /// Somebody takes on an alert, or all that are open.

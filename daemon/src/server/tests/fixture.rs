@@ -329,7 +329,7 @@ async fn answer(mut questions: mpsc::Receiver<Command>, heard: Arc<Mutex<Vec<Str
             Command::Alerts(reply) => {
                 let next = Some(NextTelling { at: Timestamp(4_102_444_800_000), what: "reminded".into() });
                 let alerts = vec![AlertStatus { alert: alert(), next }];
-                drop(reply.send(OpenAlerts { told: true, journal_error: None, alerts }));
+                drop(reply.send(OpenAlerts { told: true, journal_error: None, silenced: None, alerts }));
             }
             Command::Acknowledge { key: Some(key), reply, .. } if key != "task/backup-app" => {
                 drop(reply.send(Err(CommandError::NoAlert { key, keys: Vec::new() })));
