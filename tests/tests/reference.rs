@@ -170,7 +170,7 @@ fn keys_of_channels_that_mean_nothing_are_told_before_a_run() {
         let task = format!(
             "plugin = \"push\"\nschedule.outbox = true\n[config.channels.it]\n{channel}\n\
              [grant]\nstate = true\nmetrics = true\noutbox = {{ access = [\"deliver\"] }}\n\
-             http = {{ allow = [\"https://a.example/\"] }}\n\
+             http = {{ allow = [\"https://a.example/\", \"https://ntfy.sh/\", \"https://api.weixin.qq.com/\"] }}\n\
              [grant.secrets.t]\nfile = \"{{root}}/secrets/token\"\nhosts = [\"https://a.example\"]\n"
         );
         stage.write("etc/tasks.d/it.toml", &task);

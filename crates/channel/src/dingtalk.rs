@@ -32,6 +32,7 @@ pub struct DingTalk {
     pub signed_with: Option<String>,
     /// Where the API is.
     #[serde(default = "base")]
+    #[schemars(extend("format" = "upkeep-requested"))]
     pub base: String,
 }
 
@@ -117,6 +118,11 @@ fn meaning(code: i64, message: &str, now: i64) -> Outcome {
             let text = "more than twenty messages in a minute, for which DingTalk takes none for ten";
             Outcome::Throttled { until: now.saturating_add(PUNISHMENT), reason: reason(text) }
         }
+        310000 if message.to_ascii_lowercase().contains("keyword") => Outcome::permanent(
+            Fault::Message,
+            reason("the message has none of the words that the robot asks for")
+                .remedy("write one of them, or change them in the robot's security settings"),
+        ),
         310000 => {
             let remedy = "compare the robot's security settings: the secret it signs with, this machine's clock (an hour is the limit) \
                           and address, and the words it asks for";

@@ -31,6 +31,7 @@ pub struct Feishu {
     pub signed_with: Option<String>,
     /// Where the API is; Lark's is `https://open.larksuite.com`.
     #[serde(default = "base")]
+    #[schemars(extend("format" = "upkeep-requested"))]
     pub base: String,
 }
 
@@ -148,9 +149,10 @@ fn meaning(code: i64, message: &str, answer: &Answer<'_>, now: i64) -> Outcome {
         19022 => {
             channel("the robot takes nothing from this machine's address", "add it to the robot's security settings")
         }
-        19024 => channel(
-            "the message has none of the words that the robot asks for",
-            "change them in the robot's security settings",
+        19024 => Outcome::permanent(
+            Fault::Message,
+            reason("the message has none of the words that the robot asks for")
+                .remedy("write one of them, or change them in the robot's security settings"),
         ),
         _ => {
             let remedy = "look the code up in Feishu's documentation";

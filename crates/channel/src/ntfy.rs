@@ -36,6 +36,7 @@ pub struct Ntfy {
     pub login: Option<String>,
     /// Where the server is.
     #[serde(default = "base")]
+    #[schemars(extend("format" = "upkeep-requested"))]
     pub base: String,
 }
 

@@ -24,6 +24,7 @@ use crate::request::{Method, Request};
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
     /// Where requests go.
+    #[schemars(extend("format" = "upkeep-requested"))]
     pub url: String,
     /// The name of the secret that the URL ends in, for servers that know their callers by nothing else. It is the last part of a
     /// path: a `/` in it is encoded.

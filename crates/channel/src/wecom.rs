@@ -27,6 +27,7 @@ pub struct WeCom {
     pub key: String,
     /// Where the API is.
     #[serde(default = "base")]
+    #[schemars(extend("format" = "upkeep-requested"))]
     pub base: String,
 }
 

@@ -120,7 +120,7 @@ impl Origin {
     }
 
     /// Whether scheme, host and port are the same.
-    fn is_at(&self, url: &Url) -> bool {
+    pub fn is_at(&self, url: &Url) -> bool {
         let Self(allowed) = self;
         allowed.scheme() == url.scheme()
             && allowed.port_or_known_default() == url.port_or_known_default()

@@ -32,6 +32,12 @@ pub const TIME: &str = "upkeep-time";
 pub const SECRET: &str = "upkeep-secret";
 /// Format of the name of a secret that the task file grants, to sign with. In the schemas of plugins.
 pub const SIGNING_SECRET: &str = "upkeep-secret-to-sign";
+/// Format of the name of a mail server that the task file grants. In the schemas of plugins.
+pub const MAIL_SERVER: &str = "upkeep-mail-server";
+/// Format of an address that requests go to, or of its beginning, which the task file has to allow. In the schemas of plugins.
+pub const REQUESTED: &str = "upkeep-requested";
+/// Formats of what the task file has to grant.
+pub const GRANTED: [&str; 4] = [SECRET, SIGNING_SECRET, MAIL_SERVER, REQUESTED];
 /// Format of a span of local time: `22:00-06:00`.
 pub const WINDOW: &str = "upkeep-window";
 

@@ -11,6 +11,7 @@ use jsonschema::error::ValidationErrorKind as Kind;
 use jsonschema::{ValidationError, Validator};
 use schemars::JsonSchema;
 use serde_json::Value;
+use url::Url;
 
 use crate::config::mask;
 use crate::config::schedule::Window;
@@ -24,6 +25,22 @@ pub struct Shape {
     schema: Value,
     validator: Validator,
 }
+
+/// What a task file grants that the schemas of plugins have [formats](schema::GRANTED) for.
+#[derive(Debug, Clone, Default)]
+pub struct Granted {
+    /// Names of secrets that may be filled in.
+    pub to_fill: BTreeSet<String>,
+    /// Names of secrets to sign with.
+    pub to_sign: BTreeSet<String>,
+    /// Names of mail servers.
+    pub mail_servers: BTreeSet<String>,
+    /// Where requests may go.
+    pub allowed: Vec<http::Origin>,
+}
+
+/// So deep may be what a plugin's configuration names addresses in: a schema may refer to itself.
+const DEEPEST: usize = 32;
 
 /// What does not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,23 +74,56 @@ impl Shape {
         Ok(Self { schema, validator })
     }
 
-    /// The same shape for a task that is granted these secrets: to fill in, and to sign with. Where it names no secret, nothing is
-    /// different.
-    pub fn with_secrets(
-        &self,
-        to_fill: BTreeSet<String>,
-        to_sign: BTreeSet<String>,
-    ) -> Result<Cow<'_, Self>, SchemaError> {
+    /// The same shape for a task that is granted this. Where it names nothing of that kind, nothing is different.
+    pub fn with_grants(&self, granted: Granted) -> Result<Cow<'_, Self>, SchemaError> {
         let text = self.schema.to_string();
-        if ![schema::SECRET, schema::SIGNING_SECRET].iter().any(|format| text.contains(&format!("\"{format}\""))) {
+        if !schema::GRANTED.iter().any(|format| text.contains(&format!("\"{format}\""))) {
             return Ok(Cow::Borrowed(self));
         }
+        let Granted { to_fill, to_sign, mail_servers, allowed } = granted;
         let validator = options()
             .with_format(schema::SECRET, move |name: &str| to_fill.contains(name))
             .with_format(schema::SIGNING_SECRET, move |name: &str| to_sign.contains(name))
+            .with_format(schema::MAIL_SERVER, move |name: &str| mail_servers.contains(name))
+            .with_format(schema::REQUESTED, move |url: &str| {
+                Url::parse(url).is_ok_and(|url| allowed.iter().any(|origin| origin.is_at(&url)))
+            })
             .build(&self.schema)
             .map_err(|error| SchemaError(error.to_string()))?;
         Ok(Cow::Owned(Self { schema: self.schema.clone(), validator }))
+    }
+
+    /// A value with the addresses that requests go to if it names no other ones.
+    pub fn with_addresses(&self, mut value: Value) -> Value {
+        self.add_addresses(&self.schema, &mut value, DEEPEST);
+        value
+    }
+
+    fn add_addresses(&self, schema: &Value, value: &mut Value, depth: usize) {
+        let schema = self.resolve(schema);
+        let Some(depth) = depth.checked_sub(1) else { return };
+        // `Option<T>` is `anyOf [T, null]`.
+        let mut branches = schema["anyOf"].as_array().into_iter().flatten().filter(|branch| branch["type"] != "null");
+        if let (Some(branch), None) = (branches.next(), branches.next()) {
+            self.add_addresses(branch, value, depth);
+        }
+        let Value::Object(table) = value else { return };
+        let properties = schema["properties"].as_object();
+        for (key, property) in properties.into_iter().flatten() {
+            match (table.get_mut(key), property.get("default")) {
+                (Some(value), _) => self.add_addresses(property, value, depth),
+                (None, Some(default @ Value::String(_))) if property["format"] == schema::REQUESTED => {
+                    table.insert(key.clone(), default.clone());
+                }
+                (None, _) => {}
+            }
+        }
+        let others = &schema["additionalProperties"];
+        for (key, value) in table.iter_mut().filter(|_| others.is_object()) {
+            if properties.is_none_or(|properties| !properties.contains_key(key)) {
+                self.add_addresses(others, value, depth);
+            }
+        }
     }
 
     /// All that does not fit, each once.
@@ -97,7 +147,7 @@ impl Shape {
     fn reword(&self, error: &ValidationError<'_>, problems: &mut Vec<Problem>) {
         let path = path_of(error);
         let found = describe(error.instance(), &path);
-        let is_secret = matches!(error.kind(), Kind::Format { format } if [schema::SECRET, schema::SIGNING_SECRET].contains(&format.as_str()));
+        let is_secret = matches!(error.kind(), Kind::Format { format } if may_be_secret(format, error.instance()));
         let mut tell = |message: String, help: String| {
             problems.push(Problem { path: path.clone(), at_key: false, is_secret, message, help })
         };
@@ -143,6 +193,8 @@ impl Shape {
                     schema::TIME => text.parse::<alerts::TimeOfDay>().err(),
                     schema::WINDOW => text.parse::<Window>().err(),
                     schema::SECRET | schema::SIGNING_SECRET => Some(no_secret(format)),
+                    schema::MAIL_SERVER => Some(NO_MAIL_SERVER.to_owned()),
+                    schema::REQUESTED => Some(not_allowed(text)),
                     _ => None,
                 };
                 // The parsers say what is wrong and, after a semicolon, how it is written.
@@ -340,6 +392,15 @@ impl Shape {
     }
 }
 
+/// Whether what is not in a format may be a secret: in the place of a secret's name, or in an address.
+fn may_be_secret(format: &str, found: &Value) -> bool {
+    match format {
+        schema::SECRET | schema::SIGNING_SECRET => true,
+        schema::REQUESTED => found.as_str().is_none_or(|text| text.parse::<http::Server>().is_err()),
+        _ => false,
+    }
+}
+
 /// What stands in the place of a secret's name. It is not shown: it may be the secret.
 fn no_secret(format: &str) -> String {
     let (what, access) = match format {
@@ -350,6 +411,20 @@ fn no_secret(format: &str) -> String {
         "this is not the name of a secret {what}; grant one by `[grant.secrets.NAME]`{access}, and write its name here: the secret itself \
          belongs into a file"
     )
+}
+
+const NO_MAIL_SERVER: &str =
+    "no mail server of this name is granted; grant one by `[grant.smtp.NAME]`, and write its name here";
+
+/// Why no request goes to an address.
+fn not_allowed(url: &str) -> String {
+    match Url::parse(url).map(|url| url.origin()) {
+        Ok(origin @ url::Origin::Tuple(..)) => {
+            let server = origin.ascii_serialization();
+            format!("no request to {server} is allowed; add \"{server}/\" to `grant.http.allow`")
+        }
+        Ok(_) | Err(_) => "this is not an address; write for example \"https://api.example.com\"".to_owned(),
+    }
 }
 
 /// What knows the formats of upkeep.

@@ -96,6 +96,7 @@ pub(crate) struct ChannelSettings {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Post {
     /// The server, by its name there.
+    #[schemars(extend("format" = "upkeep-mail-server"))]
     pub(crate) server: String,
     /// The address of the sender.
     pub(crate) from: String,

@@ -331,6 +331,9 @@ pub(crate) const LISTEN: &[Case] = cases! {
     "two tasks that deliver": "etc/tasks.d/a.toml" = "plugin = \"carrier\"\nschedule.outbox = true\n[grant.outbox]\naccess = [\"deliver\"]\n", "etc/tasks.d/b.toml" = "plugin = \"carrier\"\nschedule.outbox = true\n[grant.outbox]\naccess = [\"deliver\"]\n";
     "a secret in the place of its name is not shown": "etc/tasks.d/site.toml" = "plugin = \"carrier\"\n[config]\nkey = \"693a91f6-7xxx-4bc4-97a0-0ec2sifa5aaa\"\n[grant.outbox]\naccess = [\"deliver\"]\n[grant.http]\nallow = [\"https://robot.example/\"]\n[grant.secrets.robot]\nfile = \"{root}/secrets/token\"\nhosts = [\"https://robot.example\"]\n";
     "a secret to sign with that may only be filled in": "etc/tasks.d/site.toml" = "plugin = \"carrier\"\n[config]\nkey = \"robot\"\nsigned_with = \"robot\"\n[grant.outbox]\naccess = [\"deliver\"]\n[grant.http]\nallow = [\"https://robot.example/\"]\n[grant.secrets.robot]\nfile = \"{root}/secrets/token\"\nhosts = [\"https://robot.example\"]\n";
+    "requests that are not allowed": "etc/tasks.d/site.toml" = "plugin = \"carrier\"\n[config.hooks.one]\nurl = \"https://hook.example/hunter2\"\nbase = \"https://robot.example:8443\"\n[config.hooks.two]\nurl = \"robot.example\"\n[grant.outbox]\naccess = [\"deliver\"]\n[grant.http]\nallow = [\"https://robot.example/\"]\n";
+    "no requests, and an address that nobody wrote": "etc/tasks.d/site.toml" = "plugin = \"carrier\"\n[config]\nhooks = { one = {} }\n[grant.outbox]\naccess = [\"deliver\"]\n";
+    "a mail server that is not granted": "etc/tasks.d/site.toml" = "plugin = \"carrier\"\n[config]\nmail = \"man\"\n[grant.outbox]\naccess = [\"deliver\"]\n[grant.smtp.main]\nhost = \"smtp.example.org\"\nfrom = [\"upkeep@example.org\"]\nto = [\"*\"]\n";
 };
 
 /// Files that are not what they should be.

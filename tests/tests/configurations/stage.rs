@@ -105,18 +105,24 @@ const PLUGINS: [(&str, &str); 13] = [
     ),
     (
         "carrier",
-        r#"{"format": 1, "name": "carrier", "version": "0.1.0", "summary": "Delivers", "author": "upkeep", "license": "MIT",
+        r##"{"format": 1, "name": "carrier", "version": "0.1.0", "summary": "Delivers", "author": "upkeep", "license": "MIT",
             "api": "0.1", "capabilities": {
                 "outbox": {"reason": "deliver what is told", "access": ["deliver"]},
                 "http": {"reason": "ask robots to tell it", "optional": true},
+                "smtp": {"reason": "tell it by mail", "optional": true},
                 "secrets": {"reason": "prove who is calling", "access": ["fill", "sign"], "optional": true}},
             "config_schema": {
                 "type": "object",
+                "$defs": {"hook": {"type": "object", "properties": {
+                    "url": {"type": "string", "format": "upkeep-requested"},
+                    "base": {"type": "string", "format": "upkeep-requested", "default": "https://api.robot.example"}}}},
                 "properties": {
+                    "hooks": {"type": "object", "additionalProperties": {"anyOf": [{"$ref": "#/$defs/hook"}, {"type": "null"}]}},
+                    "mail": {"type": "string", "format": "upkeep-mail-server"},
                     "key": {"type": "string", "format": "upkeep-secret", "description": "The name of the robot's secret."},
                     "channels": {"type": "object"},
                     "signed_with": {"type": "string", "format": "upkeep-secret-to-sign"}},
-                "additionalProperties": false}}"#,
+                "additionalProperties": false}}"##,
     ),
     ("text", "not a component"),
 ];

@@ -22,6 +22,7 @@ pub struct Service {
     pub token: String,
     /// Where the API is.
     #[serde(default = "super::base")]
+    #[schemars(extend("format" = "upkeep-requested"))]
     pub base: String,
     /// How a message looks.
     #[serde(default)]

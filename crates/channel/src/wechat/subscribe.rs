@@ -22,6 +22,7 @@ pub struct Subscribe {
     pub token: String,
     /// Where the API is.
     #[serde(default = "super::base")]
+    #[schemars(extend("format" = "upkeep-requested"))]
     pub base: String,
     /// Templates by the names that messages have for them.
     pub templates: BTreeMap<String, Form>,

@@ -1,6 +1,5 @@
 //! `[config]` of a task file against the schema in the plugin's manifest.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -8,6 +7,7 @@ use serde_json::Value;
 use crate::config::check::TaskFile;
 use crate::config::plugin::Plugin;
 use crate::config::secrets::SecretAccess;
+use crate::config::shape::Granted;
 use crate::config::source::{KeyPath, Segment};
 
 pub(crate) fn check(file: &mut TaskFile<'_>, plugin: &Plugin) {
@@ -22,16 +22,24 @@ pub(crate) fn check(file: &mut TaskFile<'_>, plugin: &Plugin) {
         }
         return;
     };
-    let granted = |access| {
-        let secrets = &file.settings.grant.secrets;
-        let may = secrets.iter().filter(|(_, secret)| secret.may(access));
+    let grant = &file.settings.grant;
+    let secrets = |access| {
+        let may = grant.secrets.iter().filter(|(_, secret)| secret.may(access));
         may.map(|(name, _)| name.clone()).collect::<BTreeSet<String>>()
     };
+    let granted = Granted {
+        to_fill: secrets(SecretAccess::Fill),
+        to_sign: secrets(SecretAccess::Sign),
+        mail_servers: grant.smtp.keys().cloned().collect(),
+        allowed: grant.http.iter().flat_map(|http| http.allow.clone()).collect(),
+    };
+    let found = Value::Object(file.settings.config.clone());
     // While what is granted is wrong itself, nothing is known of it; and a schema that could be used can be used again.
-    let with_secrets =
-        file.is_sound("grant").then(|| shape.with_secrets(granted(SecretAccess::Fill), granted(SecretAccess::Sign)));
-    let shape = with_secrets.and_then(Result::ok).unwrap_or(Cow::Borrowed(shape));
-    for problem in shape.problems(&Value::Object(file.settings.config.clone())) {
+    let problems = match file.is_sound("grant").then(|| shape.with_grants(granted)).and_then(Result::ok) {
+        Some(shape) => shape.problems(&shape.with_addresses(found)),
+        None => shape.problems(&found),
+    };
+    for problem in problems {
         let mut path = config.clone();
         path.0.extend(problem.path.0);
         let help = format!("{} (says the plugin {})", problem.help, plugin.manifest.name);
