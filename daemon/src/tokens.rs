@@ -14,7 +14,7 @@ mod answer;
 mod keeper;
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use self::keeper::{Ask, Keeper};
@@ -29,12 +29,22 @@ pub struct Keepers(Arc<Mutex<BTreeMap<Place, Arc<Keeper>>>>);
 /// An application of WeChat and the address of its API.
 type Place = (String, String);
 
+fn place(token: &AccessToken) -> Place {
+    (token.appid.clone(), token.api.to_string())
+}
+
 impl Keepers {
     /// The keeper for the application that a task file names.
     pub(crate) fn of(&self, token: &AccessToken) -> Arc<Keeper> {
         let mut keepers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (token.appid.clone(), token.api.to_string());
-        Arc::clone(keepers.entry(key).or_insert_with(|| Arc::new(Keeper::new(&token.appid, &token.api))))
+        Arc::clone(keepers.entry(place(token)).or_insert_with(|| Arc::new(Keeper::new(&token.appid, &token.api))))
+    }
+
+    /// Forgets the applications that no task file names any more. Runs that are under way go on with theirs.
+    pub fn retain<'t>(&self, named: impl IntoIterator<Item = &'t AccessToken>) {
+        let named: BTreeSet<Place> = named.into_iter().map(place).collect();
+        let mut keepers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        keepers.retain(|place, _| named.contains(place));
     }
 
     /// Somebody has put something right: whatever was wrong, WeChat is asked again.
@@ -47,5 +57,24 @@ impl Keepers {
     pub fn kept(&self) -> Vec<KeptToken> {
         let keepers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         keepers.values().map(|keeper| keeper.kept()).filter(|kept| kept.asked.is_some()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_that_no_task_names_is_forgotten() {
+        let token = |appid: &str| {
+            let text = format!("appid = \"{appid}\"\nfile = \"/etc/upkeep/secrets/shop\"");
+            toml::from_str::<AccessToken>(&text).unwrap()
+        };
+        let (shop, game) = (token("wx0123456789abcdef"), token("wx1123456789abcdef"));
+        let keepers = Keepers::default();
+        let (shop_keeper, game_keeper) = (keepers.of(&shop), keepers.of(&game));
+        keepers.retain([&shop]);
+        assert!(Arc::ptr_eq(&keepers.of(&shop), &shop_keeper));
+        assert!(!Arc::ptr_eq(&keepers.of(&game), &game_keeper));
     }
 }

@@ -114,6 +114,8 @@ impl Dispatcher {
         let digest_changed = old.alerts.digest != new.alerts.digest || old.timezone != new.timezone;
         self.loaded = loaded;
         self.queue.set_permits(self.loaded.config.settings.max_running as usize);
+        let secrets = self.loaded.config.tasks.values().flat_map(|task| task.grants.secrets.values());
+        self.runner.keepers.retain(secrets.filter_map(|secret| secret.wechat.as_ref()));
         let now = clock::now();
         for name in diff.added.iter().chain(&diff.changed).chain(&diff.removed) {
             self.plan_task(name, now, now);

@@ -35,7 +35,9 @@ pub(super) fn write(screen: &Screen, kept: &KeptTokens, out: &mut dyn Write) -> 
     for token in &kept.tokens {
         if let Some(trouble) = &token.trouble {
             let (reason, until) = (line(&trouble.reason), screen.relative(trouble.until));
-            writeln!(out, "\n{}: {reason}\nIt is asked again {until}.", token.appid)?;
+            let told = format!("{}: {reason}", token.appid);
+            let told = textwrap::fill(&told, textwrap::Options::new(screen.width.unwrap_or(usize::MAX)));
+            writeln!(out, "\n{told}\nIt is asked again {until}.")?;
         }
     }
     Ok(())
