@@ -144,26 +144,18 @@ impl Task for Relay {
     }
 }
 
-fn findings(mut report: Report, place: &str, it: &Taken) -> Report {
-    let list =
-        |reasons: &[(i64, String)]| reasons.iter().map(|(id, why)| format!("- id {id}: {why}\n")).collect::<String>();
-    if it.refused > 0 {
-        let detail = format!(
-            "{}Correct the row and set `refused` to NULL, or delete it. No other message waits for it.",
-            list(&it.reasons)
-        );
-        let title = format!("{} in {place} cannot be sent", count(it.refused, "row"));
-        report = report.finding(Severity::Medium, format!("refused/{place}"), title, detail);
-    }
-    if it.stuck > 0 {
-        let detail = format!(
-            "{}The outbox has the messages, and each run tries again to remove the rows. See to it that it can.",
-            list(&it.stuck_reasons)
-        );
-        let title = format!("{} in {place} cannot be removed", count(it.stuck, "row"));
-        report = report.finding(Severity::Medium, format!("stuck/{place}"), title, detail);
-    }
-    report
+fn findings(report: Report, place: &str, it: &Taken) -> Report {
+    let refused = "Correct the row and set `refused` to NULL, or delete it. No other message waits for it.";
+    let stuck = "The outbox has the messages, and each run tries again to remove the rows. See to it that it can.";
+    let kinds = [
+        ("refused", it.refused, &it.reasons, "sent", refused),
+        ("stuck", it.stuck, &it.stuck_reasons, "removed", stuck),
+    ];
+    kinds.into_iter().filter(|(_, rows, ..)| *rows > 0).fold(report, |report, (key, rows, reasons, verb, remedy)| {
+        let reasons: String = reasons.iter().map(|(id, why)| format!("- id {id}: {why}\n")).collect();
+        let title = format!("{} in {place} cannot be {verb}", count(rows, "row"));
+        report.finding(Severity::Medium, format!("{key}/{place}"), title, format!("{reasons}{remedy}"))
+    })
 }
 
 /// The name under which this task of this server claims rows: the first run's, which no other run has. A state that came from another
