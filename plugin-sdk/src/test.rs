@@ -73,6 +73,8 @@ struct World {
     consents: Option<consents::Consents>,
     http: Option<http::Answerer>,
     secrets: BTreeMap<String, String>,
+    /// How often may be signed yet; none: as often as asked.
+    signatures: Option<u32>,
     /// Who answers mails, by the name of the server.
     smtp: BTreeMap<String, smtp::Postman>,
     /// Those that were taken.
@@ -212,6 +214,13 @@ impl Host {
     #[must_use]
     pub fn secret(self, name: &str, value: &str) -> Self {
         with(|world| world.secrets.insert(name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// As many signatures as a run may have, and no more.
+    #[must_use]
+    pub fn most_signed(self, most: u32) -> Self {
+        with(|world| world.signatures = Some(most));
         self
     }
 

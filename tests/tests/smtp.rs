@@ -382,7 +382,7 @@ fn a_message_goes_by_mail() {
     let reason = told["message"]["reason"].as_str().expect("a reason");
     assert_eq!(
         reason,
-        "the mail server does not know the address: 5.1.1 there is no such user (550): correct the address"
+        "the mail server does not take mail for the address: 5.1.1 there is no such user (550): correct the address"
     );
     let later = enqueue(&site, &["--to", "later@example.org", "hello"]);
     eventually("an attempt", || {

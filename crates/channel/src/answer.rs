@@ -70,7 +70,10 @@ impl<'a> Answer<'a> {
                 let until = now.saturating_add(wait.unwrap_or(MINUTE));
                 Outcome::Throttled { until, reason: reason("too many requests") }
             }
-            408 | 425 => Outcome::Transient { wait, reason: reason("the server did not take the request in time") },
+            // Of 409: the same key is being seen to, as the draft of `Idempotency-Key` has it.
+            408 | 409 | 425 => {
+                Outcome::Transient { wait, reason: reason("the server did not take the request in time") }
+            }
             401 | 403 | 407 => {
                 let remedy = "check the channel's secret and what it is allowed to do";
                 Outcome::permanent(Fault::Channel, reason("the server does not let this channel in").remedy(remedy))

@@ -109,6 +109,14 @@ pub enum Stage {
     Content,
 }
 
+/// Whether a server that refuses a recipient means this machine or the sender, rather than the recipient: servers look at these late.
+fn is_of_machine(code: u16, text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let of_machine = ["relay", "client host", "sender address", "helo command", "spamhaus", "blocklist", "blacklist"];
+    let of_recipient = text.contains("5.1.") || text.contains("recipient");
+    of_machine.iter().any(|it| text.contains(it)) || (matches!(code, 521 | 554) && !of_recipient)
+}
+
 /// What a reply of SMTP means (RFC 5321, 4.2.1): 4xx may be different later, 5xx will not.
 pub fn outcome(stage: Stage, code: u16, text: &str) -> Outcome {
     let reason = |words: &str| Reason::new(Some(code.into()), words, text);
@@ -141,13 +149,13 @@ pub fn outcome(stage: Stage, code: u16, text: &str) -> Outcome {
             let remedy = "set `from` to an address from which its account may send";
             channel("the mail server does not take mail from this sender", remedy)
         }
-        (Stage::Recipients, 521 | 554) if !text.contains("5.1.") => {
+        (Stage::Recipients, 521 | 550..=554) if is_of_machine(code, text) => {
             let remedy = "check the server's login, and whether it takes mail from this machine";
             channel("the mail server does not take mail for others from this machine", remedy)
         }
-        (Stage::Recipients, 550 | 551 | 553) => Outcome::permanent(
+        (Stage::Recipients, 521 | 550 | 551 | 553 | 554) => Outcome::permanent(
             Fault::Recipient,
-            reason("the mail server does not know the address").remedy("correct the address"),
+            reason("the mail server does not take mail for the address").remedy("correct the address"),
         ),
         _ => Outcome::permanent(Fault::Message, reason("the mail server does not take the mail")),
     }

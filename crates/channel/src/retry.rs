@@ -17,7 +17,7 @@ pub struct Retry {
     pub tries: u32,
     /// Tries of a message that has another channel behind this one: it need not wait for as long. No more than `tries`.
     pub before_next: u32,
-    /// How long after it was said a message is still worth telling.
+    /// How long it is tried, from the first try on.
     pub within: i64,
 }
 
@@ -51,10 +51,10 @@ impl Retry {
         Self { tries: self.tries.min(self.before_next.max(1)), ..self }
     }
 
-    /// When to try again after this try; nothing if it was the last.
-    pub fn next(&self, tried: u32, asked: Option<i64>, said: i64, now: i64, random: u64) -> Option<i64> {
+    /// When to try again after this try, the first having been at `begun`; nothing if it was the last.
+    pub fn next(&self, tried: u32, asked: Option<i64>, begun: i64, now: i64, random: u64) -> Option<i64> {
         let at = now.saturating_add(self.wait(tried, asked, random));
-        (tried < self.tries && at <= said.saturating_add(self.within)).then_some(at)
+        (tried < self.tries && now < begun.saturating_add(self.within)).then_some(at)
     }
 }
 
@@ -79,7 +79,8 @@ mod tests {
         let retry = Retry { tries: 3, within: HOUR, ..Retry::default() };
         assert!(retry.next(2, None, 0, 0, 0).is_some());
         assert_eq!(retry.next(3, None, 0, 0, 0), None);
-        assert_eq!(retry.next(1, Some(2 * HOUR), 0, 0, 0), None, "it would not be worth telling any more");
+        assert_eq!(retry.next(1, None, 0, HOUR, 0), None, "it was tried for long enough");
+        assert!(retry.next(1, Some(2 * HOUR), 0, 0, 0).unwrap() >= 2 * HOUR, "a provider that asks for longer gets it");
     }
 
     #[test]

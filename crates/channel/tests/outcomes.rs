@@ -158,6 +158,8 @@ fn dingtalk() {
         Throttled(NOW + 10 * MINUTE)
     );
     assert_eq!(of(DINGTALK, r#"{"errcode":310000,"errmsg":"sign not match"}"#), Permanent(Fault::Channel));
+    let words = r#"{"errcode":310000,"errmsg":"keywords not in content, more: [https://example]"}"#;
+    assert_eq!(of(DINGTALK, words), Permanent(Fault::Message));
     assert_eq!(of(DINGTALK, r#"{"errcode":300001,"errmsg":"token is not exist"}"#), Permanent(Fault::Channel));
     assert_eq!(of(DINGTALK, r#"{"errcode":-1,"errmsg":"busy"}"#), Transient(None));
     assert_eq!(of(DINGTALK, r#"{"errcode":40035,"errmsg":"bad parameter"}"#), Permanent(Fault::Message));
@@ -168,15 +170,11 @@ fn feishu() {
     assert_eq!(of(FEISHU, r#"{"code":0,"msg":"success","data":{}}"#), Accepted(None));
     assert_eq!(of(FEISHU, r#"{"Extra":null,"StatusCode":0,"StatusMessage":"success"}"#), Accepted(None));
     assert_eq!(of(FEISHU, r#"{"code":11232,"msg":"frequency limited"}"#), Throttled(NOW + MINUTE));
-    for (code, words) in [
-        (19021, "sign match fail"),
-        (19022, "Ip Not Allowed"),
-        (19024, "Key Words Not Found"),
-        (19001, "param invalid"),
-    ] {
+    for (code, words) in [(19021, "sign match fail"), (19022, "Ip Not Allowed"), (19001, "param invalid")] {
         assert_eq!(of(FEISHU, &format!(r#"{{"code":{code},"msg":"{words}"}}"#)), Permanent(Fault::Channel));
     }
     assert_eq!(of(FEISHU, r#"{"code":19002,"msg":"params error"}"#), Permanent(Fault::Message));
+    assert_eq!(of(FEISHU, r#"{"code":19024,"msg":"Key Words Not Found"}"#), Permanent(Fault::Message));
     let too_many = r#"{"code":9499,"msg":"too many request","data":{}}"#;
     assert_eq!(kind(&answer(FEISHU, 400, &[], too_many)), Throttled(NOW + MINUTE));
     let reset = [("X-Ogw-Ratelimit-Reset", "7")];
@@ -215,7 +213,7 @@ fn webhooks_and_every_status() {
         (403, Permanent(Fault::Channel)),
         (404, Permanent(Fault::Channel)),
         (408, Transient(None)),
-        (409, Permanent(Fault::Message)),
+        (409, Transient(None)),
         (413, Permanent(Fault::Message)),
         (422, Permanent(Fault::Message)),
         (425, Transient(None)),
@@ -247,8 +245,18 @@ fn mail() {
     assert_eq!(of(Stage::Sender, 421, "4.3.2 shutting down"), Transient(None));
     assert_eq!(of(Stage::Login, 454, "4.7.0 no database"), Transient(None));
     assert_eq!(of(Stage::Recipients, 550, "5.1.1 no such user"), Permanent(Fault::Recipient));
-    assert_eq!(of(Stage::Recipients, 554, "5.1.1 no such user"), Permanent(Fault::Message));
-    assert_eq!(of(Stage::Recipients, 554, "5.7.1 relay denied"), Permanent(Fault::Channel));
+    assert_eq!(of(Stage::Recipients, 554, "5.1.1 no such user"), Permanent(Fault::Recipient));
+    let rejected = "5.7.1 <li@example.org>: Recipient address rejected: Access denied";
+    assert_eq!(of(Stage::Recipients, 554, rejected), Permanent(Fault::Recipient));
+    for (code, of_machine) in [
+        (554, "5.7.1 relay denied"),
+        (550, "relay not permitted"),
+        (554, "5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org"),
+        (553, "5.7.1 <upkeep@example.org>: Sender address rejected: not owned by user me"),
+        (554, "no"),
+    ] {
+        assert_eq!(of(Stage::Recipients, code, of_machine), Permanent(Fault::Channel), "{of_machine}");
+    }
     assert_eq!(of(Stage::Recipients, 530, "5.7.0 log in first"), Permanent(Fault::Channel));
     assert_eq!(of(Stage::Connection, 554, "5.7.1 blocked"), Permanent(Fault::Channel));
     assert_eq!(of(Stage::Login, 535, "5.7.8 bad credentials"), Permanent(Fault::Channel));

@@ -256,6 +256,7 @@ fn settlement(settlement: abi::Settlement) -> Settlement {
     let outcome = match outcome {
         abi::Outcome::Sent(provider_id) => DeliveryOutcome::Sent { provider_id: provider_id.map(short) },
         abi::Outcome::Retry(at) => DeliveryOutcome::Retry(Timestamp(at)),
+        abi::Outcome::Throttled(at) => DeliveryOutcome::Throttled(Timestamp(at)),
         abi::Outcome::Untried(at) => DeliveryOutcome::Untried(Timestamp(at)),
         abi::Outcome::Refused => DeliveryOutcome::Refused,
         abi::Outcome::Dead => DeliveryOutcome::Dead,

@@ -41,7 +41,8 @@ pub struct DaemonSettings {
     #[serde(with = "crate::config::duration")]
     #[schemars(schema_with = "crate::config::schema::duration")]
     pub keep_messages: Duration,
-    /// So many of them are kept at the most, the newest.
+    /// So many of them are kept at the most, the newest; of those that are dead as many once more, so that others do not drive them
+    /// out.
     #[schemars(range(min = 1_000, max = 100_000_000))]
     pub max_messages: u32,
     /// Users' consents to messages, by their openid, of whom nothing was heard for longer than this are forgotten.

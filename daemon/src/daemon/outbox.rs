@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::dispatcher::{Dispatcher, Note};
 use crate::clock::{self, Timestamp};
+use crate::outcome::Outcome;
 use crate::record::{Run, Trigger};
 use crate::store::{Next, Store, StoreError};
 
@@ -61,9 +62,9 @@ impl Delivery {
         Self { changes: (changes, changes), pause_ms: 0, until: Timestamp(i64::MIN) }
     }
 
-    /// The run is over. It did something when the number of changes has grown.
-    fn ended(&mut self, changes: u64, now: Timestamp) {
-        let idle = self.changes.0 == changes;
+    /// The run is over. It did something when it succeeded, and the number of changes has grown.
+    fn ended(&mut self, succeeded: bool, changes: u64, now: Timestamp) {
+        let idle = !succeeded || self.changes.0 == changes;
         self.pause_ms = if idle { (self.pause_ms * 2).clamp(SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS) } else { 0 };
         self.until = Timestamp(now.0.saturating_add(self.pause_ms));
         self.changes.1 = changes;
@@ -156,7 +157,8 @@ impl Dispatcher {
     pub(super) fn delivered(&mut self, run: &Run, now: Timestamp) {
         let changes = self.runner.store.outbox_change_count();
         let Some(delivery) = self.outbox.deliveries.get_mut(&run.task) else { return };
-        delivery.ended(changes, now);
+        let succeeded = matches!(run.outcome, Some(Outcome::Succeeded));
+        delivery.ended(succeeded, changes, now);
         // What became due while it ran may have been too late for it.
         self.outbox.next = Next { claimable: None, later: None, ..self.outbox.next };
         self.outbox.look.notify_one();
@@ -208,7 +210,7 @@ mod tests {
         let mut delivery = Delivery::new(7);
         let mut pauses = Vec::new();
         for _ in 0..12 {
-            delivery.ended(7, Timestamp(0));
+            delivery.ended(true, 7, Timestamp(0));
             pauses.push(delivery.due(next(-5, None), 7).unwrap().0);
         }
         assert_eq!(pauses[..4], [1_000, 2_000, 4_000, 8_000]);
@@ -216,9 +218,12 @@ mod tests {
         assert_eq!(delivery.due(next(-5, Some(90)), 7), Some(Timestamp(90)), "what becomes due does not wait for it");
         assert_eq!(delivery.due(next(-5, None), 8), Some(Timestamp(-5)), "a change ends it");
         delivery.changes.0 = 8;
-        delivery.ended(9, Timestamp(0));
+        delivery.ended(true, 9, Timestamp(0));
         assert_eq!((delivery.due(next(-5, None), 9), delivery.pause_ms), (Some(Timestamp(0)), 0), "it did something");
         assert_eq!(delivery.due(next(5_000, None), 9), Some(Timestamp(5_000)), "never before its time");
         assert_eq!(delivery.due(Next::default(), 9), None);
+        delivery.changes.0 = 9;
+        delivery.ended(false, 12, Timestamp(0));
+        assert_eq!(delivery.due(next(-5, None), 12), Some(Timestamp(1_000)), "it claimed messages, and failed");
     }
 }

@@ -242,7 +242,8 @@ pub struct Message {
     pub state: MessageState,
     /// When it came.
     pub created: Timestamp,
-    /// When it came, or was sent again.
+    /// From when on the tries of the channel count whose turn it is: the first of them; before that, when the message came, was sent
+    /// again, or could be delivered for the first time.
     pub since: Timestamp,
     /// It is not delivered before.
     pub not_before: Option<Timestamp>,
@@ -252,7 +253,7 @@ pub struct Message {
     pub due: Timestamp,
     /// How often it was tried.
     pub attempts: u32,
-    /// How often by the channel whose turn it is, since it came or was sent again.
+    /// How often by the channel whose turn it is, since it came or was sent again, but for what was throttled.
     pub tries: u32,
     /// When it was sent, dead or expired.
     pub ended: Option<Timestamp>,
@@ -311,6 +312,8 @@ pub enum AttemptOutcome {
     Sent,
     /// Not this time.
     Retry,
+    /// Not this time, since the channel has had enough for now. It counts as no try.
+    Throttled,
     /// The channel will never take it.
     Refused,
     /// Nobody knows: the run that tried was gone before it could tell.

@@ -44,6 +44,9 @@ pub(in crate::store) use self::write::PASS;
 /// Messages of one claim.
 pub const MOST_CLAIMED: u32 = 1_000;
 
+/// Bytes of what the messages of one claim say, unless one alone says more: they have to fit into a guest.
+const LARGEST_CLAIM: usize = 4 << 20;
+
 /// Messages that one commit of the retention removes.
 const ROWS: u32 = 2_000;
 
@@ -83,6 +86,8 @@ pub enum Outcome {
     },
     /// It may be claimed again from then on.
     Retry(Timestamp),
+    /// The same, since the channel has had enough for now: an attempt, and no try.
+    Throttled(Timestamp),
     /// The same, and it was not tried at all: no attempt is written down.
     Untried(Timestamp),
     /// This channel will never take it: the next one of the chain, and without one it is dead.
@@ -284,14 +289,18 @@ impl Store {
     pub async fn outbox_prune(&self, cutoff: Timestamp, most: u32) -> Result<u64, StoreError> {
         const DELETE: &str = "DELETE FROM outbox_message WHERE number IN (VALUES {rows}) AND ended IS NOT NULL";
         let mut pruned = 0;
-        let cutoff = self.read().outbox_cutoff(cutoff, most).await?;
-        loop {
-            let numbers = self.read().outbox_over(cutoff, ROWS).await?;
-            if numbers.is_empty() {
-                return Ok(pruned);
+        // However many are sent, what is dead is to be seen to.
+        for dead in [false, true] {
+            let cutoff = self.read().outbox_cutoff(dead, cutoff, most).await?;
+            loop {
+                let numbers = self.read().outbox_over(dead, cutoff, ROWS).await?;
+                if numbers.is_empty() {
+                    break;
+                }
+                pruned += self.remove(Statement::new(DELETE, numbers.into_iter().map(|it| [it.into()]))).await?;
             }
-            pruned += self.remove(Statement::new(DELETE, numbers.into_iter().map(|it| [it.into()]))).await?;
         }
+        Ok(pruned)
     }
 
     /// Counts the commits that changed the outbox; whoever waits for a change of the number learns of each.

@@ -41,7 +41,7 @@ impl Outbox {
             while entry.position + 1 < entry.channels.len()
                 && paused.iter().any(|it| it.channel == entry.channel() && entry.due <= it.until)
             {
-                (entry.position, entry.tries, entry.due) = (entry.position + 1, 0, entry.not_before.max(now));
+                entry.next(entry.not_before.max(now));
             }
         }
     }
@@ -71,13 +71,20 @@ pub struct Entry {
     expires: Option<i64>,
     created: i64,
     lease: String,
-    /// Attempts by the channel whose turn it is.
+    /// Tries by the channel whose turn it is, and when the first was.
     tries: u32,
+    begun: Option<i64>,
 }
 
 impl Entry {
     fn is_open(&self) -> bool {
         matches!(self.state, "waiting" | "claimed")
+    }
+
+    /// The next channel's turn.
+    fn next(&mut self, due: i64) {
+        (self.position, self.tries, self.begun) = (self.position + 1, 0, None);
+        (self.state, self.due) = ("waiting", due);
     }
 
     fn channel(&self) -> &str {
@@ -140,6 +147,7 @@ pub(crate) fn enqueue(messages: &[Message]) -> HostResult<Vec<Enqueued>> {
                 created: now,
                 lease: String::new(),
                 tries: 0,
+                begun: None,
             });
             Enqueued { id, outcome: EnqueueOutcome::New }
         };
@@ -178,7 +186,7 @@ pub(crate) fn claim(channel: &str, max: u32, lease_ms: u64) -> HostResult<Vec<Cl
                 expires: entry.expires,
                 attempts: u32::try_from(entry.attempts.len()).unwrap_or(u32::MAX),
                 tries: entry.tries,
-                since: entry.created,
+                since: entry.begun.unwrap_or(entry.created.max(entry.not_before)),
                 content: entry.content.clone(),
             }
         });
@@ -198,14 +206,18 @@ pub(crate) fn settle(settlements: &[Settlement]) -> HostResult<Vec<bool>> {
                 return own;
             }
             entry.attempts.push(settlement.clone());
-            entry.tries += 1;
+            if !matches!(settlement.outcome, Outcome::Throttled(_)) {
+                entry.tries += 1;
+                entry.begun.get_or_insert(now);
+            }
             match settlement.outcome {
                 Outcome::Sent(_) => entry.state = "sent",
                 _ if !own => {}
-                Outcome::Retry(at) | Outcome::Untried(at) => (entry.state, entry.due) = ("waiting", at),
+                Outcome::Retry(at) | Outcome::Throttled(at) | Outcome::Untried(at) => {
+                    (entry.state, entry.due) = ("waiting", at);
+                }
                 Outcome::Refused if entry.position + 1 < entry.channels.len() => {
-                    (entry.position, entry.tries) = (entry.position + 1, 0);
-                    (entry.state, entry.due) = ("waiting", now);
+                    entry.next(now);
                 }
                 Outcome::Refused | Outcome::Dead => entry.state = "dead",
             }

@@ -14,6 +14,10 @@ pub(crate) fn hmac(algorithm: Algorithm, key: &[Part], message: &[Part]) -> Host
         return Err(HostError::Invalid(message.to_owned()));
     }
     let (key, message) = (assemble(key)?, assemble(message)?);
+    let left = with(|world| world.signatures.as_mut().map(|left| std::mem::replace(left, left.saturating_sub(1))));
+    if left == Some(0) {
+        return Err(HostError::Limit("this run has signed as often as it may".to_owned()));
+    }
     match algorithm {
         Algorithm::Sha1 => of::<Hmac<sha1::Sha1>>(&key, &message),
         Algorithm::Sha256 => of::<Hmac<sha2::Sha256>>(&key, &message),

@@ -152,7 +152,7 @@ struct RetrySettings {
     /// Tries of a message that has another channel behind this one in its chain; no more than `tries`.
     #[schemars(range(min = 1, max = 1_000))]
     before_next: u32,
-    /// How long after it came a message is still worth trying again.
+    /// For how long a message is tried, from its first try by this channel on.
     within: Span,
 }
 

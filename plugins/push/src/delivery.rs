@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use upkeep_channel::{Answer, Fault, Outcome, outcome};
 use upkeep_plugin::http::{self, InFlight};
-use upkeep_plugin::outbox::{self, Claimed, Meanwhile, Outcome as Became, Settlement};
+use upkeep_plugin::outbox::Meanwhile::{self, PassOn, Wait};
+use upkeep_plugin::outbox::{self, Claimed, Outcome as Became, Settlement};
 use upkeep_plugin::{HostError, HostResult, Result, clock, info, warn};
 
 use crate::config::{Channel, Kind, Push};
 use crate::consent::Consents;
 use crate::lane::Lane;
 use crate::letter::{Letter, Unwritten};
+use crate::outage;
 use crate::report;
 use crate::{Tallies, Work};
 
@@ -114,7 +116,7 @@ impl Delivery {
             let mut patience = if self.settled.is_empty() { PATIENCE } else { SETTLE_WITHIN.0 };
             if self.flying.is_empty() {
                 self.settle()?;
-                let next = if is_open { self.next(now)? } else { None };
+                let next = if now < self.until { self.next(now)? } else { None };
                 let Some(next) = next else { break };
                 patience = Duration::from_millis(next.saturating_sub(now).unsigned_abs());
             }
@@ -162,7 +164,7 @@ impl Delivery {
                 _ => now,
             };
             if from > now + SHORT_WAIT || from >= self.until {
-                self.close(at, from, "as often used as may be, for now", Meanwhile::Wait)?;
+                self.close(at, from, "as often used as may be, for now", Wait)?;
                 continue;
             }
             self.lanes[at].look = from;
@@ -270,6 +272,7 @@ impl Delivery {
                 Unwritten::Unwanted(why) => self.refuse(at, &letter, None, &why, now)?,
                 Unwritten::Channel(why) => self.fail(at, &letter, None, &why, now)?,
                 Unwritten::Later(why) => self.put_off(at, &letter, None, None, &why, now)?,
+                Unwritten::Spent(why) => self.spent(&letter, &why, now),
             }
         }
         let lane = &mut self.lanes[at];
@@ -286,7 +289,7 @@ impl Delivery {
 
     /// Takes in what became of a request.
     fn hear(&mut self, flying: Flying, answer: HostResult<http::Answer>, now: i64) -> Result<()> {
-        let Flying { lane: at, mut letter, id } = flying;
+        let Flying { lane: at, letter, id } = flying;
         let lane = &mut self.lanes[at];
         lane.flying -= 1;
         lane.allowance.arrive(now);
@@ -294,11 +297,7 @@ impl Delivery {
             Ok(answer) => answer,
             Err(HostError::Denied(why)) => return self.fail(at, &letter, None, &why, now),
             Err(HostError::Limit(why)) => {
-                // The next run may make more.
-                info!("{why}");
-                self.until = now;
-                self.settled.extend(letter.messages.iter().map(|it| it.settle(Became::Untried(now))));
-                letter.messages.iter().for_each(|it| self.consents.unsent(it));
+                self.spent(&letter, &why, now);
                 return Ok(());
             }
             Err(HostError::Invalid(why)) => {
@@ -324,6 +323,9 @@ impl Delivery {
                 let called = theirs.or((count > 1).then_some(id));
                 self.became(at, &letter, &Became::Sent(called), None, None, now);
             }
+            Outcome::Permanent { fault: Fault::Channel, reason } if lane.works => {
+                self.doubt(at, &letter, reason.code, &reason.to_string(), now)?;
+            }
             Outcome::Permanent { fault: Fault::Channel, reason } => {
                 self.fail(at, &letter, reason.code, &reason.to_string(), now)?;
             }
@@ -332,24 +334,52 @@ impl Delivery {
                 self.refuse(at, &letter, reason.code, &reason.to_string(), now)?;
             }
             Outcome::Transient { wait, reason } => {
-                self.put_off(at, &letter, wait, reason.code, &reason.to_string(), now)?;
+                let reason_text = reason.to_string();
+                self.put_off(at, &letter, wait, reason.code, &reason_text, now)?;
+                if let (503, Some(wait)) = (answer.status, wait.filter(|it| *it > 0)) {
+                    // That is the server's, not the message's (RFC 9110, 15.6.4).
+                    let long = self.lanes[at].outage.is_long(now)?;
+                    self.close(at, now.saturating_add(wait), &reason_text, if long { PassOn } else { Wait })?;
+                }
             }
             Outcome::Throttled { until, reason } => {
-                let count = letter.messages.len() as u64;
-                lane.tally.put_off += count;
+                // Who answers this and says that it is over already would be asked without end.
+                let until = until.max(now.saturating_add(lane.channel.retry.first));
+                let long = until.saturating_sub(now) > outage::PATIENCE;
+                lane.tally.put_off += letter.messages.len() as u64;
                 let reason_text = reason.to_string();
                 letter.messages.iter().for_each(|it| self.consents.unsent(it));
-                self.became(at, &letter, &Became::Retry(until), reason.code, Some(&reason_text), now);
-                self.close(at, until, &reason_text, Meanwhile::Wait)?;
+                self.became(at, &letter, &Became::Throttled(until), reason.code, Some(&reason_text), now);
+                self.close(at, until, &reason_text, if long { PassOn } else { Wait })?;
             }
-            Outcome::Credential { reason } if letter.again => {
+            // The host has renewed it, and asked once more.
+            Outcome::Credential { reason } => {
                 self.put_off(at, &letter, None, reason.code, &reason.to_string(), now)?;
             }
-            Outcome::Credential { .. } => {
-                letter.again = true;
-                lane.queue.push_front(letter);
-            }
         }
+        Ok(())
+    }
+
+    /// The run may do no more; the next one may.
+    fn spent(&mut self, letter: &Letter, why: &str, now: i64) {
+        info!("{why}");
+        self.until = now;
+        self.settled.extend(letter.messages.iter().map(|it| it.settle(Became::Untried(now))));
+        letter.messages.iter().for_each(|it| self.consents.unsent(it));
+    }
+
+    /// A channel that has just worked takes this by no means, as it says. It may be the message's fault after all, as where a
+    /// firewall looks into it: then others still get through, and it is refused when it is not taken the next time either.
+    fn doubt(&mut self, at: usize, letter: &Letter, code: Option<i64>, reason: &str, now: i64) -> Result<()> {
+        let lane = &mut self.lanes[at];
+        lane.works = false;
+        if letter.messages.len() > 1 || letter.messages.iter().any(|it| it.tries > 0) {
+            return self.refuse(at, letter, code, reason, now);
+        }
+        lane.tally.put_off += 1;
+        letter.messages.iter().for_each(|it| self.consents.unsent(it));
+        let again = now.saturating_add(lane.channel.retry.first);
+        self.became(at, letter, &Became::Retry(again), code, Some(reason), now);
         Ok(())
     }
 
@@ -395,7 +425,7 @@ impl Delivery {
             }
             self.settled.push(settlement(message, became, code, Some(reason), letter.left, now));
         }
-        self.close(at, until, reason, Meanwhile::PassOn)
+        self.close(at, until, reason, PassOn)
     }
 
     /// Not this time.
@@ -415,7 +445,8 @@ impl Delivery {
             let random = spread(&message.id, message.attempts);
             let retry = lane.channel.retry;
             let retry = if message.last { retry } else { retry.before_next() };
-            match retry.next(tried, wait, message.since, now, random) {
+            let begun = if message.tries == 0 { now } else { message.since };
+            match retry.next(tried, wait, begun, now, random) {
                 Some(again) => {
                     lane.tally.put_off += 1;
                     self.settled.push(settlement(message, Became::Retry(again), code, Some(reason), letter.left, now));
@@ -431,9 +462,9 @@ impl Delivery {
         let (most, span) = DOWN;
         if lane.failures >= most || lane.outage.is_known() {
             let (reason, meanwhile) = match (lane.outage.is_known(), lane.outage.is_long(now)?) {
-                (false, _) => (format!("{most} requests in a row failed, the last with: {reason}"), Meanwhile::Wait),
-                (true, false) => (format!("the server is still down: {reason}"), Meanwhile::Wait),
-                (true, true) => (format!("the server is down for ten minutes: {reason}"), Meanwhile::PassOn),
+                (false, _) => (format!("{most} requests in a row failed, the last with: {reason}"), Wait),
+                (true, false) => (format!("the server is still down: {reason}"), Wait),
+                (true, true) => (format!("the server is down for ten minutes: {reason}"), PassOn),
             };
             self.close(at, now + span, &reason, meanwhile)?;
         }

@@ -37,6 +37,8 @@ pub(crate) struct Lane {
     pub(crate) closed: Option<i64>,
     /// Requests in a row that were not answered, or by an error that passes.
     pub(crate) failures: u32,
+    /// Whether it has shown that it works, and no message has been in doubt since.
+    pub(crate) works: bool,
     pub(crate) tally: Tally,
 }
 
@@ -56,6 +58,7 @@ impl Lane {
             look: 0,
             closed: None,
             failures: 0,
+            works: false,
             tally,
         })
     }
@@ -98,7 +101,7 @@ impl Lane {
 
     /// Its server answers as one does that works.
     pub(crate) fn works(&mut self) -> HostResult<()> {
-        self.failures = 0;
+        (self.failures, self.works) = (0, true);
         self.outage.over()
     }
 

@@ -14,8 +14,6 @@ use crate::config::{Channel, Kind, Post};
 #[derive(Debug)]
 pub(crate) struct Letter {
     pub(crate) messages: Vec<Claimed>,
-    /// Whether the access token was not accepted before, and has been renewed.
-    pub(crate) again: bool,
     /// When it left, milliseconds since 1970.
     pub(crate) left: i64,
 }
@@ -31,11 +29,13 @@ pub(crate) enum Unwritten {
     Channel(String),
     /// Not now.
     Later(String),
+    /// Not in this run, which may do no more.
+    Spent(String),
 }
 
 impl Letter {
     pub(crate) fn new(messages: Vec<Claimed>) -> Self {
-        Self { messages, again: false, left: 0 }
+        Self { messages, left: 0 }
     }
 
     /// Without the messages that the channel cannot send: one of them would keep back all that are merged with it. One message
@@ -75,7 +75,8 @@ impl Letter {
         };
         let asked = request(&message, settings, now).map_err(Unwritten::Refused)?;
         let Written { method, url, headers, body } = asked.write(sign).map_err(|error| match error {
-            WriteError::Unsigned(HostError::Unavailable(why) | HostError::Limit(why)) => Unwritten::Later(why),
+            WriteError::Unsigned(HostError::Unavailable(why)) => Unwritten::Later(why),
+            WriteError::Unsigned(HostError::Limit(why)) => Unwritten::Spent(why),
             WriteError::Unsigned(
                 HostError::Denied(why) | HostError::Invalid(why) | HostError::NotFound(why) | HostError::Conflict(why),
             ) => Unwritten::Channel(why),

@@ -6,7 +6,7 @@
 use upkeep_plugin::{HostResult, state};
 
 /// For how long messages wait for a server that is down, milliseconds; from then on those with another channel go on to that.
-const PATIENCE: i64 = 600_000;
+pub(crate) const PATIENCE: i64 = 600_000;
 
 /// Since when a server is down.
 #[derive(Debug)]

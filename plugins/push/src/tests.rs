@@ -108,7 +108,7 @@ fn a_message_that_no_channel_takes_is_dead_with_the_reason() {
 #[test]
 fn what_passes_is_tried_again_later_each_time_and_given_up_in_the_end() {
     let (host, _) = host(|at, _| match at {
-        0 => Ok(Response::new(503, "").with_header("retry-after", "120")),
+        0 => Ok(Response::new(500, "").with_header("retry-after", "120")),
         1 => Err(HostError::Unavailable("connection refused".into())),
         _ => Ok(Response::new(500, "")),
     });
@@ -127,6 +127,100 @@ fn what_passes_is_tried_again_later_each_time_and_given_up_in_the_end() {
     assert_eq!(run_at(&host, config, third).summary, "0 messages sent, 1 refused");
     assert_eq!(reason(&host.messages()[0]), "given up after 3 tries: the server has trouble (500)");
     assert_eq!(states(&host), ["dead"]);
+}
+
+/// However long ago it came, and whatever it waited for.
+#[test]
+fn tries_count_from_the_first_one() {
+    const DAY: i64 = 86_400_000;
+    let (host, _) = host(|at, _| match at {
+        0..3 => Ok(Response::new(503, "")),
+        3 => Ok(Response::new(429, "").with_header("retry-after", "86400")),
+        _ => Ok(Response::new(500, "")),
+    });
+    outbox::enqueue([Message::to(["hook"]).title("later").not_before(3 * DAY)]).unwrap();
+    let due = |host: &Host| host.messages()[0].due;
+    for tries in 1..=3 {
+        assert_eq!(run_at(&host, HOOK, due(&host)).summary, "0 messages sent, 1 to be tried again", "{tries}");
+    }
+    assert!((3 * DAY..3 * DAY + 60_000).contains(&due(&host)));
+    let summary = "0 messages sent, 1 to be tried again, paused: hook";
+    assert_eq!(run_at(&host, HOOK, due(&host)).summary, summary);
+    assert_eq!(run_at(&host, HOOK, due(&host)).summary, "0 messages sent, 1 refused");
+    assert_eq!(reason(&host.messages()[0]), "given up after 4 tries: the server has trouble (500)");
+}
+
+#[test]
+fn a_server_that_says_when_it_is_back_is_asked_then() {
+    let (host, asked) = host(|at, _| match at {
+        0 => Ok(Response::new(503, "").with_header("retry-after", "300")),
+        _ => Ok(Response::new(204, "")),
+    });
+    enqueue(50, &["hook"]);
+    assert_eq!(run(&host, HOOK).summary, "0 messages sent, 1 to be tried again, paused: hook");
+    assert_eq!(run_at(&host, HOOK, 299_999).summary, "nothing was due");
+    assert_eq!(run_at(&host, HOOK, 330_000).summary, "50 messages sent");
+    assert_eq!(asked.borrow().len(), 51);
+}
+
+/// It would be asked for that without end.
+#[test]
+fn a_provider_that_has_had_enough_is_left_alone_even_if_it_says_for_no_time() {
+    let (host, asked) = host(|_, _| Ok(Response::new(429, "").with_header("retry-after", "0")));
+    enqueue(3, &["hook"]);
+    assert_eq!(run(&host, HOOK).summary, "0 messages sent, 1 to be tried again, paused: hook");
+    assert_eq!(run_at(&host, HOOK, 4_999).summary, "nothing was due");
+    run_at(&host, HOOK, 5_000);
+    assert_eq!(asked.borrow().len(), 2);
+    let tried = &host.messages()[0].attempts;
+    assert!(tried.iter().all(|it| matches!(it.outcome, Outcome::Throttled(_))), "{tried:?}");
+}
+
+#[test]
+fn what_is_throttled_is_no_try_and_what_is_throttled_for_long_has_another_channel() {
+    let (host, _) = host(|at, request| match (request.url().contains("hooks.example"), at) {
+        (true, 0..30) => Ok(Response::new(429, "").with_header("retry-after", "60")),
+        (true, 30) => Ok(Response::new(502, "")),
+        (true, _) => Ok(Response::new(429, "").with_header("retry-after", "601")),
+        (false, _) => Ok(Response::new(200, r#"{"errcode": 0}"#)),
+    });
+    enqueue(1, &["hook", "ops"]);
+    let config = r#"{ "channels": { "hook": { "webhook": { "url": "https://hooks.example/in" } },
+                                    "ops": { "wecom": { "key": "robot" } } } }"#;
+    for minute in 0..30 {
+        let summary = "0 messages sent, 1 to be tried again, paused: hook";
+        assert_eq!(run_at(&host, config, minute * 60_000).summary, summary, "{minute}");
+    }
+    assert_eq!(run_at(&host, config, 1_800_000).summary, "0 messages sent, 1 to be tried again");
+    assert_eq!(run_at(&host, config, 1_860_000).summary, "1 message sent, 1 to be tried again, paused: hook");
+    assert_eq!(states(&host), ["sent"]);
+}
+
+/// As where a firewall looks into messages.
+#[test]
+fn one_message_that_is_not_let_in_holds_up_no_other() {
+    let (host, _) = host(|_, request| {
+        let is_bad = String::from_utf8_lossy(request.body()).contains("message 7\"");
+        Ok(if is_bad { Response::new(403, "<title>Blocked</title>") } else { Response::new(204, "") })
+    });
+    enqueue(20, &["hook"]);
+    assert_eq!(run(&host, HOOK).summary, "19 messages sent, 1 to be tried again");
+    // Others get through then, too.
+    enqueue(5, &["hook"]);
+    let priority = Message::to(["hook"]).title("first").priority(outbox::Priority::Urgent);
+    outbox::enqueue([priority]).unwrap();
+    assert_eq!(run_at(&host, HOOK, 5_000).summary, "6 messages sent, 1 refused");
+    assert_eq!(host.messages()[7].state, "dead");
+}
+
+#[test]
+fn a_channel_that_stops_working_costs_one_message() {
+    let (host, asked) = host(|at, _| Ok(Response::new(if at < 5 { 204 } else { 401 }, "")));
+    enqueue(20, &["hook"]);
+    let config = HOOK.replace("in\" }", "in\" }, \"concurrency\": 1");
+    let report = run(&host, &config);
+    assert_eq!(report.summary, "5 messages sent, 1 refused, 1 to be tried again, paused: hook");
+    assert_eq!(asked.borrow().len(), 7);
 }
 
 #[test]
@@ -244,26 +338,15 @@ fn a_digest_that_is_refused_is_taken_apart() {
     assert_eq!(host.messages().iter().filter(|it| it.state == "sent").count(), 4);
 }
 
-#[test]
-fn a_token_that_is_renewed_sends_once_more() {
-    let (host, asked) =
-        host(|at, _| Ok(Response::new(200, if at == 0 { r#"{"errcode": 42001}"# } else { r#"{"errcode": 0}"# })));
-    let message = Message::to(["wechat"]).title("Your order is on its way").recipient("o7esq5OI1Uej6Xixw1lA2H7XDVbc");
-    outbox::enqueue([message.clone()]).unwrap();
-    let config = r#"{ "channels": { "wechat": { "wechat_service": { "token": "shop-token" } } } }"#;
-    assert_eq!(run(&host, config).summary, "1 message sent");
-    assert_eq!(asked.borrow().len(), 2);
-    assert!(asked.borrow()[1].url().ends_with("?access_token={{secret:shop-token}}"));
-    assert_eq!(host.messages()[0].attempts.len(), 1);
-}
-
+/// The host has renewed it, and asked once more.
 #[test]
 fn a_token_that_stays_wrong_is_tried_later() {
     let (host, asked) = host(always(200, r#"{"errcode": 40001}"#));
     outbox::enqueue([Message::to(["wechat"]).title("x").recipient("o1")]).unwrap();
     let config = r#"{ "channels": { "wechat": { "wechat_service": { "token": "shop-token" } } } }"#;
     assert_eq!(run(&host, config).summary, "0 messages sent, 1 to be tried again");
-    assert_eq!(asked.borrow().len(), 2);
+    assert_eq!(asked.borrow().len(), 1);
+    assert!(asked.borrow()[0].url().ends_with("?access_token={{secret:shop-token}}"));
 }
 
 #[test]
@@ -322,6 +405,18 @@ fn requests_are_signed_by_the_host() {
     let asked = asked.borrow();
     let signature = asked[0].header_value("webhook-signature").unwrap();
     assert!(signature.starts_with("v1,") && signature.len() == 3 + 44, "{signature}");
+}
+
+#[test]
+fn a_run_that_may_sign_no_more_leaves_the_rest_to_the_next_one() {
+    let (host, asked) = host(always(204, ""));
+    let host = host.secret("signing", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").most_signed(3);
+    enqueue(5, &["hook"]);
+    let config =
+        r#"{ "channels": { "hook": { "webhook": { "url": "https://hooks.example/in", "signed_with": "signing" } } } }"#;
+    assert_eq!(run(&host, config).summary, "3 messages sent");
+    assert_eq!(states(&host), ["sent", "sent", "sent", "waiting", "waiting"]);
+    assert!(host.messages()[3..].iter().all(|it| it.attempts.is_empty()) && asked.borrow().len() == 3);
 }
 
 #[test]

@@ -206,6 +206,7 @@ fn attempt_table(screen: &Screen, attempts: &[Attempt]) -> Table {
         let (ink, outcome) = match attempt.outcome {
             AttemptOutcome::Sent => (Ink::Green, "sent"),
             AttemptOutcome::Retry => (Ink::Yellow, "retry"),
+            AttemptOutcome::Throttled => (Ink::Yellow, "throttled"),
             AttemptOutcome::Refused => (Ink::Red, "refused"),
             AttemptOutcome::Lost => (Ink::Yellow, "lost"),
             AttemptOutcome::Passed => (Ink::Yellow, "passed"),

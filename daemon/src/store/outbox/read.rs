@@ -32,10 +32,15 @@ pub struct Next {
 }
 
 pub(super) const MESSAGE: &str = "id, origin, key, channels, position, priority, state, created, not_before, expires, due, \
-     attempts, ended, reason, content, ifnull(since, created) AS since, \
+     attempts, ended, reason, content, \
      CASE attempts WHEN 0 THEN 0 ELSE \
-         (SELECT count(*) FROM outbox_attempt WHERE message = number AND channel = outbox_message.channel AND at >= ifnull(since, 0)) \
-     END AS tries";
+         (SELECT count(*) FROM outbox_attempt WHERE message = number AND channel = outbox_message.channel AND at >= ifnull(since, 0) \
+                                                    AND outcome <> 'throttled') \
+     END AS tries, \
+     ifnull(CASE attempts WHEN 0 THEN NULL ELSE \
+         (SELECT min(at) FROM outbox_attempt WHERE message = number AND channel = outbox_message.channel AND at >= ifnull(since, 0) \
+                                                   AND outcome <> 'throttled') \
+     END, max(ifnull(since, created), ifnull(not_before, 0))) AS begun";
 
 pub(super) fn read_message(row: &SqliteRow) -> Result<Message, StoreError> {
     let time = |column| get::<Option<i64>>(row, column).map(|at| at.map(Timestamp));
@@ -50,7 +55,7 @@ pub(super) fn read_message(row: &SqliteRow) -> Result<Message, StoreError> {
         priority: priority.ok_or_else(|| StoreError::Nonsense(format!("the priority {place}")))?,
         state: row::name(get(row, "state")?)?,
         created: Timestamp(get(row, "created")?),
-        since: Timestamp(get(row, "since")?),
+        since: Timestamp(get(row, "begun")?),
         not_before: time("not_before")?,
         expires: time("expires")?,
         due: Timestamp(get(row, "due")?),
@@ -202,19 +207,34 @@ impl Reader {
         Ok(found.contains(&true))
     }
 
-    /// Messages that ended before this go: those before `cutoff`, and beyond the newest `most`.
-    pub(in crate::store) async fn outbox_cutoff(&self, cutoff: Timestamp, most: u32) -> Result<Timestamp, StoreError> {
-        let query = sqlx::query(
-            "SELECT ended FROM outbox_message WHERE ended IS NOT NULL ORDER BY ended DESC LIMIT 1 OFFSET ?1",
-        );
-        let beyond = self.all(query.bind(most), |row| get::<i64>(row, "ended")).await?;
+    /// Messages that ended before this go, dead ones or all others: those before `cutoff`, and beyond the newest `most`.
+    pub(in crate::store) async fn outbox_cutoff(
+        &self,
+        dead: bool,
+        cutoff: Timestamp,
+        most: u32,
+    ) -> Result<Timestamp, StoreError> {
+        let which = which(dead);
+        let sql = format!("SELECT ended FROM outbox_message WHERE {which} ORDER BY ended DESC LIMIT 1 OFFSET ?1");
+        let beyond = self.all(sqlx::query(AssertSqlSafe(sql)).bind(most), |row| get::<i64>(row, "ended")).await?;
         // Those of the same millisecond go with the first that is too many.
         Ok(beyond.first().map_or(cutoff, |ended| cutoff.max(Timestamp(ended.saturating_add(1)))))
     }
 
-    /// Messages that ended before then.
-    pub(in crate::store) async fn outbox_over(&self, cutoff: Timestamp, limit: u32) -> Result<Vec<i64>, StoreError> {
-        let query = sqlx::query("SELECT number FROM outbox_message WHERE ended IS NOT NULL AND ended < ?1 LIMIT ?2");
-        self.all(query.bind(cutoff.0).bind(limit), |row| get(row, "number")).await
+    /// Messages that ended before then, dead ones or all others.
+    pub(in crate::store) async fn outbox_over(
+        &self,
+        dead: bool,
+        cutoff: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<i64>, StoreError> {
+        let which = which(dead);
+        let sql = format!("SELECT number FROM outbox_message WHERE {which} AND ended < ?1 LIMIT ?2");
+        self.all(sqlx::query(AssertSqlSafe(sql)).bind(cutoff.0).bind(limit), |row| get(row, "number")).await
     }
+}
+
+/// The condition of dead messages, or of all others that are over; each has an index.
+fn which(dead: bool) -> &'static str {
+    if dead { "state = 'dead'" } else { "ended IS NOT NULL AND state IN ('sent', 'expired')" }
 }

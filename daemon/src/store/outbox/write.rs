@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use super::read::{MESSAGE, read_message};
-use super::{Claimed, Outcome, Resend, Settlement};
+use super::{Claimed, LARGEST_CLAIM, Outcome, Resend, Settlement};
 use crate::clock::Timestamp;
 use crate::record::RunId;
 use crate::record::outbox::{AttemptOutcome, EnqueueOutcome, Enqueued, Meanwhile, MessageState, NewMessage, Priority};
@@ -130,11 +131,15 @@ pub(super) async fn claim(
          ORDER BY priority, due, number",
         due.join(" UNION ALL ")
     );
-    let rows = sqlx::query(AssertSqlSafe(sql)).bind(channel).bind(now.0).bind(most).fetch_all(&mut *connection).await?;
-    let mut numbers = Vec::with_capacity(rows.len());
-    let mut lost = false;
-    for row in &rows {
-        let mut message = read_message(row).map_err(nonsense)?;
+    let mut rows = sqlx::query(AssertSqlSafe(sql)).bind(channel).bind(now.0).bind(most).fetch(&mut *connection);
+    let mut numbers = Vec::new();
+    let (mut lost, mut bytes) = (false, 0);
+    while let Some(row) = rows.try_next().await? {
+        bytes += row.try_get::<&str, _>("content")?.len();
+        if bytes > LARGEST_CLAIM && !numbers.is_empty() {
+            break;
+        }
+        let mut message = read_message(&row).map_err(nonsense)?;
         numbers.push(row.try_get::<i64, _>(0)?);
         if message.state == MessageState::Claimed {
             lost = true;
@@ -144,6 +149,7 @@ pub(super) async fn claim(
         (message.state, message.due) = (MessageState::Claimed, until);
         claimed.messages.push(message);
     }
+    drop(rows);
     let numbers = row::json(&numbers);
     if lost {
         write_lost(connection, &numbers).await?;
@@ -213,6 +219,7 @@ impl Standing {
         let (name, provider_id) = match outcome {
             Outcome::Sent { provider_id } => (AttemptOutcome::Sent, provider_id.clone()),
             Outcome::Retry(_) | Outcome::Untried(_) => (AttemptOutcome::Retry, None),
+            Outcome::Throttled(_) => (AttemptOutcome::Throttled, None),
             Outcome::Refused | Outcome::Dead => (AttemptOutcome::Refused, None),
         };
         let attempt = [
@@ -233,7 +240,9 @@ impl Standing {
             }
             _ if !own => {}
             Outcome::Sent { .. } => {}
-            Outcome::Retry(at) | Outcome::Untried(at) => self.wait(self.position, *at, reason.as_ref()),
+            Outcome::Retry(at) | Outcome::Throttled(at) | Outcome::Untried(at) => {
+                self.wait(self.position, *at, reason.as_ref())
+            }
             Outcome::Refused if self.channels.len() > self.position as usize + 1 => {
                 self.wait(self.position + 1, now, reason.as_ref());
             }

@@ -395,8 +395,8 @@ async fn what_is_over_is_forgotten_by_age_and_by_number() {
     };
     assert_eq!(fixture.store.outbox_prune(Timestamp(30), 100).await.unwrap(), 2);
     assert_eq!(left().await, ["9", "8", "7", "6", "5", "4", "3", "2"]);
-    assert_eq!(fixture.store.outbox_prune(Timestamp(0), 4).await.unwrap(), 2);
-    assert_eq!(left().await, ["9", "8", "7", "6", "5", "4"], "the newest four, and what is not over");
+    assert_eq!(fixture.store.outbox_prune(Timestamp(0), 2).await.unwrap(), 2);
+    assert_eq!(left().await, ["9", "8", "7", "6", "5", "4"], "the newest two of each kind, and what is not over");
     assert_eq!(fixture.store.sql("DELETE FROM outbox_attempt").await.unwrap(), 4, "attempts go with their message");
     let dead = MessageFilter { state: Some(MessageState::Dead), ..MessageFilter::default() };
     assert_eq!(fixture.store.read().messages(&dead, 100).await.unwrap().len(), 2);
@@ -404,6 +404,61 @@ async fn what_is_over_is_forgotten_by_age_and_by_number() {
     let page = fixture.store.read().messages(&waiting, 1).await.unwrap();
     let rest = MessageFilter { before: Some(page[0].id.clone()), ..waiting };
     assert_eq!(fixture.store.read().messages(&rest, 100).await.unwrap()[0].content.title, "8");
+}
+
+/// They would be gone within a minute of fast traffic, unseen.
+#[tokio::test]
+async fn dead_messages_are_counted_by_themselves() {
+    let fixture = Fixture::new().await;
+    fixture.enqueue(vec![message("dead 1"), message("dead 2")], 10).await;
+    let claimed = fixture.claim("mail", 10, 20).await;
+    fixture.settle(&claimed, &DeliveryOutcome::Dead, 11).await;
+    fixture.enqueue((0..9).map(|at| message(&format!("{at}"))).collect(), 20).await;
+    let claimed = fixture.claim("mail", 20, 30).await;
+    fixture.settle(&claimed, &SENT, 21).await;
+    fixture.enqueue(vec![message("last")], 30).await;
+    let claimed = fixture.claim("mail", 30, 40).await;
+    fixture.settle(&claimed, &SENT, 31).await;
+    let left = async || {
+        let all = fixture.store.read().messages(&MessageFilter::default(), 100).await.unwrap();
+        all.into_iter().map(|it| it.content.title).collect::<Vec<_>>()
+    };
+    assert_eq!(fixture.store.outbox_prune(Timestamp(0), 2).await.unwrap(), 9);
+    assert_eq!(left().await, ["last", "dead 2", "dead 1"]);
+    assert_eq!(fixture.store.outbox_prune(Timestamp(12), 2).await.unwrap(), 2, "they become too old, too");
+    assert_eq!(left().await, ["last"]);
+}
+
+#[tokio::test]
+async fn what_is_throttled_is_written_down_and_is_no_try() {
+    let fixture = Fixture::new().await;
+    let later = NewMessage { not_before: Some(Timestamp(400)), ..message("a") };
+    let id = fixture.enqueue(vec![later], 10).await.remove(0).id;
+    let claimed = fixture.claim("mail", 500, 600).await;
+    assert_eq!(claimed.messages[0].since, Timestamp(400), "it could not be tried before");
+    fixture.settle(&claimed, &DeliveryOutcome::Throttled(Timestamp(700)), 510).await;
+    let claimed = fixture.claim("mail", 700, 800).await;
+    let it = &claimed.messages[0];
+    assert_eq!((it.attempts, it.tries, it.since), (1, 0, Timestamp(400)));
+    fixture.settle(&claimed, &DeliveryOutcome::Retry(Timestamp(900)), 710).await;
+    let claimed = fixture.claim("mail", 900, 1_000).await;
+    let it = &claimed.messages[0];
+    assert_eq!((it.attempts, it.tries, it.since), (2, 1, Timestamp(706)), "when the first try began");
+    let attempts = fixture.store.read().attempts(&id).await.unwrap();
+    let outcomes: Vec<_> = attempts.iter().map(|it| it.outcome).collect();
+    assert_eq!(outcomes, [AttemptOutcome::Throttled, AttemptOutcome::Retry]);
+}
+
+#[tokio::test]
+async fn a_claim_is_no_larger_than_a_guest_bears() {
+    let fixture = Fixture::new().await;
+    let large = |title: &str, size| NewMessage::new("mail", Content { text: "x".repeat(size), ..content(title) });
+    let messages = vec![large("1", 3 << 20), large("2", 2 << 20), large("3", 9 << 20), large("4", 10)];
+    fixture.enqueue(messages, 10).await;
+    for expected in [&["1"][..], &["2"], &["3"], &["4"]] {
+        assert_eq!(fixture.titles("mail", 10, 90).await, expected);
+    }
+    assert_eq!(fixture.titles("mail", 10, 90).await, [""; 0]);
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ fn refusals_go_down_the_chain_and_what_passes_is_tried_again() {
     let messages = host.messages();
     assert_eq!(
         reason(&messages[0]),
-        "the mail server does not know the address: 5.1.1 no such user (550): correct the address"
+        "the mail server does not take mail for the address: 5.1.1 no such user (550): correct the address"
     );
     assert_eq!(messages[0].attempts[0].code.as_deref(), Some("550"));
     // Greylisting wants five minutes.
