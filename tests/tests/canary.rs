@@ -13,10 +13,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustix::process::Signal;
 use serde_json::json;
+use upkeep_tests::fake::callback::{Shape, Teller};
 use upkeep_tests::{Received, Receiver, Reply, Site, eventually};
 
 /// Secrets by the name of their file. Characters that URLs, JSON and mail write in other ways are in some of them.
-const CANARIES: [(&str, &str); 12] = [
+const CANARIES: [(&str, &str); 14] = [
     ("wecom", "canary-wecom/7Qx+z=&k"),
     ("dingtalk-token", "canary-dingtalk-0001"),
     ("dingtalk-sign", "SECcanary-dingtalk-0002"),
@@ -29,7 +30,12 @@ const CANARIES: [(&str, &str); 12] = [
     ("appsecret", "canary-appsecret-0009"),
     ("mail", "canary-mail-pass\\word-0010"),
     ("client", "canary-client-token-0011-0123456789"),
+    ("callback", "canary-callback-token-0014"),
+    ("aes-key", "canaryEncodingAESKey00150123456789abcdefghi"),
 ];
+
+/// What signs, of the secret of the webhook.
+const HOOK_KEY: &str = "canary-hook-signature-0007";
 
 /// The access token that the strange WeChat gives.
 const TOKEN: &str = "canary-access-token-0012";
@@ -164,6 +170,8 @@ fn configure(site: &Site, port: u16, mail: u16, listen: u16) {
          [config.channels.ntfy]\nntfy = {{ topic = {{ secret = \"topic\" }}, login = \"login\", base = \"{base}\" }}\n\
          [config.channels.hook]\nwebhook = {{ url = \"{base}/hook\", signed_with = \"hook\", bearer = \"bearer\" }}\n\
          [config.channels.shop]\nwechat_service = {{ token = \"shop-token\", base = \"{base}\" }}\n\
+         [config.channels.news]\n\
+         wechat_subscribe = {{ token = \"shop-token\", base = \"{base}\", templates = {{ paid = {{ id = \"P1\" }} }} }}\n\
          [config.channels.mail]\nmail = {{ server = \"main\", from = \"upkeep@example.org\", to = [\"ops@example.org\"] }}\n\
          [grant]\nstate = true\nmetrics = true\n[grant.outbox]\naccess = [\"deliver\"]\n\
          [grant.http]\nallow = [\"{base}/\"]\nnetworks = [\"127.0.0.0/8\"]\ntimeout = \"5s\"\n\
@@ -180,22 +188,46 @@ fn configure(site: &Site, port: u16, mail: u16, listen: u16) {
         task += &format!("[grant.secrets.{name}]\nfile = \"{}\"\naccess = [\"sign\"]\n", path(name));
     }
     site.settings(&format!(
-        "[listen]\naddress = \"127.0.0.1:{listen}\"\n[listen.client.shop]\ntoken = {{ file = \"{}\" }}\nchannels = [\"*\"]\n",
-        path("client")
+        "[listen]\naddress = \"127.0.0.1:{listen}\"\n[listen.client.shop]\ntoken = {{ file = \"{}\" }}\nchannels = [\"*\"]\n\
+         [listen.wechat.shop]\nappid = \"wx0123456789abcdef\"\ntoken = {{ file = \"{}\" }}\nencoding_aes_key = {{ file = \"{}\" }}\n",
+        path("client"),
+        path("callback"),
+        path("aes-key")
     ));
     site.task("push", &task);
 }
 
 /// Gives a message over TCP; the status.
 fn give(listen: u16, token: &str, channel: &str, number: u32) -> String {
-    let body = json!({ "channels": [channel], "content": { "title": format!("{channel} {number}"), "to": "oUser-0001-aaaaaaaaaaaaaaaaa" } });
-    let body = body.to_string();
+    let mut content = json!({ "title": format!("{channel} {number}"), "to": "oUser-0001-aaaaaaaaaaaaaaaaa" });
+    if channel == "news" {
+        (content["template"], content["fields"]) = (json!("paid"), json!({ "thing1": "coffee" }));
+    }
+    let body = json!({ "channels": [channel], "content": content }).to_string();
+    ask(listen, "/v1/push", &format!("authorization: Bearer {token}\r\n"), &body)
+}
+
+/// Tells of a consent as WeChat does, who may have keys that are not ours; the status.
+fn tell(listen: u16, teller: &Teller, number: u32) -> String {
+    let now = upkeep_tests::now();
+    let event = teller.popup("oUser-0001-aaaaaaaaaaaaaaaaa", now, &[("P1", true)], Shape::Array);
+    let told = teller.told(&event, now, u64::from(number));
+    ask(
+        listen,
+        &format!("/wechat/shop?{}", told.query),
+        &format!("content-type: {}\r\n", told.content_type),
+        &told.body,
+    )
+}
+
+/// Posts something over TCP; the status.
+fn ask(listen: u16, path: &str, headers: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", listen)).unwrap();
     let head = format!(
-        "POST /v1/push HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nhost: x\r\n{headers}connection: close\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all((head + &body).as_bytes()).unwrap();
+    stream.write_all((head + body).as_bytes()).unwrap();
     let mut status = String::new();
     BufReader::new(stream).read_line(&mut status).unwrap();
     status
@@ -218,13 +250,29 @@ fn no_secret_is_in_anything_that_is_kept_shown_or_logged() {
     let mut daemon = site.spawn_with(&mut shell);
     eventually("the listener", || TcpStream::connect(("127.0.0.1", listen)).ok());
 
+    // Where core files go elsewhere, no test finds them there.
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
+    let core: Vec<&str> =
+        limits.lines().find(|it| it.starts_with("Max core file size")).unwrap().split_whitespace().collect();
+    assert_eq!(core[4..6], ["0", "0"], "{core:?}");
+
+    let (callback, key) = (CANARIES[12].1, CANARIES[13].1);
+    let ours = Teller::new(callback, key, "wx0123456789abcdef");
+    let others =
+        [Teller::new(callback, &"A".repeat(43), "wx0123456789abcdef"), Teller::new(WRONG, key, "wx0123456789abcdef")];
     let mut asked = 0;
     for round in 0..6 {
-        for channel in ["wecom", "dingtalk", "feishu", "ntfy", "hook", "shop", "mail"] {
+        for channel in ["wecom", "dingtalk", "feishu", "ntfy", "hook", "shop", "news", "mail"] {
             assert!(give(listen, CANARIES[11].1, channel, round).contains(" 202 "), "{channel}");
             asked += 1;
         }
         assert!(give(listen, WRONG, "mail", round).contains(" 401 "));
+        assert!(tell(listen, &ours, round).contains(" 200 "));
+        // Who is wrong too often is not heard any more.
+        for other in others.iter().filter(|_| round == 0) {
+            let status = tell(listen, other, round);
+            assert!(status.contains(" 400 ") || status.contains(" 403 "), "{status}");
+        }
         let attempts = "SELECT count(*) FROM outbox_attempt";
         let enough = i64::from(asked) * 2 / 3;
         eventually("attempts", || (site.journal().number(attempts) >= enough.min(20)).then_some(()));
@@ -233,7 +281,7 @@ fn no_secret_is_in_anything_that_is_kept_shown_or_logged() {
         assert_eq!(resumed.code, 0, "{resumed:?}");
     }
     let told = site.journal().column("SELECT DISTINCT channel FROM outbox_attempt ORDER BY 1");
-    assert_eq!(told, ["dingtalk", "feishu", "hook", "mail", "ntfy", "shop", "wecom"], "all were tried");
+    assert_eq!(told, ["dingtalk", "feishu", "hook", "mail", "news", "ntfy", "shop", "wecom"], "all were tried");
 
     let mut shown = vec![("the log".to_owned(), site.log())];
     for command in [
@@ -243,6 +291,7 @@ fn no_secret_is_in_anything_that_is_kept_shown_or_logged() {
         &["history"],
         &["push", "list", "--json"],
         &["push", "list"],
+        &["push", "consents"],
         &["push", "tokens"],
         &["push", "tokens", "--json"],
         &["egress", "--json", "-n", "1000"],
@@ -276,7 +325,8 @@ fn no_secret_is_in_anything_that_is_kept_shown_or_logged() {
     assert_eq!(cores.count(), 0, "a crash leaves no core file");
 
     let mut searched = 0;
-    for (name, value) in CANARIES.iter().copied().chain([("access token", TOKEN), ("wrong token", WRONG)]) {
+    let more = [("access token", TOKEN), ("wrong token", WRONG), ("the key of the webhook", HOOK_KEY)];
+    for (name, value) in CANARIES.iter().copied().chain(more) {
         for spelling in spellings(value) {
             for (place, text) in &shown {
                 assert!(!text.contains(&spelling), "{name} ({spelling}) is in {place}");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use upkeep_tests::fake::Fake;
+use upkeep_tests::fake::{Fake, Fault, On};
 use upkeep_tests::{Nginx, Received, Receiver, Reply, Site, eventually, within};
 
 /// A site whose task `push` delivers by these channels, to servers of this machine.
@@ -278,6 +278,87 @@ fn a_robot_is_not_asked_more_often_than_it_allows_and_the_rest_comes_as_one() {
     assert_eq!(site.api().message(&late)["message"]["state"], "waiting");
     let paused = site.cli(&["push", "list", "--json"]).json();
     assert_eq!(paused["channels"][0]["reason"], "as often used as may be, for now", "{paused}");
+}
+
+/// Robots of DingTalk and Feishu, as the one of WeCom above.
+fn robots(fake: &Fake) -> Site {
+    let base = fake.url("");
+    let channels = format!(
+        "[config.channels.dingtalk]\ndingtalk = {{ access_token = \"token\", base = \"{base}\" }}\n\
+         [config.channels.feishu]\nfeishu = {{ hook = \"hook\", base = \"{base}\" }}\n"
+    );
+    let site = site(&[fake.address().port()], &channels, "");
+    let hosts = format!("hosts = [\"{base}\"]");
+    let mut text = fs::read_to_string(site.task_file("push")).unwrap();
+    for (name, value) in [("token", "dingtalk-566cc69d"), ("hook", "feishu-xxxx-0123")] {
+        text += &secret(&site, name, value, &hosts);
+    }
+    site.task("push", &text);
+    site
+}
+
+/// DingTalk punishes the twenty-first message of a minute, and Feishu refuses the sixth of a second: neither ever sees one, whenever the
+/// daemon ends.
+#[test]
+fn the_limits_of_robots_hold_beyond_a_kill() {
+    let fake = Fake::start();
+    let dingtalk = fake.dingtalk.robot("dingtalk-566cc69d", None);
+    let feishu = fake.feishu.robot("feishu-xxxx-0123", None);
+    let site = robots(&fake);
+    let mut sent = Vec::new();
+    let mut daemon = site.start();
+    for wave in 0..24 {
+        for number in 0..6 {
+            for channel in ["dingtalk", "feishu"] {
+                sent.push(send(&site, &[channel], &format!("{channel} {wave}-{number}")));
+            }
+        }
+        std::thread::sleep(Duration::from_millis(250));
+        if wave % 8 == 7 {
+            daemon.kill();
+            daemon = site.start();
+        }
+    }
+    let of = |channel: &str, state: &str| {
+        let sql = format!("SELECT count(*) FROM outbox_message WHERE channel = '{channel}' AND state = '{state}'");
+        site.journal().number(&sql)
+    };
+    within(Duration::from_secs(60), "Feishu to have all", || (of("feishu", "sent") == 144).then_some(()));
+    let (of_second, of_minute) = (feishu.most(1_000), feishu.most(60_000));
+    assert!(of_second <= 5 && of_minute <= 100 && feishu.count().refused.is_empty(), "{:?}", feishu.count());
+    let asked = dingtalk.count();
+    assert!(dingtalk.most(60_000) <= 20 && asked.asked >= 20 && asked.refused.is_empty(), "{asked:?}");
+    assert_eq!(of("dingtalk", "dead"), 0);
+    println!("Feishu: {of_second} in a second, {of_minute} in a minute; DingTalk: {asked:?}");
+}
+
+#[test]
+fn a_robot_that_punishes_is_left_alone_for_ten_minutes() {
+    let fake = Fake::start();
+    let robot = fake.dingtalk.robot("dingtalk-566cc69d", None);
+    fake.script.add(On::path("/robot/send").first(1), Fault::Code(130_101));
+    let site = robots(&fake);
+    let _daemon = site.start();
+    let began = upkeep_tests::now() * 1_000;
+    let id = send(&site, &["dingtalk"], "hello");
+    let of = |name: &str| {
+        let told = site.api().get("/v1/push");
+        told["channels"].as_array().unwrap().iter().find(|it| it["channel"] == name).cloned()
+    };
+    let paused = eventually("the pause", || of("dingtalk").filter(|it| it["paused_until"].is_i64()));
+    let span = paused["paused_until"].as_i64().unwrap() - began;
+    assert!((600_000..630_000).contains(&span), "{paused}");
+    // What comes meanwhile waits, unasked; other robots do not notice.
+    let feishu = fake.feishu.robot("feishu-xxxx-0123", None);
+    let late = send(&site, &["dingtalk"], "late");
+    site.api().message_until(&send(&site, &["feishu"], "hello"), "sent");
+    assert_eq!((robot.count().asked, feishu.count().accepted), (1, 1));
+    let told = site.api().message(&id);
+    assert_eq!((&told["message"]["state"], &told["attempts"][0]["outcome"]), (&"waiting".into(), &"throttled".into()));
+    assert_eq!(
+        (&told["message"]["tries"], &site.api().message(&late)["message"]["state"]),
+        (&0.into(), &"waiting".into())
+    );
 }
 
 /// All files beneath a folder.
