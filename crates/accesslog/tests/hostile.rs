@@ -24,7 +24,7 @@ struct Request {
 }
 
 fn requests() -> impl Strategy<Value = Request> {
-    let who = ("[0-9a-f.:]{1,20}", "[a-z.-]{1,20}", prop_oneof![Just(String::new()), "[a-z][a-z@.]{0,8}"]);
+    let who = ("[0-9a-f][0-9a-f.:]{0,19}", "[a-z.-]{1,20}", prop_oneof![Just(String::new()), "[a-z][a-z@.]{0,8}"]);
     let what = (prop_oneof![Just("GET"), Just("POST"), Just("PROPFIND")], "/[!-~é你]{0,30}");
     let said = (any::<String>(), any::<String>());
     let numbers = (0..4_000_000_000i64, 0..1000u16, 0..1000u16, 0..1_000_000_000_000u64, 0..10_000_000u32);
