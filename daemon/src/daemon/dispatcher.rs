@@ -318,10 +318,10 @@ impl Dispatcher {
         let now = clock::now();
         let mut run = active.waiting.run;
         (run.started, run.ended) = (Some(active.started), Some(now));
-        let over = run.clone();
+        let (over, succeeded) = (run.clone(), outcome == Outcome::Succeeded);
         self.conclude(run, outcome);
         self.alerts_after(&over, now);
-        self.delivered(&over, now);
+        self.delivered(&over.task, succeeded, now);
         if now.0 - self.pruned.0 > PRUNE_EVERY_MS {
             self.prune(now);
         }

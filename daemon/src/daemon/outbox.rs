@@ -14,8 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::dispatcher::{Dispatcher, Note};
 use crate::clock::{self, Timestamp};
-use crate::outcome::Outcome;
-use crate::record::{Run, Trigger};
+use crate::record::Trigger;
 use crate::store::{Next, Store, StoreError};
 
 /// Between two looks: what is enqueued one by one is looked at together.
@@ -51,6 +50,8 @@ pub(super) struct Outbox {
 struct Delivery {
     /// The number of changes when it was queued, and when it was over.
     changes: (u64, u64),
+    /// When it was queued: what becomes due later, it may not have seen.
+    queued: Timestamp,
     /// How long it is left alone, unless something changes.
     pause_ms: i64,
     until: Timestamp,
@@ -59,7 +60,7 @@ struct Delivery {
 impl Delivery {
     /// A first run.
     fn new(changes: u64) -> Self {
-        Self { changes: (changes, changes), pause_ms: 0, until: Timestamp(i64::MIN) }
+        Self { changes: (changes, changes), queued: Timestamp(i64::MIN), pause_ms: 0, until: Timestamp(i64::MIN) }
     }
 
     /// The run is over. It did something when it succeeded, and the number of changes has grown.
@@ -73,7 +74,7 @@ impl Delivery {
     /// From when on the next run may come.
     fn due(&self, next: Next, changes: u64) -> Option<Timestamp> {
         let claimable = next.claimable?;
-        if changes != self.changes.1 {
+        if changes != self.changes.1 || claimable > self.queued {
             return Some(claimable);
         }
         [Some(claimable.max(self.until)), next.later].into_iter().flatten().min()
@@ -148,16 +149,15 @@ impl Dispatcher {
         for task in due {
             let changes = self.outbox.changes;
             let delivery = self.outbox.deliveries.entry(task.to_string()).or_insert_with(|| Delivery::new(changes));
-            delivery.changes = (changes, changes);
+            (delivery.changes, delivery.queued) = ((changes, changes), now);
             self.each(|it| it.name == task, &Trigger::Outbox);
         }
     }
 
     /// A run is over: whether there is more to deliver, and what is old, is looked at.
-    pub(super) fn delivered(&mut self, run: &Run, now: Timestamp) {
+    pub(super) fn delivered(&mut self, task: &str, succeeded: bool, now: Timestamp) {
         let changes = self.runner.store.outbox_change_count();
-        let Some(delivery) = self.outbox.deliveries.get_mut(&run.task) else { return };
-        let succeeded = matches!(run.outcome, Some(Outcome::Succeeded));
+        let Some(delivery) = self.outbox.deliveries.get_mut(task) else { return };
         delivery.ended(succeeded, changes, now);
         // What became due while it ran may have been too late for it.
         self.outbox.next = Next { claimable: None, later: None, ..self.outbox.next };
@@ -207,7 +207,7 @@ mod tests {
             later: later.map(Timestamp),
             expiring: None,
         };
-        let mut delivery = Delivery::new(7);
+        let mut delivery = Delivery { queued: Timestamp(0), ..Delivery::new(7) };
         let mut pauses = Vec::new();
         for _ in 0..12 {
             delivery.ended(true, 7, Timestamp(0));
@@ -222,6 +222,7 @@ mod tests {
         assert_eq!((delivery.due(next(-5, None), 9), delivery.pause_ms), (Some(Timestamp(0)), 0), "it did something");
         assert_eq!(delivery.due(next(5_000, None), 9), Some(Timestamp(5_000)), "never before its time");
         assert_eq!(delivery.due(Next::default(), 9), None);
+        assert_eq!(delivery.due(next(1, None), 9), Some(Timestamp(1)), "nor is what it may not have seen held up");
         delivery.changes.0 = 9;
         delivery.ended(false, 12, Timestamp(0));
         assert_eq!(delivery.due(next(-5, None), 12), Some(Timestamp(1_000)), "it claimed messages, and failed");
