@@ -383,6 +383,8 @@ fn waits(rules: &Rules, alert: &Alert) -> Vec<(Kind, Timestamp)> {
     match alert.closed {
         Some(closed) if alert.over_untold => vec![(Kind::Over, grouped(closed))],
         Some(_) => Vec::new(),
+        // Whoever took it on knows of it.
+        None if alert.told.is_none() && alert.acknowledged.is_some() => Vec::new(),
         None if alert.told.is_none() => vec![(Kind::Opened, grouped(alert.opened))],
         None => {
             let at = pressing(alert).and_then(|alert| alert.remind_at);

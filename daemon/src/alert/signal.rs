@@ -212,7 +212,8 @@ impl Condition {
             level,
             title: format!("{messages} message{s} could not be delivered, {channel} was tried last"),
             detail: format!(
-                "`upkeep push list --state dead` shows them, `upkeep push resend --dead` sends them again.{reason}"
+                "`upkeep push list --state dead --channel {channel}` shows them, `upkeep push resend --dead --channel {channel}` sends \
+                 them again.{reason}"
             ),
             channels: Vec::new(),
             presses: true,

@@ -245,6 +245,19 @@ fn an_acknowledgement_ends_reminders_and_escalation() {
 }
 
 #[test]
+fn what_was_taken_on_before_it_was_told_is_told_to_nobody() {
+    let until = Some(Timestamp(monday().0 + 2 * HOUR));
+    let taken = Acknowledgement { by: "uid 0".into(), at: monday(), until, note: None };
+    let mut story = Story::new(&settings());
+    story.at(0, vec![wrong("backup", MessageLevel::Error)]);
+    story.at(1, vec![Signal::Acknowledged("task/backup".into(), taken)]);
+    story.until(HOUR);
+    assert!(story.told.is_empty(), "{}", story.told());
+    story.until(3 * HOUR);
+    assert!(story.told().contains("Task backup failed"), "whoever took it on has not mended it: {}", story.told());
+}
+
+#[test]
 fn what_goes_wrong_and_right_again_and_again_is_told_as_flapping() {
     let mut story = Story::new(&settings());
     for round in 0..40 {

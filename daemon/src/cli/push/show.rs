@@ -79,6 +79,12 @@ fn write_list(screen: &Screen, all: &Messages, out: &mut dyn Write) -> io::Resul
     if !channels.is_empty() {
         writeln!(out)?;
         write_channels(screen, channels, out)?;
+        if channels.iter().any(|channel| channel.paused_until.is_some()) {
+            writeln!(out, "Once that is put right, `upkeep push resume CHANNEL` ends a pause.")?;
+        }
+    }
+    if messages.iter().any(|message| message.state == MessageState::Dead) {
+        writeln!(out, "`upkeep push resend ID` sends a dead one again, `--dead` all of them.")?;
     }
     Ok(())
 }
