@@ -114,6 +114,15 @@ impl Origin {
         }
     }
 
+    /// The address in it, where it is no name.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self.0.host() {
+            Some(Host::Ipv4(address)) => Some(address.into()),
+            Some(Host::Ipv6(address)) => Some(address.into()),
+            Some(Host::Domain(_)) | None => None,
+        }
+    }
+
     /// Whether some of these addresses are those of the server.
     pub fn reaches(&self, server: &Server) -> bool {
         self.is_at(&server.0.0)

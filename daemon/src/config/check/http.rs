@@ -18,6 +18,13 @@ pub(crate) fn check(file: &mut TaskFile<'_>) {
             let help = "write `https://`, unless the server knows no TLS";
             file.warning(key.key("allow").index(index), "what is asked there can be read and changed on the way", help);
         }
+        if let Some(address) = origin.ip().filter(|address| !http.may_connect(*address)) {
+            let message = format!("{address} is no public address, so nothing could ever be asked there");
+            let mut networks: Vec<String> = http.networks.iter().map(|network| format!("\"{network}\"")).collect();
+            networks.push(format!("\"{address}\""));
+            let help = format!("if it is meant, write `networks = [{}]` beside it", networks.join(", "));
+            file.error(key.key("allow").index(index), message, help);
+        }
     }
     if http.max_response.0 == 0 {
         let help = "write how large one may be: `\"10 MiB\"`";

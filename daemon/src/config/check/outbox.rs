@@ -13,6 +13,11 @@ use crate::record::outbox::{API, CLI};
 
 pub(crate) fn check(file: &mut TaskFile<'_>) {
     let Some(outbox) = &file.settings.grant.outbox else { return };
+    if outbox.access.contains(&OutboxAccess::Deliver) && !file.settings.schedule.outbox {
+        let message = "it delivers messages, and none that comes starts it";
+        let key = KeyPath::of(["grant", "outbox"]);
+        file.warning(key, message, "add `outbox = true` to `[schedule]`");
+    }
     let name: &str = file.name;
     let whose = match name {
         API => "what programs give by the control API",
