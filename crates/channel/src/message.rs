@@ -204,8 +204,12 @@ impl Message {
         title
     }
 
-    /// The text, or where there is none what the template says: a channel without forms has nothing else to show.
+    /// The text, or where there is none what the template says: a channel without forms has nothing else to show. Nothing where the
+    /// headline is the whole text.
     pub(crate) fn words(&self) -> Cow<'_, str> {
+        if self.title.trim().is_empty() && self.text.trim() == self.headline() {
+            return Cow::Borrowed("");
+        }
         match &self.template {
             Some(template) if self.text.trim().is_empty() => template
                 .fields

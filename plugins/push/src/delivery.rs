@@ -38,6 +38,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const SHORT_WAIT: i64 = 2_000;
 /// Failures in a row after which a server is taken to be down, and how long it is left alone then.
 const DOWN: (u32, i64) = (10, 30_000);
+/// Tries of a message from which on it is not taken to be in doubt any more.
+const MOST_DOUBTED: u32 = 3;
 /// Messages that are held while what is older is refused.
 const MOST_LEFT: usize = 5_000;
 /// How much longer than the run a lease lasts, beside the time for an answer.
@@ -323,11 +325,8 @@ impl Delivery {
                 let called = theirs.or((count > 1).then_some(id));
                 self.became(at, &letter, &Became::Sent(called), None, None, now);
             }
-            Outcome::Permanent { fault: Fault::Channel, reason } if lane.works => {
-                self.doubt(at, &letter, reason.code, &reason.to_string(), now)?;
-            }
             Outcome::Permanent { fault: Fault::Channel, reason } => {
-                self.fail(at, &letter, reason.code, &reason.to_string(), now)?;
+                self.doubt(at, &letter, reason.code, &reason.to_string(), now)?;
             }
             Outcome::Permanent { reason, .. } => {
                 lane.works()?;
@@ -335,11 +334,11 @@ impl Delivery {
             }
             Outcome::Transient { wait, reason } => {
                 let reason_text = reason.to_string();
-                self.put_off(at, &letter, wait, reason.code, &reason_text, now)?;
-                if let (503, Some(wait)) = (answer.status, wait.filter(|it| *it > 0)) {
-                    // That is the server's, not the message's (RFC 9110, 15.6.4).
-                    let long = self.lanes[at].outage.is_long(now)?;
-                    self.close(at, now.saturating_add(wait), &reason_text, if long { PassOn } else { Wait })?;
+                // That is when the server is back, whatever the message was (RFC 9110, 15.6.4).
+                let back = wait.filter(|it| answer.status == 503 && *it > 0);
+                match back {
+                    Some(back) => self.put_off_all(at, &letter, back, reason.code, &reason_text, now)?,
+                    None => self.put_off(at, &letter, wait, reason.code, &reason_text, now)?,
                 }
             }
             Outcome::Throttled { until, reason } => {
@@ -368,12 +367,22 @@ impl Delivery {
         letter.messages.iter().for_each(|it| self.consents.unsent(it));
     }
 
-    /// A channel that has just worked takes this by no means, as it says. It may be the message's fault after all, as where a
-    /// firewall looks into it: then others still get through, and it is refused when it is not taken the next time either.
+    /// The channel takes nothing, as an answer has it. Where it has worked before, that may be one message's fault: it is tried
+    /// again, and refused when it is not taken then either. What two messages meet with none between them that gets through is the
+    /// channel's.
     fn doubt(&mut self, at: usize, letter: &Letter, code: Option<i64>, reason: &str, now: i64) -> Result<()> {
         let lane = &mut self.lanes[at];
-        lane.works = false;
-        if letter.messages.len() > 1 || letter.messages.iter().any(|it| it.tries > 0) {
+        let Some(first) = letter.messages.first() else { return Ok(()) };
+        let is_one = letter.messages.len() == 1;
+        if is_one && lane.trust.was_doubted_by(&first.id) {
+            return self.refuse(at, letter, code, reason, now);
+        }
+        if !lane.trust.is_there() {
+            return self.fail(at, letter, code, reason, now);
+        }
+        lane.trust.doubt(&first.id)?;
+        // Where several are in doubt, none is the last one that was.
+        if !is_one || first.tries >= MOST_DOUBTED {
             return self.refuse(at, letter, code, reason, now);
         }
         lane.tally.put_off += 1;
@@ -403,11 +412,11 @@ impl Delivery {
     }
 
     /// The channel takes nothing until somebody changes something: messages go down their chains, and those without another channel
-    /// wait, but for the one that showed it.
+    /// wait, but for one that shows it for the second time.
     fn fail(&mut self, at: usize, letter: &Letter, code: Option<i64>, reason: &str, now: i64) -> Result<()> {
         let lane = &mut self.lanes[at];
-        // One message shows that the channel does not work; those beside it need not be lost by that.
-        let is_first = lane.closed.is_none() && letter.messages.len() == 1;
+        // Whoever has ten minutes to mend it loses nothing; and one that alone is not taken does not hold up the others for ever.
+        let shows_it = lane.closed.is_none() && letter.messages.len() == 1;
         let until = lane.closed.unwrap_or_else(|| now.saturating_add(lane.channel.pause));
         // It may be one of them that is not let in, and then all others would wait for it.
         if letter.messages.len() > 1 {
@@ -415,7 +424,8 @@ impl Delivery {
         }
         for message in &letter.messages {
             self.consents.unsent(message);
-            let became = if message.last && !is_first { Became::Retry(until) } else { Became::Refused };
+            let again = shows_it && message.tries > 0;
+            let became = if message.last && !again { Became::Retry(until) } else { Became::Refused };
             match became {
                 Became::Refused => {
                     lane.tally.refused += 1;
@@ -438,6 +448,45 @@ impl Delivery {
         reason: &str,
         now: i64,
     ) -> Result<()> {
+        self.again_later(at, letter, wait, code, reason, now);
+        let lane = &mut self.lanes[at];
+        let (most, span) = DOWN;
+        if lane.failures >= most || lane.outage.is_known() {
+            let (reason, meanwhile) = match (lane.outage.is_known(), lane.outage.is_long(now)?) {
+                (false, _) => (format!("{most} requests in a row failed, the last with: {reason}"), Wait),
+                (true, false) => (format!("the server is still down: {reason}"), Wait),
+                (true, true) => (format!("the server is down for ten minutes: {reason}"), PassOn),
+            };
+            self.close(at, now + span, &reason, meanwhile)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing of the channel for so long.
+    fn put_off_all(
+        &mut self,
+        at: usize,
+        letter: &Letter,
+        wait: i64,
+        code: Option<i64>,
+        reason: &str,
+        now: i64,
+    ) -> Result<()> {
+        self.again_later(at, letter, Some(wait), code, reason, now);
+        let long = self.lanes[at].outage.is_long(now)?;
+        self.close(at, now.saturating_add(wait), reason, if long { PassOn } else { Wait })
+    }
+
+    /// Messages are tried again, those that were not tried too often.
+    fn again_later(
+        &mut self,
+        at: usize,
+        letter: &Letter,
+        wait: Option<i64>,
+        code: Option<i64>,
+        reason: &str,
+        now: i64,
+    ) {
         let lane = &mut self.lanes[at];
         lane.narrow();
         for message in &letter.messages {
@@ -459,16 +508,6 @@ impl Delivery {
                 }
             }
         }
-        let (most, span) = DOWN;
-        if lane.failures >= most || lane.outage.is_known() {
-            let (reason, meanwhile) = match (lane.outage.is_known(), lane.outage.is_long(now)?) {
-                (false, _) => (format!("{most} requests in a row failed, the last with: {reason}"), Wait),
-                (true, false) => (format!("the server is still down: {reason}"), Wait),
-                (true, true) => (format!("the server is down for ten minutes: {reason}"), PassOn),
-            };
-            self.close(at, now + span, &reason, meanwhile)?;
-        }
-        Ok(())
     }
 
     /// The same for all messages of a letter.

@@ -12,6 +12,7 @@ use crate::config::{Channel, Kind};
 use crate::letter::Letter;
 use crate::outage::Outage;
 use crate::report::Tally;
+use crate::trust::Trust;
 
 /// How long after there was nothing to claim it is looked again, milliseconds.
 const LOOK_AGAIN: i64 = 1_000;
@@ -37,8 +38,8 @@ pub(crate) struct Lane {
     pub(crate) closed: Option<i64>,
     /// Requests in a row that were not answered, or by an error that passes.
     pub(crate) failures: u32,
-    /// Whether it has shown that it works, and no message has been in doubt since.
-    pub(crate) works: bool,
+    /// Whether it has shown that it works.
+    pub(crate) trust: Trust,
     pub(crate) tally: Tally,
 }
 
@@ -46,6 +47,7 @@ impl Lane {
     pub(crate) fn open(channel: Channel, now: i64) -> HostResult<Self> {
         let allowance = Allowance::open(&channel.name, &channel.limits, now)?;
         let (apart, outage) = (Apart::open(&channel.name, now)?, Outage::open(&channel.name)?);
+        let trust = Trust::open(&channel.name)?;
         let (queue, tally) = (VecDeque::new(), Tally::default());
         Ok(Self {
             channel,
@@ -58,7 +60,7 @@ impl Lane {
             look: 0,
             closed: None,
             failures: 0,
-            works: false,
+            trust,
             tally,
         })
     }
@@ -101,7 +103,8 @@ impl Lane {
 
     /// Its server answers as one does that works.
     pub(crate) fn works(&mut self) -> HostResult<()> {
-        (self.failures, self.works) = (0, true);
+        self.failures = 0;
+        self.trust.works()?;
         self.outage.over()
     }
 

@@ -26,6 +26,7 @@ mod lane;
 mod letter;
 mod outage;
 mod report;
+mod trust;
 
 /// What was done, by channel.
 type Tallies = BTreeMap<String, Tally>;

@@ -144,7 +144,7 @@ impl Delivery {
         };
         match outcome(stage, code, &answer.reply.text) {
             Outcome::Permanent { fault: Fault::Channel, reason } => {
-                self.fail(0, letter, reason.code, &reason.to_string(), now)
+                self.doubt(0, letter, reason.code, &reason.to_string(), now)
             }
             Outcome::Permanent { reason, .. } => {
                 lane.works()?;
