@@ -23,7 +23,7 @@ pub(crate) fn check(file: &mut TaskFile<'_>) {
             let mut networks: Vec<String> = http.networks.iter().map(|network| format!("\"{network}\"")).collect();
             networks.push(format!("\"{address}\""));
             let help = format!("if it is meant, write `networks = [{}]` beside it", networks.join(", "));
-            file.error(key.key("allow").index(index), message, help);
+            file.warning(key.key("allow").index(index), message, help);
         }
     }
     if http.max_response.0 == 0 {
