@@ -54,20 +54,31 @@ fn write(screen: &Screen, Requests { requests, next }: &Requests, out: &mut dyn 
     let runs: Vec<&RunId> = requests.iter().map(|request| &request.run).collect();
     let length = abbreviation(&runs);
     let at = format!("AT ({})", screen.zone_note());
-    let mut table = Table::new([&at, "TASK", "RUN", "REQUEST", "SENT", "RECEIVED", "TOOK", "RESULT"], 3);
-    for request in requests {
-        table.row([
-            Cell::from(screen.second(request.at)),
-            request.task.as_str().into(),
-            abbreviate(&request.run, length).into(),
-            format!("{} {}", request.method, request.url).into(),
-            size(request.sent).into(),
-            size(request.received).into(),
-            request.took_ms.map_or("-".to_owned(), |took| duration(i64::try_from(took).unwrap_or(i64::MAX))).into(),
-            result(request),
-        ]);
-    }
-    table.write(screen, 0, out)?;
+    // Where there is room for little, where requests went is what people look for.
+    let built = |narrow: bool| {
+        let is_shown = |name: &&str| !narrow || !["RUN", "TOOK"].contains(name);
+        let names = [&*at, "TASK", "RUN", "REQUEST", "SENT", "RECEIVED", "TOOK", "RESULT"];
+        let mut table = Table::new(names.into_iter().filter(is_shown), if narrow { 2 } else { 3 });
+        for request in requests {
+            let url = request.url.strip_prefix("https://").filter(|_| narrow).unwrap_or(&request.url);
+            let took = request.took_ms.map(|took| duration(i64::try_from(took).unwrap_or(i64::MAX)));
+            let cells = [
+                Cell::from(screen.second(request.at)),
+                request.task.as_str().into(),
+                abbreviate(&request.run, length).into(),
+                format!("{} {url}", request.method).into(),
+                size(request.sent).into(),
+                size(request.received).into(),
+                took.unwrap_or_else(|| "-".to_owned()).into(),
+                result(request),
+            ];
+            table.row(names.iter().zip(cells).filter(|(name, _)| is_shown(name)).map(|(_, cell)| cell));
+        }
+        table
+    };
+    let table = built(false);
+    let narrow = screen.width.is_some_and(|width| table.width() > width);
+    if narrow { built(true) } else { table }.write(screen, 0, out)?;
     for request in requests.iter().filter(|request| request.reason.is_some()) {
         let reason = request.reason.as_deref().unwrap_or_default();
         writeln!(out, "{}", screen.ink(Ink::Dim, &format!("{} {reason}", screen.second(request.at))))?;

@@ -102,6 +102,10 @@ impl SendArgs {
                 }
                 let mut text = Vec::new();
                 input.take(LARGEST + 1).read_to_end(&mut text)?;
+                if text.len() as u64 > LARGEST {
+                    let help = "send its beginning, and say by --link where the rest is";
+                    return Err(Failure::new(Exit::Usage, "the text has more than 64 KiB", help).into());
+                }
                 readable(&text).trim_end().to_owned()
             }
             text => text,
